@@ -1,0 +1,256 @@
+"""The command line. It wires the rest and imports torch only inside commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from ltbench.benchmarks.errors import MissingData, UserError, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+KINDS = ("methods", "datasets", "recipes", "backbones")
+FOLDER = click.Path(path_type=Path)
+click.rich_click.MAX_WIDTH = 110
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """`click.option` that shows its default."""
+    return click.option(*names, show_default="default" in settings, **settings)
+
+
+RESULTS = option("--results", default="results", type=FOLDER, help="Folder of the records.")
+DATA = [
+    option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
+    option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
+]
+
+
+def data_options(command: Any) -> Any:
+    """The two options of every command that reads datasets."""
+    for add in reversed(DATA):
+        command = add(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ltbench", prog_name="bench")
+def cli() -> None:
+    """Benchmark methods for long-tailed image classification on equal terms."""
+
+
+@cli.command()
+@option("--method", "-m", "methods", required=True, metavar="NAMES", help="Names or .py files, joined by commas.")
+@option("--dataset", "-d", "datasets", required=True, metavar="NAMES", help="Names or folder:PATH, joined by commas.")
+@option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="Such as 3, 0..2 or 0,4,7.")
+@option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced.")
+@option("--profile", metavar="NAME", help="exp or step.")
+@option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own.")
+@option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape.")
+@option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE",
+    help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
+)  # fmt: skip
+@option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one.")
+@RESULTS
+@option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints and logits.")
+@data_options
+def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **choices: Any) -> None:
+    r"""Train, evaluate, record. Finished runs are skipped, interrupted ones resume.
+
+    \b
+    bench run --method ldam-drw --dataset cifar100-lt --imbalance 100 --seed 0..2
+    bench run --method erm,drs --dataset digits-lt --set drs.weighting=inverse
+    """
+    from ltbench.benchmarks.plan import make_plan
+    from ltbench.benchmarks.progress import ProgressLine
+    from ltbench.benchmarks.sweep import run_missing
+    from ltbench.report.tables import run_table
+
+    where = _device(device)
+    plan = make_plan(methods.split(","), datasets.split(","), **choices)
+    console = Console(stderr=True)
+    try:
+        with ProgressLine(console) as line:
+            done = run_missing(plan, where, results, runs, line, line.say)
+    except KeyboardInterrupt:
+        console.print("Interrupted. The same command resumes after the last finished epoch.")
+        sys.exit(130)
+    Console().print(run_table([record for _, record in done]))
+
+
+@cli.command()
+@RESULTS
+@option("--out", default="runs/report", type=FOLDER, help="Where the leaderboards and figures go.")
+@option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
+@option("--shots", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few.")
+def report(results: Path, out: Path, datasets: str | None, shots: str) -> None:
+    """Write leaderboards (Markdown, LaTeX) and figures from the records, and nothing but the records."""
+    from ltbench.report.build import build
+
+    made = build(results, out, datasets.split(",") if datasets else None, shots)
+    Console().print(made.tables)
+    for warning in made.warnings:
+        Console(stderr=True).print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    print(f"\nWrote {len(made.paths)} files: {out / 'leaderboard.md'}, {out / 'leaderboard.tex'}, {out / 'figures'}")
+
+
+@cli.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+def list_command(kind: str) -> None:
+    """Name what there is: methods, datasets, recipes or backbones."""
+    rows = _summaries(kind)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, summary in rows:
+        print(f"{name:<{width}}  {summary}".rstrip())
+
+
+@cli.command()
+@click.argument("name")
+def info(name: str) -> None:
+    """Print the card and the fields of a method, a dataset or a recipe."""
+    from ltbench.benchmarks import registry
+    from ltbench.benchmarks.recipe import recipe_file, recipe_names
+
+    if name in recipe_names() or name.endswith(".toml"):
+        print(recipe_file(name).read_text(encoding="utf-8").rstrip())
+        return
+    for kind in ("methods", "datasets"):
+        if name in registry.names(kind) or (kind == "methods" and name.endswith(".py")):
+            plugin = registry.load(kind, name)
+            print(plugin.card)
+            Console().print(_fields(plugin.cls))
+            return
+    raise unknown("method, dataset or recipe", name, {n for kind in KINDS[:3] for n, _ in _summaries(kind)})
+
+
+@cli.group()
+def data() -> None:
+    """Check or download datasets."""
+
+
+@data.command()
+@click.argument("dataset", required=False)
+@data_options
+def check(dataset: str | None, data_root: str | None, allow_unverified: bool) -> None:
+    """Read a dataset, or all of them, and say what is there. Exit code 2 if something asked for is not sound."""
+    from ltbench.benchmarks.plan import find_source
+    from ltbench.benchmarks.registry import configure, load, names
+    from ltbench.benchmarks.split import DataRoot
+
+    root = DataRoot.find(data_root, allow_unverified)
+    wanted = [dataset] if dataset else [name for name in names("datasets") if not load("datasets", name).cls.place]
+    damaged = False
+    for name in wanted:
+        plugin, given = find_source(name)
+        try:
+            print(_describe(configure(plugin, given).load(root)))
+        except UserError as error:
+            if dataset:
+                raise
+            missing = isinstance(error, MissingData)
+            damaged |= not missing
+            print(f"{name}: missing; 'bench data check {name}' says what to do" if missing else f"{name}: {error}")
+    if damaged:
+        sys.exit(2)
+
+
+@data.command()
+@click.argument("dataset")
+@data_options
+def download(dataset: str, data_root: str | None, allow_unverified: bool) -> None:
+    """Download a dataset into the data root, where its makers allow it, and check it."""
+    from ltbench.benchmarks.plan import find_source
+    from ltbench.benchmarks.registry import configure
+    from ltbench.benchmarks.split import DataRoot
+
+    plugin, given = find_source(dataset)
+    source, root = configure(plugin, given), DataRoot.find(data_root, allow_unverified)
+    source.download(root)
+    print(_describe(source.load(root)))
+
+
+@cli.command("check-records")
+@click.argument("folder", default="results", type=FOLDER)
+def check_records(folder: Path) -> None:
+    """Validate every record below a folder; exit code 2 names each bad file."""
+    from ltbench.benchmarks.record import read_all
+
+    if not folder.is_dir():
+        raise UserError(f"There is no folder {folder}.")
+    records, problems = read_all(folder)
+    print(f"{len(records)} valid records in {folder}")
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _summaries(kind: str) -> list[tuple[str, str]]:
+    """Name and first line of the card of everything of a kind."""
+    from ltbench.benchmarks import registry
+    from ltbench.benchmarks.recipe import recipe_file, recipe_names
+
+    if kind == "backbones":
+        from ltbench.benchmarks.backbones import backbone_names
+
+        return [*((name, "") for name in backbone_names()), ("timm:<model>", "any model of timm, such as timm:resnet10t")]
+    if kind == "recipes":
+        texts = {name: recipe_file(name).read_text(encoding="utf-8") for name in recipe_names()}
+        return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
+    plugins = [registry.load(kind, name) for name in registry.names(kind)]
+    return [(f"{p.name}:PATH" if getattr(p.cls, "place", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
+
+
+def _fields(cls: type) -> Table:
+    import dataclasses
+
+    table = Table(title="Fields (--set NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
+    for heading in ("name", "type", "default"):
+        table.add_column(heading, overflow="fold")
+    for field in dataclasses.fields(cls):
+        default = "" if field.default is dataclasses.MISSING else repr(field.default)
+        table.add_row(field.name, str(field.type), default)
+    return table
+
+
+def _describe(dataset: Any) -> str:
+    counts = dataset.train.counts.tolist()
+    state = {True: "verified", False: "NOT verified", None: "no published checksum"}[dataset.verified]
+    return (
+        f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {len(counts)} classes, "
+        f"{max(counts)} to {min(counts)} per class ({dataset.profile}), {state}, checksum {dataset.checksum[:12]}"
+    )
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"Warning: {message}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; an error that the user can put right is one message and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        cli()
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""ResNets for small images (He et al. 2016, section 4.2) with parameter-free shortcuts ("option A")."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from . import Norm, finish
+
+
+class Shortcut(nn.Module):
+    """Every second row and column; the channel axis zero-padded on both sides by a quarter of the new width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.quarter = width // 4
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, width / 2, H, W) to (N, width, H / 2, W / 2)."""
+        return F.pad(maps[:, :, ::2, ::2], (0, 0, 0, 0, self.quarter, self.quarter))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut."""
+
+    def __init__(self, width_in: int, width: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.norm1 = norm(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.norm2 = norm(width)
+        self.shortcut = nn.Identity() if stride == 1 else Shortcut(width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
+        inner = F.relu(self.norm1(self.conv1(maps)))
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(maps))
+
+
+def resnet(depth: int, width: int, norm: Norm) -> nn.Sequential:
+    """Depth 6n + 2: a stem, three stages of n blocks with `width`, 2 and 4 times `width` channels, pooling."""
+    blocks = (depth - 2) // 6
+    stages: dict[str, nn.Module] = {
+        "stem": nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), norm(width), nn.ReLU()),
+    }
+    width_in = width
+    for number in (1, 2, 3):
+        out = width * 2 ** (number - 1)
+        strides = [1 if number == 1 else 2] + [1] * (blocks - 1)
+        layers = []
+        for stride in strides:
+            layers.append(BasicBlock(width_in, out, stride, norm))
+            width_in = out
+        stages[f"stage{number}"] = nn.Sequential(*layers)
+    stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return finish(stages, width_in)
+
+
+BACKBONES = {f"resnet{depth}": partial(resnet, depth, 16) for depth in (20, 32, 44, 56, 110)} | {
+    "resnet8-narrow": partial(resnet, 8, 8)  # for 8x8 digits
+}

@@ -1,0 +1,85 @@
+"""Any model of timm as named stages, checked against the model itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError, unknown
+from . import Norm
+
+
+class _Whole(nn.Module):
+    """A timm model up to its unpooled features, for models that are no plain sequence of stages."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.model.forward_features(images)
+
+
+class _Pool(nn.Module):
+    """The pooling of a timm model, up to the vector before its classifier."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = [model]  # in a list, so that its parameters are not registered a second time
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self._model[0].forward_head(maps, pre_logits=True)
+
+
+def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
+    """A timm model without its classifier, with freshly drawn weights (never downloaded ones).
+
+    Where running the model's children one after the other gives exactly what the model gives, each child is a stage and
+    containers such as `blocks` or `stages` are opened; otherwise the model is cut only before its pooling.
+
+    Raises:
+        UserError: timm has no such model, or it does not take `norm`.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        raise unknown("timm model", name, timm.list_models())
+    try:
+        model = timm.create_model(name, num_classes=0, **({} if norm is nn.BatchNorm2d else {"norm_layer": norm}))
+    except TypeError as error:
+        raise UserError(f"timm's {name} does not take another normalisation layer: {error}.") from error
+    images = torch.rand(2, 3, *(model.default_cfg.get("input_size") or (3, 64, 64))[1:])
+    model.eval()
+    with torch.no_grad():
+        features = model(images)
+        stages = _children(model)
+        if not _gives(stages, images, features):
+            stages = {"features": _Whole(model), "pool": _Pool(model)}
+    model.train()
+    backbone = nn.Sequential()
+    for stage, module in stages.items():
+        backbone.add_module(stage, module)
+    backbone.width = features.shape[1]  # type: ignore[assignment]  # a plain attribute, as in the suite's own backbones
+    return backbone
+
+
+def _children(model: Any) -> dict[str, nn.Module]:
+    stages: dict[str, nn.Module] = {}
+    for name, child in model.named_children():
+        if isinstance(child, nn.Sequential) and name in ("blocks", "stages", "features", "layers"):
+            stages |= {f"{name}_{key}": part for key, part in child.named_children()}
+        elif not isinstance(child, nn.Identity):
+            stages[name] = child
+    return stages | {"flatten": nn.Flatten()}
+
+
+def _gives(stages: dict[str, nn.Module], images: Tensor, features: Tensor) -> bool:
+    maps = images
+    try:
+        for stage in stages.values():
+            maps = stage(maps)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+        return False  # the children are no plain sequence
+    return torch.equal(maps, features)

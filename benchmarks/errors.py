@@ -1,0 +1,25 @@
+"""Errors that a user can cause: one sentence that names the thing and the way out, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can put right. `str(error)` is the whole message."""
+
+
+class MissingData(UserError, FileNotFoundError):
+    """A dataset is not where it was looked for."""
+
+    def __str__(self) -> str:  # FileNotFoundError would format its arguments as errno and file name
+        return str(self.args[0])
+
+
+def unknown(kind: str, name: str, known: Iterable[str], nothing: str = "there are none") -> UserError:
+    """The error for a name that does not exist: the nearest match first, then all known ones."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return UserError(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(names) or nothing}.")

@@ -1,0 +1,36 @@
+"""Logits of a split, and what they say: hits per class, confusion. It cannot choose epochs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .loader import as_floats
+from .network import Classifier
+from .recipe import Recipe
+from .split import Split
+
+BATCH = {"cpu": 500, "cuda": 2000}
+
+
+@torch.no_grad()
+def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
+    """Logits float32 (N, C) of a whole split, in evaluation mode, in the order of the split, on its device."""
+    device = split.labels.device
+    positions = torch.arange(len(split), device=device)
+    was_training = net.training
+    net.eval()
+    parts = []
+    for index in positions.split(BATCH.get(device.type, 500)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            parts.append(net(as_floats(split.pixels(index), recipe)))
+    net.train(was_training)
+    return torch.cat(parts)
+
+
+def confusion_of(logits: Tensor, labels: Tensor) -> Tensor:
+    """Confusion matrix int64 (C, C), rows true, columns predicted, on the CPU; its diagonal are the hits per class."""
+    classes = logits.shape[1]
+    cells = labels * classes + logits.argmax(1)
+    counts = torch.zeros(classes * classes, dtype=torch.int64, device=logits.device)
+    return counts.scatter_add_(0, cells, torch.ones_like(cells)).view(classes, classes).cpu()

@@ -1,0 +1,129 @@
+"""The plugin interface: a method is a dataclass whose fields are its hyper-parameters and whose hooks default to ERM.
+
+A new method is one file `methods/<name>.py` with one subclass of `Method`; its module docstring is the method card.
+Most methods override one to three hooks. What a stage derives from the training split (margins, class weights) is kept
+in attributes that end in an underscore; trained state belongs into the network, as modules or buffers, so that one
+`state_dict` is the whole state and a resumed run equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
+from torch import Tensor, nn
+
+from .network import Classifier, LinearHead
+from .split import Split as Split  # re-exported for methods
+
+Share = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
+
+
+class Batch(NamedTuple):
+    """What a training step sees.
+
+    Attributes:
+        images: float (N, 3, H, W) in [0, 1], augmented, not normalised.
+        labels: int64 (N,) or class probabilities float (N, C).
+    """
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of training with its own optimiser and schedule: two-stage methods are data, not scripts.
+
+    Attributes:
+        name: for the record and for `Now.stage`.
+        epochs: its length; the recipe's schedule is stretched over it.
+        lr: base learning rate; None for the recipe's.
+        trained: prefixes of the parameters that are trained, such as `("head.",)`; the others are frozen.
+    """
+
+    name: str
+    epochs: int
+    lr: float | None = None
+    trained: tuple[str, ...] = ("",)
+
+
+@dataclass(frozen=True)
+class Now:
+    """Where training stands.
+
+    Attributes:
+        stage: name of the stage.
+        epoch: 0-based, within the stage.
+        epochs: length of the stage.
+        generator: random numbers for the method, on the device of the images, seeded anew for each epoch.
+    """
+
+    stage: str
+    epoch: int
+    epochs: int
+    generator: torch.Generator
+
+    @property
+    def progress(self) -> float:
+        """Share of the stage that lies behind, in [0, 1); epoch 160 of 200 gives exactly 0.8."""
+        return self.epoch / self.epochs
+
+
+@dataclass
+class Method:
+    """Empirical risk minimisation; the base of every method."""
+
+    def stages(self, epochs: int) -> list[Stage]:
+        """The stages of training, given the recipe's number of epochs."""
+        return [Stage("train", epochs)]
+
+    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
+        """Build the network: by default the backbone with a linear head."""
+        body = backbone()
+        return Classifier(body, LinearHead(int(body.width), num_classes))
+
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+        """Before a stage: derive constants from `train`; copy, reset or attach modules. The optimiser is made afterwards.
+
+        Called for every stage up to the current one when a run is resumed, before the saved state is loaded: decide the
+        network's structure here, and keep whatever depends on trained weights in its modules or buffers.
+        """
+
+    def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
+        """Before an epoch."""
+
+    def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
+        """Class probabilities (C,) to draw from, up to a factor; None draws every image once per epoch.
+
+        Args:
+            counts: training images per class, int64 (C,).
+            now: where training stands.
+        """
+        return None
+
+    def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
+        """Change a batch after augmentation and before the network."""
+        return batch
+
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Loss of logits float32 (N, C) against labels (N,) or (N, C): a scalar."""
+        return F.cross_entropy(logits, labels)
+
+    def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
+        """Loss of a batch: a scalar to be minimised."""
+        return self.criterion(net(batch.images), batch.labels, now)
+
+    def after_step(self, net: Classifier, now: Now) -> None:
+        """After an optimiser step: projections, moving averages."""
+
+    def finish(self, net: Classifier, train: Split) -> Classifier:
+        """After training: post-hoc changes; remove what only training needs."""
+        return net

@@ -1,0 +1,83 @@
+"""Classifier = normalisation + backbone + head: pixels in [0, 1] in, float32 logits out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """Subtract a mean and divide by a deviation per channel; both are buffers, so a saved network carries them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", torch.zeros(3, 1, 1))
+        self.register_buffer("std", torch.ones(3, 1, 1))
+
+    def set(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        """Set mean and deviation of pixels in [0, 1], per channel."""
+        self.mean.copy_(torch.tensor(mean).view(3, 1, 1))
+        self.std.copy_(torch.tensor(std).view(3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise (N, 3, H, W)."""
+        return (images - self.mean) / self.std
+
+
+class LinearHead(nn.Linear):
+    """The ordinary linear classifier; weight Kaiming normal, bias PyTorch's default (reference code of LDAM)."""
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights."""
+        super().reset_parameters()
+        nn.init.kaiming_normal_(self.weight)
+
+
+class CosineHead(nn.Module):
+    """Cosines between features and class vectors, without bias (Cao et al. 2019, reference code).
+
+    `scale` multiplies the cosines. It is 1 during training, where the loss applies its own scale, and is set at the end
+    by methods whose probabilities need it; the arg-max does not depend on it.
+    """
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        super().__init__()
+        weight = torch.empty(width, num_classes).uniform_(-1, 1)
+        self.weight = nn.Parameter(F.normalize(weight, dim=0))
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, width) to scaled cosines (N, C); a zero vector gives 0."""
+        return self.scale * (F.normalize(features, dim=1) @ F.normalize(self.weight, dim=0))
+
+
+class Classifier(nn.Module):
+    """A backbone, cut anywhere by slicing, and a head.
+
+    Args:
+        backbone: named stages, the last of which pools to (N, width).
+        head: (N, width) to (N, C).
+    """
+
+    def __init__(self, backbone: nn.Sequential, head: nn.Module) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.backbone = backbone
+        self.head = head
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W) in [0, 1] to float32 features (N, width)."""
+        return self.backbone(self.normalise(images)).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
+
+        The head runs outside autocast: a bfloat16 cosine near 0.7 has a step of 0.004, which a scale of 30 turns into 0.12.
+        """
+        features = self.features(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.head(features)

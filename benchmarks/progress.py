@@ -1,0 +1,90 @@
+"""What is seen of a run while it trains: one rich line on a terminal, a plain line every so often elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from .run import Run, Trail, Watcher
+
+EVERY = 15.0  # seconds between plain lines
+
+
+class ProgressLine(Watcher):
+    """Dataset, method, seed, epoch, loss, images per second and time left. Nothing in here waits for the device.
+
+    Args:
+        console: where to draw; a plain line is printed instead where it is no terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.run: Run | None = None
+        self.console = console
+        self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._line)
+
+    def __enter__(self) -> ProgressLine:
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def start(self, run: Run, epochs: int, done: int) -> None:
+        """Begin a run; `done` of its epochs lie behind it."""
+        self.run, self.epochs, self.done = run, epochs, done
+        self.images, self.loss = 0, float("nan")
+        self.begun = self.said = time.perf_counter()
+        if done and not self.console.is_terminal:
+            self.say(f"{self._who()} | resumes after epoch {done}/{epochs}")
+
+    def step(self, images: int) -> None:
+        """Count images."""
+        self.images += images
+        if not self.console.is_terminal and time.perf_counter() - self.said > EVERY:
+            self.said = time.perf_counter()
+            self.say(self._line().plain)
+
+    def epoch(self, trail: Trail) -> None:
+        """Note the loss of the epoch that ended; say when the run is through."""
+        self.done, self.loss = len(trail.losses), trail.losses[-1]
+        if self.done == self.epochs:
+            seconds, rate = trail.seconds, trail.images / max(trail.seconds_training, 1e-9)
+            self.say(f"{self._who()} | {self.epochs} epochs in {_clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s")
+
+    def say(self, text: str) -> None:
+        """Print a line above the progress line."""
+        self.console.print(text, style="dim", highlight=False, soft_wrap=True)
+
+    def _who(self) -> str:
+        assert self.run is not None
+        return f"{self.run.facts.label} | {self.run.name} | seed {self.run.seed}"
+
+    def _line(self) -> Text:
+        if self.run is None:
+            return Text("loading")
+        elapsed = max(time.perf_counter() - self.begun, 1e-9)
+        whole = len(self.run.dataset.train) * self.epochs
+        behind = len(self.run.dataset.train) * self.done
+        left = (whole - behind) * elapsed / self.images if self.images else float("nan")
+        loss = f"{self.loss:.3f}" if self.loss == self.loss else "-"
+        words = [
+            self._who(),
+            f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}",
+            f"loss {loss}",
+            f"{self.images / elapsed:,.0f} img/s",
+            f"{_clock(left)} left" if left == left else "",
+        ]
+        return Text(" | ".join(word for word in words if word), no_wrap=True, overflow="ellipsis")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,120 @@
+"""Recipe: all that is held equal between methods. One TOML file per published protocol, in `recipes/`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import UserError, unknown
+
+FOLDER = Path(__file__).parent / "recipes"
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Recipe(BaseModel):
+    """Backbone, epochs, batches, optimiser, schedule, augmentation, precision.
+
+    Moments of the schedule are shares of training, so that a shorter run keeps the shape of the protocol.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    name: str
+    backbone: str
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    drop_last: bool = False
+    lr: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 2e-4
+    warmup: Share = 0.0
+    drops: tuple[tuple[Share, Positive], ...] = ()
+    crop_padding: Annotated[int, Field(ge=0)] = 4
+    flip: bool = True
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    evaluate_every: Annotated[int, Field(ge=1)] = 10
+    threads: Annotated[int, Field(ge=0)] = 0
+
+    def learning_rate(self, epoch: int, epochs: int, base: float | None = None) -> float:
+        """Learning rate of an epoch (0-based) in a stage of `epochs`, set once at its start.
+
+        Linear warm-up, `base * (epoch + 1) / warm` for the first `warm = warmup * epochs` epochs; every drop
+        `(share, factor)` multiplies from epoch `share * epochs` on, so two drops of 0.01 give 1e-4 of the base rate.
+        Source: Cao et al. 2019 (LDAM), reference code.
+        """
+        base = self.lr if base is None else base
+        warm = round(self.warmup * epochs)
+        if epoch < warm:
+            return base * (epoch + 1) / warm
+        for share, factor in self.drops:
+            if epoch / epochs >= share:
+                base *= factor
+        return base
+
+    def evaluates(self, epoch: int, epochs: int) -> bool:
+        """Whether the test split is measured after this epoch: every `evaluate_every`-th and the last."""
+        return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == epochs
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the suite."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def recipe_file(name: str) -> Path:
+    """The file of a recipe, given by its name or by a path to a TOML file of the user's own.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise UserError(f"There is no recipe file {name}.")
+        return Path(name)
+    if name not in recipe_names():
+        raise unknown("recipe", name, recipe_names())
+    return FOLDER / f"{name}.toml"
+
+
+def load_recipe(name: str, changes: dict[str, Any] | None = None) -> tuple[Recipe, dict[str, Any]]:
+    """A recipe with `changes` (field -> value, strings allowed) applied.
+
+    Returns:
+        The recipe and those of the changes that really change it, in their parsed form.
+
+    Raises:
+        UserError: unknown recipe or field, a value out of range, or a file that is not TOML.
+    """
+    path = recipe_file(name)
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}.") from error
+    plain["name"] = path.stem
+    for field in changes or {}:
+        if field not in Recipe.model_fields or field == "name":
+            raise unknown(f"field of recipe '{path.stem}'", field, set(Recipe.model_fields) - {"name"})
+    original = _validate(plain, path.stem)
+    recipe = _validate({**plain, **(changes or {})}, path.stem)
+    before, after = original.model_dump(mode="json"), recipe.model_dump(mode="json")
+    return recipe, {field: after[field] for field in after if after[field] != before[field]}
+
+
+def _validate(values: dict[str, Any], name: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"Recipe '{name}': {explain(error)}.") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Every problem of a pydantic error in one sentence: field, value, what is wrong."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'value'} = {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
+        for e in error.errors()
+    )

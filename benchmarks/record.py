@@ -1,0 +1,248 @@
+"""Record: one finished run as one JSON file, and the only thing that `report/` sees.
+
+A record holds counts (correct predictions per class, images per class), never derived metrics. Its `id` follows from
+what determines the run and from nothing else, so a valid record with that id means: finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UserError
+from .files import write_whole
+from .recipe import Recipe
+
+Count = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+CONFUSION_LIMIT = 200  # classes; a larger matrix would make the record megabytes
+
+
+class Part(BaseModel):
+    """A part of a record: unknown keys, NaN and infinity are refused, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DatasetFacts(Part):
+    """Which images the run saw."""
+
+    name: str
+    profile: str = Field(description="exp, step, or natural (as found)")
+    imbalance: float = Field(ge=1, description="the ratio asked for; for natural sets largest class / smallest class")
+    checksum: str = Field(description="sha256 of the training and test pixels and labels, in order")
+    verified: bool | None = Field(description="source files match the published checksums; null: none are published")
+    options: dict[str, Any] = Field(description="the dataset's remaining options")
+    changed: dict[str, Any] = Field(description="those options that differ from the dataset's defaults")
+    class_names: list[str]
+    train_counts: list[Annotated[int, Field(ge=1)]]
+    test_counts: list[Annotated[int, Field(ge=1)]]
+
+    @property
+    def label(self) -> str:
+        """Short name with what distinguishes the split, such as `cifar10-lt exp100`."""
+        profile = "natural" if self.profile == "natural" else f"{self.profile}{self.imbalance:g}"
+        return " ".join([self.name, profile, *(f"{k}={v}" for k, v in sorted(self.changed.items()))])
+
+
+class Final(Part):
+    """The result: test predictions of the last epoch, after the method's `finish`."""
+
+    epoch: Count = Field(description="0-based, over all stages")
+    correct: list[Count] = Field(description="correct test predictions per class")
+    confusion: list[list[Count]] | None = Field(description="[true][predicted], up to 200 classes; else null")
+
+
+class Best(Part):
+    """The best evaluated epoch, chosen on the test split: never the headline."""
+
+    epoch: Count
+    correct: list[Count]
+
+
+class History(Part):
+    """What happened on the way."""
+
+    loss: list[float] = Field(description="mean training loss of each epoch")
+    accuracy: list[Share] = Field(description="test accuracy at each evaluated epoch")
+    evaluated_epochs: list[Count]
+
+
+class Cost(Part):
+    """What the run took; the only part that differs between two runs of the same id on the same machine."""
+
+    seconds: Seconds = Field(description="wall time of the whole run, evaluation and checkpoints included")
+    seconds_training: Seconds
+    images_per_second: Annotated[float, Field(ge=0)] = Field(description="training images / seconds_training")
+    peak_memory_bytes: Count = Field(description="of the device on CUDA, of the process on CPU")
+    parameters: Count = Field(description="trainable parameters of the finished network")
+    epochs_per_stage: dict[str, Count]
+    resumed: Count = Field(description="how often the run was interrupted and taken up again")
+
+
+class Environment(Part):
+    """Where the run took place."""
+
+    ltbench: str
+    commit: str | None
+    dirty: bool | None = Field(description="the checkout had uncommitted changes; null outside a checkout")
+    python: str
+    torch: str
+    platform: str
+    device: str
+    threads: Count
+
+
+class Record(Part):
+    """One finished run. See the parts for shapes and units."""
+
+    model_config = ConfigDict(title="ltbench record", populate_by_name=True)
+
+    version: Literal[1] = Field(alias="schema")
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    method: str
+    source: str | None = Field(description="sha256 of the file of a method from outside the suite; else null")
+    hyperparameters: dict[str, Any]
+    changed: dict[str, Any] = Field(description="hyper-parameters and recipe.* values that differ from the defaults")
+    seed: Count
+    dataset: DatasetFacts
+    recipe: dict[str, Any]
+    final: Final
+    best: Best
+    history: History
+    cost: Cost
+    environment: Environment
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Record:
+        tests, classes = self.dataset.test_counts, len(self.dataset.class_names)
+        for name, values in {
+            "dataset.train_counts": self.dataset.train_counts,
+            "dataset.test_counts": tests,
+            "final.correct": self.final.correct,
+            "best.correct": self.best.correct,
+        }.items():
+            if len(values) != classes:
+                raise ValueError(f"{name} has {len(values)} entries for {classes} classes")
+        for part, correct in (("final", self.final.correct), ("best", self.best.correct)):
+            if any(hit > total for hit, total in zip(correct, tests, strict=True)):
+                raise ValueError(f"{part}.correct exceeds dataset.test_counts")
+        confusion = self.final.confusion
+        if confusion is not None:
+            if any(len(row) != classes for row in confusion) or [sum(row) for row in confusion] != tests:
+                raise ValueError("final.confusion does not sum to dataset.test_counts")
+            if [row[k] for k, row in enumerate(confusion)] != self.final.correct:
+                raise ValueError("the diagonal of final.confusion is not final.correct")
+        if len(self.history.accuracy) != len(self.history.evaluated_epochs):
+            raise ValueError("history.accuracy and history.evaluated_epochs differ in length")
+        if self.final.epoch != len(self.history.loss) - 1:
+            raise ValueError("final.epoch is not the last epoch of history.loss")
+        expected = run_id(self.method, self.source, self.hyperparameters, self.dataset, self.recipe, self.seed)
+        if expected != self.id:
+            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
+        return self
+
+    def to_json(self) -> str:
+        """The file's text: sorted keys, two blanks, no NaN."""
+        return json.dumps(self.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
+
+
+def run_id(
+    method: str,
+    source: str | None,
+    hyperparameters: dict[str, Any],
+    dataset: DatasetFacts,
+    recipe: dict[str, Any],
+    seed: int | None,
+) -> str:
+    """16 hex digits that follow from what determines a run; not from the machine, the folder or the versions.
+
+    With `seed=None` the id of the setting, which its seeds share. A recipe's values count where they differ from the
+    defaults of `Recipe`, so that a field added later, with the old behaviour as its default, leaves old ids valid.
+    """
+    defaults = Recipe.model_construct(name="", backbone="", epochs=0).model_dump(mode="json")
+    facts = {
+        "schema": 1,
+        "method": method,
+        "source": source,
+        "hyperparameters": hyperparameters,
+        "dataset": dataset.model_dump(include={"name", "profile", "imbalance", "checksum", "options"}),
+        "recipe": {key: value for key, value in recipe.items() if defaults.get(key) != value},
+        "seed": seed,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def record_path(
+    results: Path,
+    method: str,
+    source: str | None,
+    hyperparameters: dict[str, Any],
+    changed: dict[str, Any],
+    dataset: DatasetFacts,
+    recipe: dict[str, Any],
+    seed: int,
+) -> Path:
+    """`results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant names what differs from the defaults."""
+    words = "_".join(f"{k}={v}" for k, v in sorted(changed.items())) or "default"
+    setting = run_id(method, source, hyperparameters, dataset, recipe, None)[:8]
+    variant = f"{_slug(words)[:60]}-{setting}"
+    return results / _slug(dataset.label) / _slug(str(recipe["name"])) / _slug(method) / f"{variant}-seed{seed}.json"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9=._-]+", "-", text).strip("-.")
+
+
+def write_record(record: Record, path: Path) -> None:
+    """Write a record whole or not at all."""
+    write_whole(path, record.to_json())
+
+
+def read_record(path: Path) -> Record:
+    """Read and validate one record.
+
+    Raises:
+        UserError: the file cannot be read, is no JSON, or is not a valid record; the message names file and place.
+    """
+    try:
+        return Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path} is damaged: not JSON ({error}). Remove it and run its command again.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "record"
+        message = first["msg"].removeprefix("Value error, ")
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise UserError(
+            f"{path} is not a valid record: {place}: {message}{more}. Remove it and run its command again."
+        ) from error
+
+
+def find_records(results: Path) -> list[Path]:
+    """All record files below a folder, sorted. Hidden files (temporary ones) are not records."""
+    return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
+
+
+def read_all(results: Path) -> tuple[list[Record], list[str]]:
+    """All valid records below a folder and one sentence for each invalid file, so that one bad file harms no other."""
+    records, problems = [], []
+    for path in find_records(results):
+        try:
+            records.append(read_record(path))
+        except UserError as error:
+            problems.append(str(error))
+    return records, problems
+
+
+def json_schema() -> str:
+    """The JSON Schema of a record, as committed in `benchmarks/record.schema.json`."""
+    return json.dumps(Record.model_json_schema(by_alias=True), sort_keys=True, indent=1) + "\n"

@@ -1,0 +1,128 @@
+"""names() and load(): the folder is the list of plugins.
+
+`methods/ldam_drw.py` is the method `ldam-drw`, `datasets/cifar10_lt.py` the dataset `cifar10-lt`; a leading underscore marks a
+shared part. Methods are also found by path and in the entry-point group `ltbench.methods` of installed packages.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import UserError, unknown
+from .method import Method
+from .recipe import explain
+from .split import Source
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = __name__.rpartition(".benchmarks")[0]
+BASES: dict[str, type] = {"methods": Method, "datasets": Source}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A method or dataset that was found.
+
+    Attributes:
+        name: as on the command line.
+        cls: its dataclass.
+        card: its module's docstring.
+        source: sha256 of the file of a method from outside the suite, whose version no commit tells; else None.
+    """
+
+    name: str
+    cls: type[Any]
+    card: str
+    source: str | None = None
+
+
+def names(kind: str) -> list[str]:
+    """Names of the plugins of a kind, `methods` or `datasets`: the files of the folder and installed entry points."""
+    files = [path.stem for path in (ROOT / kind).glob("*.py") if not path.stem.startswith("_")]
+    outside = [entry.name for entry in entry_points(group="ltbench.methods")] if kind == "methods" else []
+    return sorted({stem.replace("_", "-") for stem in files} | set(outside))
+
+
+def load(kind: str, name: str) -> Plugin:
+    """Import a plugin by name, or a method by the path of its file.
+
+    A plugin that fails to import fails here, with its traceback: skipping it would hide a regression.
+
+    Raises:
+        UserError: there is no such plugin, or its file does not hold exactly one class of the kind.
+    """
+    if kind == "methods" and name.endswith(".py"):
+        return _from_path(Path(name))
+    if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file() and not name.startswith(("_", "-")):
+        return _plugin(kind, name, importlib.import_module(f"{PACKAGE}.{kind}.{name.replace('-', '_')}"))
+    for entry in entry_points(group="ltbench.methods") if kind == "methods" else ():
+        if entry.name == name:
+            module = importlib.import_module(entry.module)
+            return _plugin(kind, name, module, _digest(Path(str(module.__file__))))
+    raise unknown(kind.removesuffix("s"), name, names(kind))
+
+
+def _from_path(path: Path) -> Plugin:
+    if not path.is_file():
+        raise UserError(f"There is no method file {path}.")
+    name = f"{PACKAGE}_outside_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # annotations are resolved through it
+    spec.loader.exec_module(module)
+    return _plugin("methods", path.stem.replace("_", "-"), module, _digest(path))
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None) -> Plugin:
+    base = BASES[kind]
+    found = [
+        thing
+        for thing in vars(module).values()
+        if isinstance(thing, type) and issubclass(thing, base) and thing.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise UserError(
+            f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(found)}."
+        )
+    cls = found[0]
+    if "__dataclass_params__" not in vars(cls):
+        cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
+    return Plugin(name, cls, (module.__doc__ or "").strip(), source)
+
+
+def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
+    """An instance of a plugin with `settings` (field -> value, strings allowed) in place of defaults.
+
+    Raises:
+        UserError: no such field (the known ones are listed), or a value of the wrong type or out of range.
+    """
+    known = [field.name for field in dataclasses.fields(plugin.cls)]
+    for field in settings:
+        if field not in known:
+            raise unknown(f"field of '{plugin.name}'", field, known, nothing="it has no fields")
+    try:
+        instance = TypeAdapter(plugin.cls).validate_python(settings)
+    except ValidationError as error:
+        raise UserError(f"'{plugin.name}': {explain(error)}.") from error
+    return instance
+
+
+def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
+    """The fields of an instance that differ from the class's defaults."""
+    fields = dataclasses.fields(plugin.cls)
+    return {f.name: getattr(instance, f.name) for f in fields if getattr(instance, f.name) != f.default}

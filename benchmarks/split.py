@@ -1,0 +1,228 @@
+"""Split and Dataset, the long-tail and step profiles, and which images a profile keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from torch import Tensor
+
+from .errors import MissingData as MissingData  # re-exported for datasets
+from .errors import UserError as UserError
+
+Profile = Literal["exp", "step"]
+Ratio = Annotated[float, Ge(1)]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels, resident in memory.
+
+    Attributes:
+        images: uint8 (N, 3, H, W).
+        labels: int64 (N,), in [0, num_classes).
+        num_classes: C, which may exceed the largest label that occurs.
+    """
+
+    images: Tensor
+    labels: Tensor
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, "images are uint8 (N, 3, H, W)"
+        assert self.labels.shape == (len(self.images),), "one label per image"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Images per class, int64 (C,), on the split's device."""
+        return torch.zeros(self.num_classes, dtype=torch.int64, device=self.labels.device).scatter_add_(
+            0, self.labels, torch.ones_like(self.labels)
+        )
+
+    def pixels(self, index: Tensor) -> Tensor:
+        """Images at `index` (B,) as uint8 (B, 3, H, W): the one way to read pixels, so that large sets stay possible."""
+        return self.images[index]
+
+    def to(self, device: torch.device) -> Split:
+        """The same split on another device."""
+        return Split(self.images.to(device), self.labels.to(device), self.num_classes)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split with what the record needs to say about them.
+
+    Attributes:
+        name: benchmark name, such as `cifar10-lt`.
+        mean, std: per channel, of pixels in [0, 1], for the normalisation inside the network.
+        profile: `exp`, `step`, or `natural` for a set taken as it is.
+        imbalance: the ratio asked for; for `natural` the largest class / the smallest class.
+        verified: the source files match the published checksums; None where none are published.
+        options: the source's options, without anything that names a place on this machine.
+        changed: those options that differ from the source's defaults (profile and imbalance apart).
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: list[str]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    profile: str
+    imbalance: float
+    verified: bool | None
+    options: dict[str, Any] = field(default_factory=dict)
+    changed: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for split, what in ((self.train, "training"), (self.test, "test")):
+            for name, count in zip(self.class_names, split.counts.tolist(), strict=True):
+                if count == 0:
+                    raise UserError(
+                        f"{self.name}: class '{name}' has no {what} image. Add one, remove the class, "
+                        "or ask for a smaller imbalance."
+                    )
+
+    @cached_property
+    def checksum(self) -> str:
+        """sha256 over the pixels and labels (little-endian int32) of both splits, in order."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            digest.update(repr(tuple(split.images.shape)).encode())
+            digest.update(split.images.cpu().contiguous().numpy().data)
+            digest.update(split.labels.cpu().numpy().astype("<i4").tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """The one folder below which all downloaded data lie.
+
+    Attributes:
+        path: the folder.
+        origin: where the setting came from, for error messages.
+        allow_unverified: accept files whose checksum differs; the record then says so.
+    """
+
+    path: Path
+    origin: str
+    allow_unverified: bool = False
+
+    @classmethod
+    def find(cls, option: str | None = None, allow_unverified: bool = False) -> DataRoot:
+        """The folder given by the option, else by `LTBENCH_DATA`, else `./data`."""
+        if option:
+            return cls(Path(option), "--data-root", allow_unverified)
+        if variable := os.environ.get("LTBENCH_DATA"):
+            return cls(Path(variable), "the variable LTBENCH_DATA", allow_unverified)
+        return cls(Path("data"), "the default; set --data-root or LTBENCH_DATA", allow_unverified)
+
+
+@dataclass
+class Source:
+    """A dataset plugin: fields are its options (`--imbalance`, `--profile`, `--set dataset.NAME=VALUE`).
+
+    A file `datasets/<name>.py` with one subclass is the dataset `<name>`, dashes for underscores.
+    """
+
+    recipe: ClassVar[str] = "cifar-short"  # used when the user names none
+    place: ClassVar[tuple[str, ...]] = ()  # fields that name a place on this machine: kept out of the record
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """The arguments `options` and `changed` of Dataset: the fields except places, profile and imbalance."""
+        apart = {*self.place, "profile", "imbalance"}
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        defaults = {f.name: f.default for f in fields(self)}
+        changed = {name: value for name, value in options.items() if value != defaults[name]}
+        return {"options": options, "changed": changed}
+
+    def load(self, root: DataRoot) -> Dataset:
+        """Read the files and build both splits.
+
+        Raises:
+            MissingData: something is not there; the message says what to put where.
+            UserError: something is there but damaged or not as asked.
+        """
+        raise NotImplementedError
+
+    def download(self, root: DataRoot) -> None:
+        """Fetch what can be fetched; the default says that nothing can or need be."""
+        raise UserError("Nothing to download: this dataset needs no download or cannot be downloaded by a program.")
+
+
+def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profile = "exp") -> list[int]:
+    """Images per class of a long-tailed profile, head first.
+
+    exp:  n_k = trunc(n_max * (1 / ratio) ** (k / (C - 1))), in double precision, one power per class. A repeated
+          product of (1 / ratio) ** (1 / (C - 1)), as M2m has it, loses an image of the last class in some settings.
+    step: the first C // 2 classes n_max, the others trunc(n_max * (1 / ratio)).
+
+    Source: Cao et al. 2019 (LDAM), reference code. `ratio` 1 gives the balanced set.
+    """
+    if ratio < 1:
+        raise UserError(f"imbalance = {ratio:g} is out of range: the ratio of the largest to the smallest class is >= 1.")
+    factor = 1 / ratio
+    if profile == "step":
+        counts = [n_max if k < num_classes // 2 else int(n_max * factor) for k in range(num_classes)]
+    else:
+        last = max(num_classes - 1, 1)
+        counts = [int(n_max * factor ** (k / last)) for k in range(num_classes)]
+    if counts[-1] == 0:
+        raise UserError(f"imbalance = {ratio:g} leaves class {num_classes - 1} without an image; at most {n_max} works here.")
+    return counts
+
+
+def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -> np.ndarray:
+    """Which images a profile keeps: positions in `labels`, class by class.
+
+    Args:
+        labels: (N,) integers.
+        counts: how many to keep of each class.
+        selection: `shuffled` is the reference choice (LDAM-DRW and most later code: NumPy's legacy generator, seed 0;
+            each class's positions shuffled whole and cut, so that subsets of different ratios are nested); `seed:<n>` the
+            same with another seed; `first` keeps the first of each class in file order (RSG, M2m).
+
+    Returns:
+        int64 (sum(counts),).
+    """
+    generator = np.random.RandomState(_selection_seed(selection)) if selection != "first" else None
+    kept = []
+    for label, count in enumerate(counts):
+        positions = np.flatnonzero(labels == label)
+        if count > len(positions):
+            raise UserError(f"Class {label} has {len(positions)} images but the profile asks for {count}; lower n_max.")
+        order = np.arange(len(positions)) if generator is None else generator.permutation(len(positions))
+        kept.append(positions[order[:count]])
+    return np.concatenate(kept)
+
+
+def _selection_seed(selection: str) -> int:
+    if selection == "shuffled":
+        return 0
+    kind, _, seed = selection.partition(":")
+    if kind == "seed" and seed.isdecimal():
+        return int(seed)
+    raise UserError(f"selection = '{selection}' is not known. Use 'shuffled', 'first' or 'seed:<number>'.")
+
+
+def pixel_statistics(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and standard deviation per channel over all pixels of uint8 (N, 3, H, W), on the scale [0, 1]."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    means, deviations = [], []
+    for channel in range(3):  # exact from the histogram of levels, without a float copy of the images
+        weights = torch.bincount(images[:, channel].flatten(), minlength=256).double()
+        mean = float((weights * levels).sum() / weights.sum())
+        variance = float((weights * (levels - mean) ** 2).sum() / weights.sum())
+        means.append(mean)
+        deviations.append(max(variance, 1e-8) ** 0.5)  # a constant channel must not divide by zero
+    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])

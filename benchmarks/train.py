@@ -1,0 +1,124 @@
+"""THE loop. It names no method; every method runs through it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .augment import CropFlip
+from .errors import UserError
+from .loader import batches, derive, generator
+from .method import Method, Now, Stage
+from .network import Classifier
+from .recipe import Recipe
+from .split import Split
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """What the loop reports after each epoch.
+
+    Attributes:
+        stage: index of the stage.
+        epoch: 0-based, within the stage.
+        epochs: length of the stage.
+        loss: mean over the epoch's steps.
+        images: training images seen.
+        seconds: wall time of the epoch's steps.
+        optimiser: for the checkpoint.
+    """
+
+    stage: int
+    epoch: int
+    epochs: int
+    loss: float
+    images: int
+    seconds: float
+    optimiser: torch.optim.Optimizer
+
+
+def train(
+    method: Method,
+    net: Classifier,
+    split: Split,
+    recipe: Recipe,
+    seed: int,
+    resume: dict[str, Any] | None = None,
+    on_step: Callable[[int], None] = lambda images: None,
+) -> Iterator[EpochEnd]:
+    """Train `net` through the method's stages, yielding after each epoch.
+
+    Args:
+        method: the plugin.
+        net: on its device, in training mode; changed in place.
+        split: the training split, on the same device.
+        recipe: all that is equal between methods.
+        seed: the run's seed.
+        resume: `{"stage", "epoch", "net", "optimiser"}` of a checkpoint: its epoch has ended, the next one begins.
+        on_step: called after each step with the number of images; must not wait for the device.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    device = split.labels.device
+    augment = CropFlip(split.images, recipe.crop_padding, recipe.flip)
+    for number, stage in enumerate(method.stages(recipe.epochs)):
+        method.begin_stage(stage, net, split)
+        optimiser = make_optimiser(net, stage, recipe)
+        first = 0
+        if resume is not None and number <= resume["stage"]:
+            if number < resume["stage"]:
+                continue
+            net.load_state_dict(resume["net"])
+            optimiser.load_state_dict(resume["optimiser"])
+            first = resume["epoch"] + 1
+        for epoch in range(first, stage.epochs):
+            started = time.perf_counter()
+            torch.manual_seed(derive(seed, "global", stage.name, epoch))
+            now = Now(stage.name, epoch, stage.epochs, generator(seed, "method", stage.name, epoch, device=device))
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.learning_rate(epoch, stage.epochs, stage.lr)
+            method.begin_epoch(net, split, now)
+            total, steps, images = torch.zeros((), device=device), 0, 0
+            for batch in batches(
+                split, augment, recipe, method.sampling(split.counts, now), seed, stage.name, epoch
+            ):
+                batch = method.transform(batch, net, now)
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    loss = method.loss(net, batch, now)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                method.after_step(net, now)
+                total += loss.detach()
+                steps, images = steps + 1, images + len(batch.images)
+                on_step(len(batch.images))
+            mean = float(total) / max(steps, 1)  # the epoch's one wait for the device
+            if not torch.isfinite(torch.tensor(mean)):
+                raise UserError(
+                    f"The loss became {mean} in epoch {epoch} of stage '{stage.name}'. Lower the learning rate "
+                    "(--set recipe.lr=...) or change the method's hyper-parameters."
+                )
+            yield EpochEnd(number, epoch, stage.epochs, mean, images, time.perf_counter() - started, optimiser)
+
+
+def make_optimiser(net: Classifier, stage: Stage, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum over the stage's trained parameters; the others are frozen.
+
+    The momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its first
+    gradient late: torch's fused SGD raises a TypeError otherwise.
+    """
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name.startswith(stage.trained))
+    parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(
+        parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+    )
+    if recipe.momentum:
+        for parameter in parameters:
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser

@@ -1,0 +1,184 @@
+"""Long-tailed CIFAR: reading the "python version" files safely, and which images are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from ..benchmarks.split import (
+    DataRoot,
+    Dataset,
+    Profile,
+    Ratio,
+    Source,
+    Split,
+    UserError,
+    long_tail_counts,
+    select,
+)
+from ._common import Supply
+
+# What LDAM-DRW and its successors normalise with, for CIFAR-100 too. The true deviations differ (0.247 0.243 0.262 for
+# CIFAR-10), but published results were made with these.
+MEAN = (0.4914, 0.4822, 0.4465)
+STD = (0.2023, 0.1994, 0.2010)
+
+# All that a pickled array needs. The function that rebuilds one is asked for, as its place depends on NumPy's version.
+_ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+}
+
+
+@dataclass
+class CifarLT(Source):
+    """What cifar10-lt and cifar100-lt have in common; file lists and checksums are those of torchvision.
+
+    Attributes:
+        n_max: images of the largest class before the profile is applied.
+    """
+
+    recipe: ClassVar[str] = "cifar"
+    supply: ClassVar[Supply]
+    reference: ClassVar[str]  # the class in torchvision.datasets
+    labels_key: ClassVar[bytes | str]
+
+    profile: Profile = "exp"
+    imbalance: Ratio = 100
+    selection: str = "shuffled"
+    n_max: int = 5000
+
+    @property
+    def _published(self) -> Any:
+        import torchvision.datasets  # seconds of start-up that `bench list` need not pay
+
+        return getattr(torchvision.datasets, self.reference)
+
+    def load(self, root: DataRoot) -> Dataset:
+        """Verify all files, then read them. Training images come class by class, test images in file order.
+
+        Raises:
+            MissingData: a file is absent.
+            UserError: a file differs from the published one and that is not allowed, or it cannot be read.
+        """
+        verified = self.verify(root)
+        published, folder = self._published, root.path / self._published.base_folder
+        names = self._class_names(folder / published.meta["filename"], published.meta["key"])
+        images, labels = self._read_all(folder, published.train_list, len(names))
+        counts = long_tail_counts(self.n_max, len(names), self.imbalance, self.profile)
+        kept = select(labels, counts, self.selection)
+        train = Split(torch.from_numpy(images[kept]), torch.from_numpy(labels[kept]), len(names))
+        images, labels = self._read_all(folder, published.test_list, len(names))
+        test = Split(torch.from_numpy(images), torch.from_numpy(labels), len(names))
+        return Dataset(
+            name=self.supply.name,
+            train=train,
+            test=test,
+            class_names=names,
+            mean=MEAN,
+            std=STD,
+            profile=self.profile,
+            imbalance=self.imbalance,
+            verified=verified,
+            **self.described(),
+        )
+
+    def verify(self, root: DataRoot) -> bool:
+        """Whether every file has its published md5 sum; a file that has not is an error unless the root allows it."""
+        published = self._published
+        expected = dict([*published.train_list, *published.test_list])
+        expected[published.meta["filename"]] = published.meta["md5"]
+        paths = {name: root.path / published.base_folder / name for name in expected}
+        for path in paths.values():
+            if not path.is_file():
+                raise self.supply.missing(root, path)
+        found = {name: _md5(path) for name, path in paths.items()}
+        for name, md5 in expected.items():
+            if found[name] != md5 and not root.allow_unverified:
+                raise UserError(
+                    f"{self.supply.name}: {paths[name]} is not the published file (md5 expected {md5}, "
+                    f"found {found[name]}). Get it again ({self.supply.how}), or accept it with --allow-unverified; "
+                    "the record then says so."
+                )
+        return found == expected
+
+    def download(self, root: DataRoot) -> None:
+        """Fetch and unpack the official archive below the root, unless the right files are already there."""
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        try:
+            self.verify(DataRoot(root.path, root.origin))
+            return
+        except UserError:
+            pass  # missing or different: exactly what a download puts right
+        published = self._published
+        try:
+            download_and_extract_archive(
+                published.url, str(root.path), filename=published.filename, md5=published.tgz_md5
+            )
+        except (OSError, RuntimeError) as error:  # RuntimeError: the archive's checksum differs
+            raise UserError(
+                f"{self.supply.name}: the download of {published.filename} failed ({error}). Check the network, "
+                f"or fetch the archive by hand and unpack it in {root.path}."
+            ) from error
+        self.verify(DataRoot(root.path, root.origin))
+
+    def _class_names(self, path: Path, key: str) -> list[str]:
+        names = self._read(path).get(key)
+        if not isinstance(names, list) or not names:
+            raise UserError(f"{self.supply.name}: {path} holds no class names under '{key}'.")
+        return [str(name) for name in names]
+
+    def _read_all(self, folder: Path, files: list[list[str]], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 (N, 3, 32, 32) and labels int64 (N,) of several files, in order."""
+        parts = [self._images(folder / name, num_classes) for name, _ in files]
+        return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+    def _images(self, path: Path, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+        content = self._read(path)
+        images, labels = content.get("data"), content.get(self.labels_key)
+        if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (3072,):
+            shape = getattr(images, "shape", type(images).__name__)
+            raise UserError(f"{self.supply.name}: {path} should hold uint8 images (N, 3072) but holds {shape}.")
+        if not isinstance(labels, list) or len(labels) != len(images):
+            raise UserError(f"{self.supply.name}: {path} holds {len(images)} images but not one label for each.")
+        if not all(isinstance(label, int) and 0 <= label < num_classes for label in labels):
+            raise UserError(f"{self.supply.name}: {path} holds a label that is not an integer below {num_classes}.")
+        return images.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
+
+    def _read(self, path: Path) -> dict[Any, Any]:
+        try:
+            with path.open("rb") as file, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # NumPy 2.4 dislikes how these files, from Python 2, spell a dtype
+                content = _ArraysOnly(file, encoding="latin1").load()
+            if isinstance(content, dict):
+                return content
+            raise pickle.UnpicklingError("it holds no dictionary")
+        except Exception as error:  # a damaged pickle can raise nearly anything
+            raise UserError(
+                f"{self.supply.name}: {path} is truncated or damaged ({error}). "
+                f"Delete it and get it again ({self.supply.how})."
+            ) from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads plain values and NumPy arrays. A pickle that was tampered with could otherwise run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks to load {module}.{name}, which has no place in a file of images")
+        return _ALLOWED[module, name]
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

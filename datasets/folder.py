@@ -1,0 +1,199 @@
+"""folder:PATH, your own images: `PATH/train/<class>/*` and `PATH/test/<class>/*`.
+
+What it is: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted
+name; image files are found by their extension (whatever Pillow reads), directly in the folder of their class. Hidden
+files and files with other extensions are ignored.
+Terms: yours. Nothing is downloaded, and the path is not written into results; the name of its last folder is.
+Counts: profile "natural" (the default) takes every image. "exp" and "step" cut the training set: the classes in
+descending order of their images become head to tail, and class k keeps min(what it has, the profile's count for the
+size of the largest class and `imbalance`). The test set is never cut.
+Which images: `selection` = "shuffled", "seed:<n>" or "first" by sorted file name, for "exp" and "step" only.
+Preprocessing: orientation tag applied, converted to RGB (transparency is dropped, an animation gives its first
+frame), shorter side resized to `size` with antialiasing, centre cropped. All images are held in memory as 8-bit
+values. Mean and deviation are those of the training images. Large photographs are decoded at every run: a folder of
+small copies starts faster.
+Known defects: 16-bit grey images are refused, as Pillow would clip them.
+Caveats: no checksum is published for your folder, so that results say "not verified"; the checksum over the pixels is
+recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge, Le
+
+from ..benchmarks.split import (
+    DataRoot,
+    Dataset,
+    Ratio,
+    Source,
+    Split,
+    UserError,
+    long_tail_counts,
+    pixel_statistics,
+    select,
+)
+
+Files = list[list[Path]]  # of each class
+
+
+@dataclass
+class Folder(Source):
+    """A folder of your own images.
+
+    Attributes:
+        path: the folder that holds `train` and `test`; relative to where the program runs.
+        profile: `natural` takes all images, `exp` and `step` cut the training set.
+        imbalance: largest / smallest class, for `exp` and `step`.
+        selection: `shuffled`, `first` or `seed:<n>`, for `exp` and `step`.
+        size: height and width to which all images are brought.
+    """
+
+    place: ClassVar[tuple[str, ...]] = ("path",)
+
+    path: str = ""
+    profile: Literal["natural", "exp", "step"] = "natural"
+    imbalance: Ratio = 100
+    selection: str = "shuffled"
+    size: Annotated[int, Ge(1), Le(4096)] = 32
+
+    def load(self, root: DataRoot) -> Dataset:
+        """Find, choose and decode the images; the data root is not used.
+
+        Raises:
+            UserError: a folder or a class is missing or empty, an image is damaged, or memory does not suffice.
+        """
+        folder = self._existing()
+        names, train, test = find(folder)
+        train = self._cut(train)
+        counts = [len(files) for files in train]
+        self._check_memory(sum(counts) + sum(map(len, test)))
+        train_split = self._decode(train)
+        mean, std = pixel_statistics(train_split.images)
+        return Dataset(
+            name="folder-" + (re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "images"),
+            train=train_split,
+            test=self._decode(test),
+            class_names=names,
+            mean=mean,
+            std=std,
+            profile=self.profile,
+            imbalance=max(counts) / min(counts) if self.profile == "natural" else self.imbalance,
+            verified=None,
+            **self.described(),
+        )
+
+    def _existing(self) -> Path:
+        if not self.path:
+            raise UserError("folder needs the folder that holds your images: write folder:PATH.")
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"There is no folder {folder}; folder:PATH wants one that holds train/ and test/.")
+        return folder
+
+    def _cut(self, train: Files) -> Files:
+        """The training files that the profile keeps."""
+        if self.profile == "natural":
+            if self.imbalance != Folder.imbalance:
+                raise UserError("folder: imbalance has no meaning for profile 'natural'; add profile 'exp' or 'step'.")
+            return train
+        available = np.array([len(files) for files in train])
+        head_first = np.argsort(-available, kind="stable")
+        wanted = np.empty_like(available)
+        wanted[head_first] = long_tail_counts(int(available.max()), len(train), self.imbalance, self.profile)
+        labels = np.repeat(np.arange(len(train)), available)
+        kept = select(labels, np.minimum(wanted, available).tolist(), self.selection)
+        flat = [(label, file) for label, files in enumerate(train) for file in files]
+        chosen: Files = [[] for _ in train]
+        for position in kept:
+            label, file = flat[position]
+            chosen[label].append(file)
+        return chosen
+
+    def _check_memory(self, images: int) -> None:
+        """Refuse what would not fit, before an hour of decoding rather than after."""
+        available = available_memory()
+        needed = images * 3 * self.size**2
+        if available is not None and needed > 0.8 * available:  # training needs some, too
+            fits = int((0.8 * available / (3 * images)) ** 0.5)
+            raise UserError(
+                f"folder: {images} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory, of which "
+                f"{available / 1e9:.1f} GB are free; use a size of at most {fits}."
+            )
+
+    def _decode(self, files: Files) -> Split:
+        paths = [path for of_class in files for path in of_class]
+        images = np.empty((len(paths), 3, self.size, self.size), np.uint8)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes without holding the interpreter
+            for image, pixels in zip(images, pool.map(self._read, paths), strict=True):
+                image[:] = pixels
+        labels = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
+        return Split(torch.from_numpy(images), torch.from_numpy(labels), len(files))
+
+    def _read(self, path: Path) -> np.ndarray:
+        """One image as uint8 (3, size, size)."""
+        from PIL import Image, ImageOps
+
+        try:
+            with Image.open(path) as opened:
+                if opened.mode.startswith(("I", "F")):
+                    raise ValueError("more than 8 bits a pixel; save it as an 8-bit image")
+                opened.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG need not be decoded in full
+                image = ImageOps.exif_transpose(opened)
+            if image.mode == "P":  # some palettes hold transparency, which a direct conversion to RGB warns about
+                image = image.convert("RGBA")
+            # The largest central square, resized: the same as resizing the shorter side and cropping the centre.
+            fitted = ImageOps.fit(image.convert("RGB"), (self.size, self.size), Image.Resampling.BILINEAR)
+        except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
+            raise UserError(f"folder: cannot read the image {path} ({error}). Replace or remove it.") from error
+        return np.asarray(fitted).transpose(2, 0, 1)
+
+
+def find(folder: Path) -> tuple[list[str], Files, Files]:
+    """Class names, and the sorted training and test files of each class."""
+    for part in ("train", "test"):
+        if not (folder / part).is_dir():
+            raise UserError(f"folder: there is no {folder / part}; expected are train/<class>/ and test/<class>/.")
+    is_image = _image_test()
+    train, test = _classes(folder / "train", is_image), _classes(folder / "test", is_image)
+    if not any(train.values()):
+        raise UserError(f"folder: no image in {folder / 'train'}; images belong in train/<class>/.")
+    for name in sorted(train.keys() | test.keys()):
+        for part, classes, other in (("train", train, "test"), ("test", test, "train")):
+            if not classes.get(name):
+                raise UserError(f"folder: class '{name}' is in {other}/ but has no image in {part}/.")
+    names = sorted(train)
+    if len(names) < 2:
+        raise UserError(f"folder: {folder} has only one class, '{names[0]}'; classification needs two or more.")
+    return names, [train[name] for name in names], [test[name] for name in names]
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had without swapping, or None where the system does not say."""
+    try:
+        with Path("/proc/meminfo").open() as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return None
+
+
+def _classes(part: Path, is_image: Callable[[Path], bool]) -> dict[str, list[Path]]:
+    folders = [entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    return {entry.name: sorted(filter(is_image, entry.iterdir())) for entry in folders}
+
+
+def _image_test() -> Callable[[Path], bool]:
+    """Whether a file is an image, by the extensions of all formats that Pillow opens."""
+    from PIL import Image
+
+    known = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return lambda path: path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,133 @@
+"""Groups of classes by their number of training images: many / medium / few shots, five equal groups, two halves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..benchmarks.errors import unknown
+
+# rule: (smallest n of "many", largest n of "few"); what lies between is "medium".
+_BOUNDS = {"A": (101, 19), "B": (101, 20), "C": (100, 20)}
+_USERS = {
+    "A": "Liu et al. 2019 (OLTR), text; Wang et al. 2021 (RSG)",
+    "B": "Kozerawski et al. 2020 (BLT)",
+    "C": "Liu et al. 2019 (OLTR), code",
+}
+RULES = tuple(_BOUNDS)
+_EQUAL = "all classes have the same number of training images"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Some classes of a dataset.
+
+    Attributes:
+        name: column name, such as `many` or `G1`.
+        classes: class indices, most training images first; empty where the dataset has no such class.
+        missing: why it is empty, as half a sentence; "" where it is not.
+    """
+
+    name: str
+    classes: tuple[int, ...]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """One way to divide all classes: the rule in words, the groups, and whether the first has the `most` or `fewest` images."""
+
+    rule: str
+    groups: tuple[Group, ...]
+    first: str = "most"
+
+
+def by_size(counts: Sequence[int]) -> list[int]:
+    """Class indices, most training images first; of equal classes the higher index counts as the smaller one.
+
+    Source: Zada et al. 2022 (OPeN), appendix C.
+    """
+    return sorted(range(len(counts)), key=lambda k: (-counts[k], k))
+
+
+def shot_groups(counts: Sequence[int], rule: str = "A") -> Grouping:
+    """Many, medium and few training images.
+
+    A: many n > 100, medium 20 <= n <= 100, few n < 20. B: a class with n = 20 is few. C: as B, and one with n = 100 is
+    many. Where no class is many the fixed bounds say nothing about the set, so its classes are divided into thirds.
+
+    Args:
+        counts: (C,) training images per class, each >= 1.
+        rule: A, B or C.
+
+    Source: Liu et al. 2019 (OLTR); their text has A, their code C. B: Kozerawski et al. 2020 (BLT).
+    """
+    if rule not in _BOUNDS:
+        raise unknown("group rule", rule, RULES)
+    many, few = _BOUNDS[rule]
+    if max(counts) < many:
+        return _thirds(counts, many - 1)
+    order = by_size(counts)
+    groups = (
+        _shots("many", [k for k in order if counts[k] >= many], f"more than {many - 1}"),
+        _shots("medium", [k for k in order if few < counts[k] < many], f"{few + 1} to {many - 1}"),
+        _shots("few", [k for k in order if counts[k] <= few], f"fewer than {few + 1}"),
+    )
+    words = f"many: more than {many - 1} training images, medium: {few + 1} to {many - 1}, few: fewer than {few + 1}"
+    return Grouping(f"{words} (convention {rule}: {_USERS[rule]})", groups)
+
+
+def _shots(name: str, classes: list[int], bound: str) -> Group:
+    return Group(name, tuple(classes), "" if classes else f"no class has {bound} training images")
+
+
+def _thirds(counts: Sequence[int], largest: int) -> Grouping:
+    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end, the middle takes what is left over."""
+    order, size = by_size(counts), len(counts) // 3
+    parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
+    reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
+    rule = f"thirds of the classes by training images, as no class has more than {largest}; the middle takes what is over"
+    return Grouping(rule, _unless(reason, parts))
+
+
+def five_groups(counts: Sequence[int]) -> Grouping:
+    """G1, the 20 % of classes with the fewest training images, to G5, the 20 % with the most.
+
+    Where 5 does not divide C, the groups with the fewest images take one class more, G1 first.
+
+    Args:
+        counts: (C,) training images per class.
+
+    Source: Zada et al. 2022 (OPeN), appendix C.
+    """
+    rarest_first = by_size(counts)[::-1]
+    size, over = divmod(len(counts), 5)
+    parts, start = {}, 0
+    for g in range(5):
+        stop = start + size + (g < over)
+        parts[f"G{g + 1}"] = rarest_first[start:stop][::-1]
+        start = stop
+    reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 5 classes" if size == 0 else ""
+    rule = "G1 to G5: fifths of the classes by training images, G1 the rarest (Zada et al. 2022, appendix C)"
+    return Grouping(rule, _unless(reason, parts), first="fewest")
+
+
+def halves(counts: Sequence[int]) -> Grouping:
+    """The frequent and the rare half of a step profile, where five groups would mix frequent and rare classes.
+
+    The first C // 2 classes by training images are frequent, as in the profile of Cao et al. 2019 (LDAM).
+    """
+    order, size = by_size(counts), len(counts) // 2
+    parts = {"frequent": order[:size], "rare": order[size:]}
+    reason = _EQUAL if max(counts) == min(counts) else ""
+    return Grouping("frequent and rare: the two halves of the step profile (Cao et al. 2019)", _unless(reason, parts))
+
+
+def equal_groups(counts: Sequence[int], profile: str) -> Grouping:
+    """Halves for a `step` profile, five groups for any other."""
+    return halves(counts) if profile == "step" else five_groups(counts)
+
+
+def _unless(reason: str, parts: dict[str, list[int]]) -> tuple[Group, ...]:
+    """The parts as groups, or empty groups where a reason forbids the division."""
+    return tuple(Group(name, () if reason else tuple(classes), reason) for name, classes in parts.items())

@@ -1,0 +1,161 @@
+"""Accuracies of records, and records gathered into settings (what may be compared) and rows (what is compared)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..benchmarks.record import DatasetFacts, Record, run_id
+from .groups import Group, Grouping, equal_groups, shot_groups
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Accuracy over seeds, in [0, 1]: mean, sample standard deviation (None for one seed), number of seeds."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method with its hyper-parameters.
+
+    Attributes:
+        label: the method with what was changed, distinct within its setting.
+        runs: one record per seed, by seed.
+        overall: mean of the per-class accuracies.
+        groups: group name to the mean of its classes' accuracies; None where the group is empty.
+        repeats: records left out because another with the same id was there.
+    """
+
+    label: str
+    runs: tuple[Record, ...]
+    overall: Spread
+    groups: dict[str, Spread | None]
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that rows of one table share: the images and the recipe.
+
+    Attributes:
+        id: 8 hex digits.
+        title: dataset and recipe in words, distinct within a report.
+        shots: many, medium, few.
+        parts: five groups or two halves.
+        rows: highest overall mean first.
+    """
+
+    id: str
+    title: str
+    dataset: DatasetFacts
+    recipe: dict[str, Any]
+    shots: Grouping
+    parts: Grouping
+    rows: tuple[Row, ...]
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """All groups in the order of the tables' columns."""
+        return self.shots.groups + self.parts.groups
+
+    @property
+    def runs(self) -> list[Record]:
+        """The records of all rows."""
+        return [run for row in self.rows for run in row.runs]
+
+
+def class_accuracies(record: Record) -> np.ndarray:
+    """Accuracy of each class at the last epoch, float64 (C,) in [0, 1]."""
+    return np.array(record.final.correct) / np.array(record.dataset.test_counts)
+
+
+def mean_accuracy(record: Record, classes: Sequence[int] | None = None) -> float:
+    """Mean of the per-class accuracies of some classes (default all), in [0, 1].
+
+    Over all classes of a test set with equally many images per class this is the plain accuracy.
+    """
+    accuracies = class_accuracies(record)
+    return float(accuracies.mean() if classes is None else accuracies[list(classes)].mean())
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation (n - 1 in the denominator) of at least one value."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), sd, len(values))
+
+
+def settings(records: Iterable[Record], rule: str = "A") -> list[Setting]:
+    """Gather records into settings, by title. Records of different settings must not be ranked against each other.
+
+    Two records share a setting if dataset, options, checksum, verification and recipe are equal.
+    """
+    buckets: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        buckets[_setting_id(record)].append(record)
+    titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
+    found = [_setting(key, titles[key], bucket, rule) for key, bucket in buckets.items()]
+    return sorted(found, key=lambda setting: setting.title)
+
+
+def _setting_id(record: Record) -> str:
+    shared = {"name", "profile", "imbalance", "checksum", "options", "verified"}
+    facts = {"dataset": record.dataset.model_dump(include=shared), "recipe": record.recipe}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:8]
+
+
+def _setting(key: str, title: str, records: list[Record], rule: str) -> Setting:
+    first = records[0]
+    counts = first.dataset.train_counts
+    shots, parts = shot_groups(counts, rule), equal_groups(counts, first.dataset.profile)
+    buckets: dict[str, list[Record]] = defaultdict(list)
+    for r in records:
+        buckets[run_id(r.method, r.source, r.hyperparameters, r.dataset, r.recipe, None)].append(r)
+    labels = _distinct([(_label(bucket[0]), name) for name, bucket in buckets.items()])
+    rows = [_row(labels[name], bucket, shots.groups + parts.groups) for name, bucket in buckets.items()]
+    rows.sort(key=lambda row: (-row.overall.mean, row.label))
+    return Setting(key, title, first.dataset, first.recipe, shots, parts, tuple(rows))
+
+
+def _row(label: str, records: list[Record], groups: tuple[Group, ...]) -> Row:
+    once = {record.id: record for record in reversed(records)}  # of records with one id the first stays
+    runs = tuple(sorted(once.values(), key=lambda run: run.seed))
+    means = {
+        group.name: spread([mean_accuracy(run, group.classes) for run in runs]) if group.classes else None
+        for group in groups
+    }
+    return Row(label, runs, spread([mean_accuracy(run) for run in runs]), means, len(records) - len(runs))
+
+
+def changes(values: dict[str, Any]) -> str:
+    """`a=1, b=0.5` in alphabetical order."""
+    return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in sorted(values.items()))
+
+
+def _label(record: Record) -> str:
+    changed = changes({k: v for k, v in record.changed.items() if not k.startswith("recipe.")})
+    source = f"file {record.source[:8]}" if record.source else ""
+    words = ", ".join(filter(None, [source, changed]))
+    return f"{record.method} ({words})" if words else record.method
+
+
+def _title(record: Record) -> str:
+    prefix = "recipe."
+    changed = changes({k.removeprefix(prefix): v for k, v in record.changed.items() if k.startswith(prefix)})
+    recipe = f"{record.recipe['name']} ({changed})" if changed else str(record.recipe["name"])
+    return f"{record.dataset.label}, recipe {recipe}"
+
+
+def _distinct(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """Key to label; labels that several keys share get the key's first 8 digits."""
+    often = Counter(label for label, _ in pairs)
+    return {key: label if often[label] == 1 else f"{label} [{key[:8]}]" for label, key in pairs}

@@ -1,0 +1,97 @@
+"""Records for the report's tests, valid by the real model, made without training anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ltbench.benchmarks.record import (
+    Best,
+    Cost,
+    DatasetFacts,
+    Environment,
+    Final,
+    History,
+    Record,
+    record_path,
+    run_id,
+    write_record,
+)
+from ltbench.benchmarks.split import long_tail_counts
+
+RECIPE = {"name": "cifar", "backbone": "resnet32", "epochs": 3, "batch_size": 128, "precision": "float32"}
+
+
+def dataset(counts: list[int], **facts: Any) -> DatasetFacts:
+    given: dict[str, Any] = {
+        "name": "toy",
+        "profile": "exp",
+        "imbalance": max(counts) / min(counts),
+        "checksum": "ab" * 32,
+        "verified": True,
+        "options": {},
+        "changed": {},
+        "class_names": [f"class {k}" for k in range(len(counts))],
+        "train_counts": counts,
+        "test_counts": [100] * len(counts),
+    }
+    return DatasetFacts(**(given | facts))
+
+
+def cifar(classes: int, ratio: float, profile: Any = "exp", **facts: Any) -> DatasetFacts:
+    counts = long_tail_counts(50_000 // classes, classes, ratio, profile)
+    given = {"name": f"cifar{classes}-lt", "profile": profile, "imbalance": ratio}
+    return dataset(counts, **(given | {"test_counts": [10_000 // classes] * classes} | facts))
+
+
+def record(
+    data: DatasetFacts,
+    correct: list[int],
+    method: str = "erm",
+    seed: int = 0,
+    changed: dict[str, Any] | None = None,
+    source: str | None = None,
+    recipe: dict[str, Any] | None = None,
+    commit: str = "1234567890abcdef",
+    dirty: bool = False,
+    epochs: int = 3,
+    best: list[int] | None = None,
+) -> Record:
+    recipe, changed = recipe or RECIPE, changed or {}
+    values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
+    return Record(
+        schema=1,
+        id=run_id(method, source, values, data, recipe, seed),
+        method=method,
+        source=source,
+        hyperparameters=values,
+        changed=changed,
+        seed=seed,
+        dataset=data,
+        recipe=recipe,
+        final=Final(epoch=epochs - 1, correct=correct, confusion=None),
+        best=Best(epoch=0, correct=best or correct),
+        history=History(loss=[1.0] * epochs, accuracy=[0.5], evaluated_epochs=[epochs - 1]),
+        cost=Cost(
+            seconds=2, seconds_training=1, images_per_second=10, peak_memory_bytes=1, parameters=1,
+            epochs_per_stage={"train": epochs}, resumed=0,
+        ),
+        environment=Environment(
+            ltbench="0.1.0", commit=commit, dirty=dirty, python="3.11", torch="2.6", platform="Linux", device="cpu",
+            threads=1,
+        ),
+    )  # fmt: skip
+
+
+def lifelike(data: DatasetFacts, method: str, seed: int, lift: float, **facts: Any) -> Record:
+    """Accuracies that fall with the class's training images; `lift` raises the tail."""
+    counts, tests = np.array(data.train_counts), np.array(data.test_counts)
+    noise = np.random.default_rng([seed, len(method)]).normal(0, 0.03, len(counts))
+    accuracy = 0.9 - (0.75 - lift) * (1 - np.log(counts) / np.log(counts.max() + 1)) + noise
+    return record(data, (tests * accuracy.clip(0, 1)).astype(int).tolist(), method, seed, **facts)
+
+
+def store(records: list[Record], results: Any) -> None:
+    for r in records:
+        facts = (r.method, r.source, r.hyperparameters, r.changed, r.dataset, r.recipe, r.seed)
+        write_record(r, record_path(results, *facts))
