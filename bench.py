@@ -96,7 +96,7 @@ def report(results: Path, out: Path, datasets: str | None, shots: str) -> None:
     from ltbench.report.build import build
 
     made = build(results, out, datasets.split(",") if datasets else None, shots)
-    Console().print(made.tables)
+    Console().print(made.table)
     for warning in made.warnings:
         Console(stderr=True).print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     print(f"\nWrote {len(made.paths)} files: {out / 'leaderboard.md'}, {out / 'leaderboard.tex'}, {out / 'figures'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from typing import Any
 
@@ -100,6 +101,14 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         if dot and scope not in scopes:
             raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
         for target in [scope] if dot else [plugin.name for plugin in plugins]:
-            scopes[target][field] = value
+            scopes[target][field] = _value(value)
     return scopes
+
+
+def _value(text: str) -> Any:
+    """A list such as [[0.8, 0.1], [0.9, 0.1]] is parsed as TOML; everything else stays text for the field's own type."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
+    except tomllib.TOMLDecodeError:
+        return text
 

@@ -30,12 +30,15 @@ from ._common import Supply
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
 
-# All that a pickled array needs. The function that rebuilds one is asked for, as its place depends on NumPy's version.
+# All that a pickled array needs, in the published files and as Python 3 writes it (pickle protocols 4 and 5). The
+# functions are asked of an array, as their place depends on NumPy's version.
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy.core.multiarray", "_reconstruct"): np.empty(1).__reduce__()[0],
+    ("numpy._core.multiarray", "_reconstruct"): np.empty(1).__reduce__()[0],
+    ("numpy.core.numeric", "_frombuffer"): np.empty(1).__reduce_ex__(5)[0],
+    ("numpy._core.numeric", "_frombuffer"): np.empty(1).__reduce_ex__(5)[0],
 }
 
 
@@ -44,13 +47,16 @@ class CifarLT(Source):
     """What cifar10-lt and cifar100-lt have in common; file lists and checksums are those of torchvision.
 
     Attributes:
-        n_max: images of the largest class before the profile is applied.
+        supply: how a user gets the files.
+        reference: the class in torchvision.datasets that knows file names and checksums.
+        labels_key: where a file keeps its labels.
+        profile, imbalance, selection, n_max: the options, explained in the subclasses.
     """
 
     recipe: ClassVar[str] = "cifar"
     supply: ClassVar[Supply]
-    reference: ClassVar[str]  # the class in torchvision.datasets
-    labels_key: ClassVar[bytes | str]
+    reference: ClassVar[str]
+    labels_key: ClassVar[str]
 
     profile: Profile = "exp"
     imbalance: Ratio = 100
@@ -59,7 +65,7 @@ class CifarLT(Source):
 
     @property
     def _published(self) -> Any:
-        import torchvision.datasets  # seconds of start-up that `bench list` need not pay
+        import torchvision.datasets  # a second of start-up that `bench list` need not pay
 
         return getattr(torchvision.datasets, self.reference)
 
@@ -71,7 +77,8 @@ class CifarLT(Source):
             UserError: a file differs from the published one and that is not allowed, or it cannot be read.
         """
         verified = self.verify(root)
-        published, folder = self._published, root.path / self._published.base_folder
+        published = self._published
+        folder = root.path / published.base_folder
         names = self._class_names(folder / published.meta["filename"], published.meta["key"])
         images, labels = self._read_all(folder, published.train_list, len(names))
         counts = long_tail_counts(self.n_max, len(names), self.imbalance, self.profile)

@@ -12,7 +12,7 @@ from rich.console import Group
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.files import write_whole
 from ..benchmarks.record import Record, read_all
-from .plots import draw, figures
+from .plots import FORMATS, figures, save
 from .statistics import Setting, settings
 from .tables import escape_markdown, latex, markdown, run_table
 
@@ -69,7 +69,7 @@ def build(results: Path, out: Path, datasets: Sequence[str] | None = None, rule:
         "leaderboard.tex": "% \\input this file; needs \\usepackage{booktabs}\n\n" + "\n".join(map(latex, found)),
     }
     for name, text in texts.items():
-        write_whole(out / name, text)
+        write_whole(out / name, text, durable=False)  # a report can be built again
     return Report([*(out / name for name in texts), *paths], problems, run_table(_chosen(records, datasets), rule))
 
 
@@ -92,11 +92,11 @@ def _draw(setting: Setting, out: Path) -> tuple[list[Path], str]:
     """Write a setting's figures; their paths, and Markdown that shows them."""
     stem = f"{re.sub(r'[^A-Za-z0-9=._-]+', '-', setting.title).strip('-.')[:60]}-{setting.id}"
     paths, links = [], []
-    for name, make in figures(setting).items():
-        files = {suffix: f"figures/{stem}-{name}.{suffix}" for suffix in ("png", "svg", "pdf")}
-        for suffix, content in draw(make).items():
-            write_whole(out / files[suffix], content)
-            paths.append(out / files[suffix])
+    for name, figure in figures(setting).items():
+        files = {suffix: f"figures/{stem}-{name}.{suffix}" for suffix in FORMATS}
+        for suffix, file in files.items():
+            write_whole(out / file, save(figure, suffix), durable=False)
+            paths.append(out / file)
         title = escape_markdown(f"{_CAPTIONS[name]}: {setting.title}")
         links.append(f"![{title}]({files['png']})\n\n{title} ([SVG]({files['svg']}), [PDF]({files['pdf']}))\n")
     return paths, "\n".join(links)

@@ -35,7 +35,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way to divide all classes: the rule in words, the groups, and whether the first has the `most` or `fewest` images."""
+    """One way to divide all classes.
+
+    Attributes:
+        rule: how, in words.
+        groups: in the order of columns.
+        first: whether the first group has the `most` or the `fewest` training images.
+    """
 
     rule: str
     groups: tuple[Group, ...]
@@ -86,7 +92,7 @@ def _thirds(counts: Sequence[int], largest: int) -> Grouping:
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
-    rule = f"thirds of the classes by training images, as no class has more than {largest}; the middle takes what is over"
+    rule = f"thirds of the classes by training images, as no class has more than {largest}; remainder to the middle"
     return Grouping(rule, _unless(reason, parts))
 
 

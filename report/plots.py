@@ -1,11 +1,12 @@
-"""Figures of one setting: bars per group, class counts, accuracy per class. Colours and hatches both tell methods apart."""
+"""Figures of one setting: bars per group, class counts, accuracy per class; readable in colour and in grey."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from .groups import Grouping, by_size
+from .groups import Group, Grouping, by_size
 from .statistics import Row, Setting, class_accuracies
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and its whole width
@@ -37,6 +38,7 @@ _STYLE = {
     "hatch.linewidth": 0.5,
     "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
+    "text.parse_math": False,  # a "$" in a name is a dollar
     "savefig.dpi": 200,
     "svg.hashsalt": "ltbench",  # else ids inside an SVG differ from run to run
     "pdf.fonttype": 42,  # text stays text; some publishers refuse type 3 fonts
@@ -48,33 +50,28 @@ _LINES = ("-", "--", "-.", ":")
 _METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
-def figures(setting: Setting) -> dict[str, Callable[[], Figure]]:
-    """Short name to a function that draws; names are in the order of a report."""
-    return {
-        "shots": lambda: group_bars(setting, setting.shots),
-        "groups": lambda: group_bars(setting, setting.parts),
-        "classes": lambda: class_lines(setting),
-        "counts": lambda: class_counts(setting),
-    }
-
-
-def draw(make: Callable[[], Figure]) -> dict[str, bytes]:
-    """File contents by format; the same bytes every time."""
-    with _style():
-        figure = make()
-        return {suffix: _save(figure, suffix) for suffix in FORMATS}
-
-
-def _save(figure: Figure, suffix: str) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format=suffix, metadata=_METADATA[suffix])
-    return stream.getvalue()
-
-
 @contextmanager
 def _style() -> Iterator[None]:
     with matplotlib.style.context(["default", "tableau-colorblind10", _STYLE]):
         yield
+
+
+def figures(setting: Setting) -> dict[str, Figure]:
+    """Short name to figure, in the order of a report."""
+    return {
+        "shots": group_bars(setting, setting.shots),
+        "groups": group_bars(setting, setting.parts),
+        "classes": class_lines(setting),
+        "counts": class_counts(setting),
+    }
+
+
+@_style()
+def save(figure: Figure, suffix: str) -> bytes:
+    """The contents of a `png`, `svg` or `pdf` file; for one figure the same bytes every time."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format=suffix, metadata=_METADATA[suffix])
+    return stream.getvalue()
 
 
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
@@ -96,12 +93,13 @@ def _legend(figure: Figure, axes: Axes) -> None:
     )  # fmt: skip
 
 
-def _short(label: str) -> str:
-    return label if len(label) <= 32 else label[:31] + "…"
+def _short(label: str, letters: int = 32) -> str:
+    return label if len(label) <= letters else label[: letters - 1] + "…"
 
 
+@_style()
 def group_bars(setting: Setting, grouping: Grouping) -> Figure:
-    """Accuracy of every method in every group, with the standard deviation over seeds; empty groups keep their place."""
+    """Accuracy of every method in every group, with standard deviations over seeds; an empty group keeps its place."""
     rows, groups = setting.rows, grouping.groups
     width = COLUMN if len(rows) * len(groups) <= 15 else PAGE
     figure, axes = _canvas(width, 2.1)
@@ -111,10 +109,10 @@ def group_bars(setting: Setting, grouping: Grouping) -> Figure:
     for x, group in enumerate(groups):
         if group.missing:
             axes.text(x, 2, "–", ha="center", va="bottom", fontsize=12)
-    sizes = [f"{len(g.classes)} class{'es' * (len(g.classes) != 1)}" if g.classes else "no class" for g in groups]
+    sizes = [f"({len(g.classes)})" if g.classes else "no class" for g in groups]
     axes.set_xticks(range(len(groups)), [f"{g.name}\n{size}" for g, size in zip(groups, sizes, strict=True)])
     axes.tick_params(axis="x", length=0)
-    axes.set(xlabel=f"classes, {grouping.first} training images first", xlim=(-0.55, len(groups) - 0.45))
+    axes.set(xlabel=f"groups (classes), {grouping.first} training images first", xlim=(-0.55, len(groups) - 0.45))
     _accuracy_axis(axes)
     _legend(figure, axes)
     return figure
@@ -133,6 +131,7 @@ def _bars(axes: Axes, row: Row, r: int, filled: list[bool], names: list[str], st
             axes.errorbar(x, 100 * s.mean, 100 * s.sd, color="black", linewidth=0.8, capsize=min(2.5, 12 * step))
 
 
+@_style()
 def class_counts(setting: Setting) -> Figure:
     """Training images of every class, largest first, in the shades of many, medium and few."""
     counts = setting.dataset.train_counts
@@ -141,7 +140,10 @@ def class_counts(setting: Setting) -> Figure:
     log = max(counts) >= 10 * min(counts)
     bottom = min(counts) / 2 if log else 0
     start = 0
-    for group, colour, hatch in zip(setting.shots.groups, ("C0", "C4", "C7"), ("", "....", "////"), strict=True):
+    groups = setting.shots.groups
+    if all(group.missing for group in groups):
+        groups = (Group("all", tuple(order)),)
+    for group, colour, hatch in zip(groups, ("C0", "C4", "C7"), ("", "....", "////"), strict=False):
         edges = np.arange(start, start + len(group.classes) + 1) + 0.5  # groups lie side by side in the order of size
         axes.stairs(
             [counts[k] for k in group.classes], edges, baseline=bottom, fill=True, facecolor=colour, hatch=hatch,
@@ -159,6 +161,7 @@ def class_counts(setting: Setting) -> Figure:
     return figure
 
 
+@_style()
 def class_lines(setting: Setting) -> Figure:
     """Accuracy of every class, mean over seeds, classes sorted by training images.
 
@@ -170,7 +173,7 @@ def class_lines(setting: Setting) -> Figure:
     figure, axes = _canvas(PAGE, 2.4)
     for r, row in enumerate(setting.rows):
         values = 100 * np.mean([class_accuracies(run) for run in row.runs], axis=0)[order]
-        look = {"color": f"C{r % 10}", "marker": _MARKERS[r % len(_MARKERS)]}
+        look: dict[str, Any] = {"color": f"C{r % 10}", "marker": _MARKERS[r % len(_MARKERS)]}
         line = _LINES[(r + r // 10) % len(_LINES)]
         if named:
             axes.plot(at, values, linestyle=line, label=_short(row.label), alpha=0.9, **look)
@@ -204,7 +207,7 @@ def _accuracy_axis(axes: Axes) -> None:
 
 def _class_axis(axes: Axes, setting: Setting, order: list[int]) -> None:
     if len(order) <= NAMED_CLASSES:
-        names = [setting.dataset.class_names[k] for k in order]
-        axes.set_xticks(range(1, len(order) + 1), [n if len(n) <= 14 else n[:13] + "…" for n in names], rotation=45, ha="right")
+        names = [_short(setting.dataset.class_names[k], 14) for k in order]
+        axes.set_xticks(range(1, len(order) + 1), names, rotation=45, ha="right")
         axes.tick_params(axis="x", length=0)
     axes.set(xlabel="class, most training images first", xlim=(0.3, len(order) + 0.7))

@@ -17,9 +17,9 @@ from .notes import missing_groups, notes, warnings
 from .statistics import Setting, Spread, settings
 
 _TEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_\allowbreak{}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "=": r"=\allowbreak{}",
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
+    "_": r"\_\allowbreak{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "=": r"=\allowbreak{}",
     "±": r"$\pm$", "–": "--",
 }  # fmt: skip
 
@@ -40,14 +40,14 @@ def latex(setting: Setting) -> str:
     frame = frame.replace(r"\$\\pm\$([\d.]+)$", r"\,{\\tiny$\\pm$\1}", regex=True)
     # Long names and the numbers of classes take a line of their own, so that the table fits a text width of 5.5 inches.
     frame["method"] = r"\raggedright\hangindent1em " + frame["method"]
-    frame.columns = [re.sub(r"(.*) (\(.*)", r"\\shortstack[r]{\1\\\\\2}", name) for name in frame.columns]
+    frame.columns = [re.sub(r"(.*) (\(.*)", r"\\shortstack[r]{\\strut \1\\\\\2}", name) for name in frame.columns]
     lines = "p{7em}" + "r" * (frame.shape[1] - 1)
     table = frame.style.hide(axis="index").to_latex(hrules=True, column_format=f"@{{}}{lines}@{{}}")
     below = "\n".join(f"{escape_latex(note)}\\par" for note in notes(setting))
     return (
         "\\begin{table*}\n\\centering\n"
         f"\\caption{{Test accuracy (\\%) on {escape_latex(setting.title)}.}}\n\\label{{tab:{setting.id}}}\n"
-        f"\\footnotesize\\setlength{{\\tabcolsep}}{{2.5pt}}\n{table}"
+        f"\\footnotesize\\setlength{{\\tabcolsep}}{{2pt}}\n{table}"
         f"\n\\smallskip\n\\begin{{minipage}}{{\\linewidth}}\\scriptsize\\raggedright\n{below}\n\\end{{minipage}}\n"
         "\\end{table*}\n"
     )
@@ -56,7 +56,7 @@ def latex(setting: Setting) -> str:
 def run_table(records: Iterable[Record], rule: str = "A") -> Group:
     """The tables of some records for the terminal, one per setting; `print` it on a rich console.
 
-    Each takes the most spacious of three layouts that the width of the console has room for.
+    Each takes the most spacious of three layouts that the width of the console has room for. `n` counts the seeds.
     """
     parts: list[RenderableType] = []
     for setting in settings(records, rule):
@@ -104,8 +104,8 @@ class _Terminal:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         names = [group.name for group in self.setting.groups]
-        beside = self._table("{mean} ± {sd}", ["overall", *names, "seeds"])
-        below = self._table("{mean}\n±{sd}", ["overall", *names, "seeds"], method=16)
+        beside = self._table("{mean} ± {sd}", ["overall", *names, "n"])
+        below = self._table("{mean}\n±{sd}", ["overall", *names, "n"], method=16)
         shots = len(self.setting.shots.groups)
         yield f"[bold]{escape(self.setting.title)}[/bold]"
         for table in (beside, below):
@@ -114,7 +114,7 @@ class _Terminal:
                 yield table
                 break
         else:
-            yield self._table("{mean}\n±{sd}", ["overall", *names[:shots], "seeds"])
+            yield self._table("{mean}\n±{sd}", ["overall", *names[:shots], "n"])
             yield ""
             yield self._table("{mean}\n±{sd}", names[shots:])
         yield ""
@@ -132,6 +132,6 @@ class _Terminal:
             table.add_column(f"{column}{size}", justify="right", no_wrap=True)
         for row in self.setting.rows:
             values: dict[str, Spread | None] = {"overall": row.overall, **row.groups}
-            cells = [str(len(row.runs)) if c == "seeds" else _cell(values[c], form) for c in columns]
+            cells = [str(len(row.runs)) if c == "n" else _cell(values[c], form) for c in columns]
             table.add_row(escape(row.label), *cells)
         return table

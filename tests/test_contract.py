@@ -1,0 +1,157 @@
+"""What every method must do, checked on every method found. A new method is covered the moment its file exists."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from ltbench.benchmarks import checkpoint, registry
+from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.method import Batch, Now
+from ltbench.benchmarks.run import Run, build_network, execute
+from ltbench.benchmarks.split import Split
+
+from .conftest import carry_out, tiny_run, without_timings
+
+
+@pytest.fixture(params=registry.names("methods"))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_trains_to_a_finite_record_that_survives_json(name: str, tmp_path: Path) -> None:
+    record = carry_out(tiny_run(name), tmp_path)
+    again = type(record).model_validate(json.loads(record.to_json()))
+    assert again == record
+    assert all(math.isfinite(loss) for loss in record.history.loss)
+    assert record.final.epoch == sum(record.cost.epochs_per_stage.values()) - 1
+
+
+def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Path) -> None:
+    first, second = (carry_out(tiny_run(name), tmp_path / folder) for folder in "ab")
+    other = carry_out(tiny_run(name, seed=1), tmp_path / "c")
+    assert without_timings(first) == without_timings(second)
+    assert first.history.loss != other.history.loss
+    assert first.id != other.id
+
+
+def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
+    """Stopped after each epoch in turn, in the deferred phase too; bit for bit on the CPU."""
+    whole = carry_out(tiny_run(name, epochs=5), tmp_path / "whole")
+    for stop in (1, 4):
+        folder = tmp_path / f"stop{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny_run(name, epochs=5), torch.device("cpu"), folder, _Stop(stop))
+        resumed = carry_out(tiny_run(name, epochs=5), folder)
+        assert without_timings(resumed) == without_timings(whole)
+        assert resumed.cost.resumed == 1
+
+
+class _Stop:
+    """A watcher that interrupts the run in the middle of an epoch, after `epochs` whole ones."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs, self.seen = epochs, 0
+
+    def start(self, run: Run, epochs: int, done: int) -> None: ...
+
+    def step(self, images: int) -> None:
+        if self.seen == self.epochs:
+            raise KeyboardInterrupt
+
+    def epoch(self, trail: Any) -> None:
+        self.seen += 1
+
+
+def test_test_images_have_no_influence_on_training(name: str, tmp_path: Path) -> None:
+    states = []
+    for folder in ("true", "noise"):
+        run = tiny_run(name)
+        if folder == "noise":
+            test = run.dataset.test
+            noise = torch.randint_like(test.images, 256, generator=generator(0, "noise"))
+            dataset = dataclasses.replace(run.dataset, test=Split(noise, test.labels.flip(0), test.num_classes))
+            run = dataclasses.replace(run, dataset=dataset)
+        carry_out(run, tmp_path / folder)
+        states.append(torch.load(tmp_path / folder / run.id / "network.pt", weights_only=True))
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
+    run = tiny_run(name)
+    carry_out(run, tmp_path)
+    state = torch.load(tmp_path / run.id / "network.pt", weights_only=True)
+    assert {key.split(".")[0] for key in state} == {"normalise", "backbone", "head"}
+    fresh = build_network(tiny_run(name))
+    fresh.load_state_dict(state)
+    assert checkpoint.load(tmp_path / run.id) is not None
+
+
+def test_state_lives_in_the_network(name: str) -> None:
+    """What a method keeps for itself is constant while it trains, else a resumed run could not equal another."""
+    run, net, split = _ready(name)
+    before = {key: _frozen(value) for key, value in vars(run.method).items()}
+    for epoch in range(3):
+        now = Now("train", epoch, 3, generator(0, "test"))
+        run.method.begin_epoch(net, split, now)
+        run.method.loss(net, run.method.transform(_batch(split), net, now), now).backward()
+        run.method.after_step(net, now)
+    assert {key: _frozen(value) for key, value in vars(run.method).items()} == before
+
+
+def test_step_reads_nothing_back_from_the_device(name: str) -> None:
+    """A fake tensor has no values: .item(), boolean indexing, nonzero and the like fail on it, as they would wait on a GPU."""
+    run = tiny_run(name, settings=("recipe.channels_last=false",))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        net = build_network(run)
+        fake = Split(torch.empty(64, 3, 8, 8, dtype=torch.uint8), torch.empty(64, dtype=torch.int64), 10)
+        for progress in (0, 9):
+            now = Now("train", progress, 10, generator(0, "test"))
+            for stage in run.method.stages(10):
+                run.method.begin_stage(stage, net, fake)
+            batch = run.method.transform(Batch(fake.images.float(), fake.labels), net, now)
+            loss = run.method.loss(net, batch, now)
+            loss.backward()
+            run.method.after_step(net, now)
+            assert loss.shape == ()
+
+
+def test_sampling_is_a_valid_distribution(name: str) -> None:
+    run, _, split = _ready(name)
+    for epoch in range(10):
+        probabilities = run.method.sampling(split.counts, Now("train", epoch, 10, generator(0, "test")))
+        if probabilities is not None:
+            assert probabilities.shape == split.counts.shape
+            assert torch.isfinite(probabilities).all()
+            assert (probabilities >= 0).all()
+            assert probabilities.sum() > 0
+
+
+def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
+    card = registry.load("methods", name).card
+    for part in ("Changes from ERM:", "Departs from the paper", "Reported:"):
+        assert part in card, f"the card of {name} lacks '{part}'"
+
+
+def _ready(name: str) -> tuple[Run, Any, Split]:
+    run = tiny_run(name)
+    net = build_network(run)
+    for stage in run.method.stages(3):
+        run.method.begin_stage(stage, net, run.dataset.train)
+    return run, net, run.dataset.train
+
+
+def _batch(split: Split) -> Batch:
+    return Batch(split.images[::3].float() / 255, split.labels[::3])
+
+
+def _frozen(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else value
