@@ -25,7 +25,8 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p .venv/types && ln -sfn ../.. .venv/types/ltbench
-	cd .venv/types && ../bin/mypy --config-file ../../pyproject.toml -p ltbench
+	cd .venv/types && ../bin/mypy --config-file ../../pyproject.toml -m ltbench.bench \
+		-p ltbench.benchmarks -p ltbench.datasets -p ltbench.methods -p ltbench.report
 
 pins: $(READY)
 	$(BIN)/pip install -q uv

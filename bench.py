@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from ltbench.benchmarks.errors import MissingData, UserError, unknown
 from rich.console import Console
 from rich.table import Table
-
-from ltbench.benchmarks.errors import MissingData, UserError, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -125,8 +125,10 @@ def info(name: str) -> None:
     for kind in ("methods", "datasets"):
         if name in registry.names(kind) or (kind == "methods" and name.endswith(".py")):
             plugin = registry.load(kind, name)
-            print(plugin.card)
-            Console().print(_fields(plugin.cls))
+            console = Console(highlight=False)
+            console.print(_unwrap(plugin.card), markup=False)
+            if (table := _fields(plugin.cls, "dataset." if kind == "datasets" else "")).row_count:
+                console.print("", table, sep="\n")
             return
     raise unknown("method, dataset or recipe", name, {n for kind in KINDS[:3] for n, _ in _summaries(kind)})
 
@@ -209,7 +211,10 @@ def _summaries(kind: str) -> list[tuple[str, str]]:
     if kind == "backbones":
         from ltbench.benchmarks.backbones import backbone_names
 
-        return [*((name, "") for name in backbone_names()), ("timm:<model>", "any model of timm, such as timm:resnet10t")]
+        return [
+            *((name, "") for name in backbone_names()),
+            ("timm:<model>", "any model of timm, such as timm:resnet10t"),
+        ]
     if kind == "recipes":
         texts = {name: recipe_file(name).read_text(encoding="utf-8") for name in recipe_names()}
         return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
@@ -217,15 +222,19 @@ def _summaries(kind: str) -> list[tuple[str, str]]:
     return [(f"{p.name}:PATH" if getattr(p.cls, "place", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
 
 
-def _fields(cls: type) -> Table:
-    import dataclasses
+def _unwrap(card: str) -> str:
+    """Join the lines of each paragraph, so that the terminal wraps them; indented lines and `Key:` begin a new one."""
+    return re.sub(r"(?<=\S)\n(?=[^\s\-*|])(?![A-Z][\w ]{0,30}:)", " ", card)
 
-    table = Table(title="Fields (--set NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
-    for heading in ("name", "type", "default"):
+
+def _fields(cls: type, scope: str) -> Table:
+    from ltbench.benchmarks.registry import describe
+
+    table = Table(title=f"Fields (--set {scope}NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
+    for heading in ("name", "default", "values", "meaning"):
         table.add_column(heading, overflow="fold")
-    for field in dataclasses.fields(cls):
-        default = "" if field.default is dataclasses.MISSING else repr(field.default)
-        table.add_row(field.name, str(field.type), default)
+    for row in describe(cls):
+        table.add_row(*row)
     return table
 
 
@@ -233,8 +242,8 @@ def _describe(dataset: Any) -> str:
     counts = dataset.train.counts.tolist()
     state = {True: "verified", False: "NOT verified", None: "no published checksum"}[dataset.verified]
     return (
-        f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {len(counts)} classes, "
-        f"{max(counts)} to {min(counts)} per class ({dataset.profile}), {state}, checksum {dataset.checksum[:12]}"
+        f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {len(counts)} classes "
+        f"of {max(counts)} to {min(counts)} ({dataset.profile}), {state}, checksum {dataset.checksum[:12]}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Batched augmentation with parameters per image: all random numbers are drawn first, then applied by a pure function."""
+"""Batched augmentation with parameters per image: all random numbers are drawn first, then applied."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 class CropFlip:
     """Zero-pad, random crop to the original size, random horizontal flip, as one indexed copy.
 
-    The padded images and their mirror images lie in memory once; every crop is a view of them, so that a batch is a single
-    gather of bytes: about 20 times the throughput of per-image transforms on the same core.
+    The padded images and their mirror images lie in memory once; every crop is a view of them, so that a batch is a
+    single gather of bytes: about 20 times the throughput of per-image transforms on the same core.
 
     Args:
         images: uint8 (N, 3, H, W), on the device where batches are wanted.

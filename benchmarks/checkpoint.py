@@ -19,8 +19,8 @@ DIGEST = hashlib.sha256().digest_size
 def save(folder: Path, state: dict[str, Any], number: int) -> None:
     """Write checkpoint `number` (counting epochs) over the older of two.
 
-    The file is a sha256 digest and what `torch.save` made. There is no wait for the disk: a kill loses nothing, and after a
-    power cut the digest tells whether the newer file is whole.
+    The file is a sha256 digest and what `torch.save` made. There is no wait for the disk: a kill loses nothing, and
+    after a power cut the digest tells whether the newer file is whole.
 
     Raises:
         UserError: the folder cannot be written or the disk is full.
@@ -50,7 +50,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         warnings.warn(
-            f"Checkpoint {path} is damaged and is not used; the run resumes from the epoch before it, or from the start.",
+            f"Checkpoint {path} is damaged and not used; the run resumes from the epoch before it, or anew.",
             stacklevel=2,
         )
         return None

@@ -29,12 +29,12 @@ def write_whole(path: Path, data: bytes | str, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes private files; these are to be shared
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files; these are to be shared
+        Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                Path(temporary).unlink()
         raise UserError(
             f"Cannot write {path}: {(error.strerror or str(error)).lower()}. Make room or choose another folder, "
             "then run the same command again; finished runs are kept and an unfinished one resumes."

@@ -55,8 +55,8 @@ def batches(
 ) -> Iterator[Batch]:
     """The batches of one epoch, on the device of `train`.
 
-    What is drawn follows from the seed, the stage and the epoch alone: it is the same for every method that draws alike,
-    on every device, and after a resumption. Nothing in here waits for the device.
+    What is drawn follows from the seed, the stage and the epoch alone: it is the same for every method that draws
+    alike, on every device, and after a resumption. Nothing in here waits for the device.
     """
     device = train.labels.device
     index = draw(train, probabilities, generator(seed, "draw", stage, epoch))

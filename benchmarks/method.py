@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
 from .network import Classifier, LinearHead
@@ -23,6 +23,7 @@ from .split import Split as Split  # re-exported for methods
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
 Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
 
 
@@ -87,11 +88,10 @@ class Method:
 
     def network(self, backbone: Backbone, num_classes: int) -> Classifier:
         """Build the network: by default the backbone with a linear head."""
-        body = backbone()
-        return Classifier(body, LinearHead(int(body.width), num_classes))
+        return Classifier(backbone(), LinearHead, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Before a stage: derive constants from `train`; copy, reset or attach modules. The optimiser is made afterwards.
+        """Before a stage: derive constants from `train`; copy, reset or attach modules. The optimiser comes after.
 
         Called for every stage up to the current one when a run is resumed, before the saved state is loaded: decide the
         network's structure here, and keep whatever depends on trained weights in its modules or buffers.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Head = Callable[[int, int], nn.Module]
 
 
 class Normalise(nn.Module):
@@ -59,15 +64,16 @@ class Classifier(nn.Module):
     """A backbone, cut anywhere by slicing, and a head.
 
     Args:
-        backbone: named stages, the last of which pools to (N, width).
-        head: (N, width) to (N, C).
+        backbone: named stages, the last of which pools to (N, width), with `.width`.
+        head: makes a module from (N, width) to (N, C), given width and C.
+        num_classes: C.
     """
 
-    def __init__(self, backbone: nn.Sequential, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Sequential, head: Head, num_classes: int) -> None:
         super().__init__()
         self.normalise = Normalise()
         self.backbone = backbone
-        self.head = head
+        self.head = head(cast(int, backbone.width), num_classes)
 
     def features(self, images: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1] to float32 features (N, width)."""
@@ -76,7 +82,8 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
 
-        The head runs outside autocast: a bfloat16 cosine near 0.7 has a step of 0.004, which a scale of 30 turns into 0.12.
+        The head runs outside autocast: a bfloat16 cosine near 0.7 has a step of 0.004, which a scale of 30 turns into
+        0.12.
         """
         features = self.features(images)
         with torch.autocast(images.device.type, enabled=False):

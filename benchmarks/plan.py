@@ -92,7 +92,9 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
 
     A name without a prefix belongs to every chosen method.
     """
-    scopes: dict[str, dict[str, Any]] = {plugin.name: {} for plugin in plugins} | {"recipe": {}, "dataset": {}}
+    scopes: dict[str, dict[str, Any]] = {
+        name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
+    }
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name:
@@ -106,9 +108,8 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
 
 
 def _value(text: str) -> Any:
-    """A list such as [[0.8, 0.1], [0.9, 0.1]] is parsed as TOML; everything else stays text for the field's own type."""
+    """A list such as [[0.8, 0.1], [0.9, 0.1]] is parsed as TOML; anything else is left to the field's type."""
     try:
         return tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
     except tomllib.TOMLDecodeError:
         return text
-

@@ -56,7 +56,9 @@ class ProgressLine(Watcher):
         self.done, self.loss = len(trail.losses), trail.losses[-1]
         if self.done == self.epochs:
             seconds, rate = trail.seconds, trail.images / max(trail.seconds_training, 1e-9)
-            self.say(f"{self._who()} | {self.epochs} epochs in {_clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s")
+            self.say(
+                f"{self._who()} | {self.epochs} epochs in {_clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s"
+            )
 
     def say(self, text: str) -> None:
         """Print a line above the progress line."""

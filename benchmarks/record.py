@@ -189,7 +189,7 @@ def record_path(
     recipe: dict[str, Any],
     seed: int,
 ) -> Path:
-    """`results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant names what differs from the defaults."""
+    """`results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant names what is changed."""
     words = "_".join(f"{k}={v}" for k, v in sorted(changed.items())) or "default"
     setting = run_id(method, source, hyperparameters, dataset, recipe, None)[:8]
     variant = f"{_slug(words)[:60]}-{setting}"
@@ -246,3 +246,7 @@ def read_all(results: Path) -> tuple[list[Record], list[str]]:
 def json_schema() -> str:
     """The JSON Schema of a record, as committed in `benchmarks/record.schema.json`."""
     return json.dumps(Record.model_json_schema(by_alias=True), sort_keys=True, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    print(json_schema(), end="")

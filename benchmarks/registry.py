@@ -1,7 +1,8 @@
 """names() and load(): the folder is the list of plugins.
 
-`methods/ldam_drw.py` is the method `ldam-drw`, `datasets/cifar10_lt.py` the dataset `cifar10-lt`; a leading underscore marks a
-shared part. Methods are also found by path and in the entry-point group `ltbench.methods` of installed packages.
+`methods/ldam_drw.py` is the method `ldam-drw`, `datasets/cifar10_lt.py` the dataset `cifar10-lt`; a leading
+underscore marks a shared part. Methods are also found by path and in the entry-point group `ltbench.methods` of
+installed packages.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import dataclasses
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -77,7 +80,8 @@ def _from_path(path: Path) -> Plugin:
         raise UserError(f"There is no method file {path}.")
     name = f"{PACKAGE}_outside_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None, "a .py file always has a loader"
+    assert spec is not None, "a .py file always has a loader"
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # annotations are resolved through it
     spec.loader.exec_module(module)
@@ -126,3 +130,25 @@ def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
     """The fields of an instance that differ from the class's defaults."""
     fields = dataclasses.fields(plugin.cls)
     return {f.name: getattr(instance, f.name) for f in fields if getattr(instance, f.name) != f.default}
+
+
+def describe(cls: type) -> list[tuple[str, str, str, str]]:
+    """Name, default, allowed values and meaning of each field; the meaning stands in the class's docstring."""
+    hints = get_type_hints(cls, include_extras=True)
+    rows = []
+    for field in dataclasses.fields(cls):
+        default = "" if field.default is dataclasses.MISSING else str(field.default)
+        meaning = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", inspect.getdoc(cls) or "", re.MULTILINE)
+        rows.append((field.name, default, _allowed(hints[field.name]), " ".join(meaning[1].split()) if meaning else ""))
+    return rows
+
+
+def _allowed(hint: Any) -> str:
+    """A type in words: its choices, its bounds or its name."""
+    if get_origin(hint) is Literal:
+        return " | ".join(map(str, get_args(hint)))
+    if get_origin(hint) is not Annotated:
+        return getattr(hint, "__name__", str(hint))
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    bounds = [f"{signs[s]} {getattr(bound, s)}" for bound in hint.__metadata__ for s in signs if hasattr(bound, s)]
+    return ", ".join([hint.__origin__.__name__, *bounds])

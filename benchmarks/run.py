@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
-import resource
-import subprocess
-import sys
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from torch import Tensor, nn
 
 from . import checkpoint
 from .backbones import build_backbone
+from .environment import environment, peak_of_process
 from .errors import UserError
 from .evaluate import confusion_of, logits_of
 from .files import write_whole
@@ -32,7 +30,6 @@ from .record import (
     Best,
     Cost,
     DatasetFacts,
-    Environment,
     Final,
     History,
     Record,
@@ -41,9 +38,6 @@ from .record import (
 )
 from .split import Dataset
 from .train import EpochEnd, train
-
-VERSION = "0.1.0"
-CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,14 @@ class Run:
     def path(self, results: Path) -> Path:
         """Where the record goes."""
         return record_path(
-            results, self.name, self.source, self.hyperparameters, self.changed, self.facts, self.recipe_values, self.seed
+            results,
+            self.name,
+            self.source,
+            self.hyperparameters,
+            self.changed,
+            self.facts,
+            self.recipe_values,
+            self.seed,
         )
 
 
@@ -192,7 +193,7 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
 
 
 def build_network(run: Run) -> Classifier:
-    """The run's network with its initial weights: the backbone's depend on the seed alone, whatever else a method draws."""
+    """The run's network with its initial weights; the backbone's depend on the seed alone, not on the method."""
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
         with _seeded(derive(run.seed, "backbone")):
@@ -229,8 +230,6 @@ def _save(folder: Path, trail: Trail, end: EpochEnd, net: Classifier) -> None:
 
 def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
     """Keep the finished network and its test logits (float16) on this machine."""
-    import io
-
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
     write_whole(folder / "network.pt", buffer.getvalue(), durable=False)
@@ -242,7 +241,7 @@ def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None
 def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: torch.device) -> Record:
     stages = run.method.stages(run.recipe.epochs)
     cuda = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated(device) if cuda else _peak_of_process()
+    peak = torch.cuda.max_memory_allocated(device) if cuda else peak_of_process()
     return Record(
         schema=1,
         id=run.id,
@@ -269,38 +268,8 @@ def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: 
             epochs_per_stage={stage.name: stage.epochs for stage in stages},
             resumed=trail.resumed,
         ),
-        environment=_environment(device, run.recipe.threads or torch.get_num_threads()),
+        environment=environment(device, run.recipe.threads or torch.get_num_threads()),
     )
-
-
-def _environment(device: torch.device, threads: int) -> Environment:
-    cuda = device.type == "cuda"
-    commit = _git("rev-parse", "HEAD")
-    return Environment(
-        ltbench=VERSION,
-        commit=commit,
-        dirty=bool(_git("status", "--porcelain", "--", *CODE)) if commit else None,
-        python=platform.python_version(),
-        torch=torch.__version__,
-        platform=f"{platform.system()} {platform.machine()}",
-        device=torch.cuda.get_device_name(device) if cuda else "cpu",
-        threads=threads,
-    )
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of git in the suite's checkout; None where there is no git or no checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
-def _peak_of_process() -> int:
-    """Peak resident memory in bytes; Linux counts kibibytes, macOS bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Split:
     num_classes: int
 
     def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8 and self.images.ndim == 4, "images are uint8 (N, 3, H, W)"
+        assert self.images.dtype == torch.uint8, "images are uint8 (N, 3, H, W)"
         assert self.labels.shape == (len(self.images),), "one label per image"
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Split:
         )
 
     def pixels(self, index: Tensor) -> Tensor:
-        """Images at `index` (B,) as uint8 (B, 3, H, W): the one way to read pixels, so that large sets stay possible."""
+        """Images at `index` (B,): uint8 (B, 3, H, W). The one way to read pixels, so that large sets stay possible."""
         return self.images[index]
 
     def to(self, device: torch.device) -> Split:
@@ -170,7 +170,9 @@ def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profil
     Source: Cao et al. 2019 (LDAM), reference code. `ratio` 1 gives the balanced set.
     """
     if ratio < 1:
-        raise UserError(f"imbalance = {ratio:g} is out of range: the ratio of the largest to the smallest class is >= 1.")
+        raise UserError(
+            f"imbalance = {ratio:g} is out of range: the ratio of the largest to the smallest class is >= 1."
+        )
     factor = 1 / ratio
     if profile == "step":
         counts = [n_max if k < num_classes // 2 else int(n_max * factor) for k in range(num_classes)]
@@ -178,7 +180,9 @@ def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profil
         last = max(num_classes - 1, 1)
         counts = [int(n_max * factor ** (k / last)) for k in range(num_classes)]
     if counts[-1] == 0:
-        raise UserError(f"imbalance = {ratio:g} leaves class {num_classes - 1} without an image; at most {n_max} works here.")
+        raise UserError(
+            f"imbalance = {ratio:g} leaves class {num_classes - 1} without an image; at most {n_max} works here."
+        )
     return counts
 
 
@@ -189,8 +193,8 @@ def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -
         labels: (N,) integers.
         counts: how many to keep of each class.
         selection: `shuffled` is the reference choice (LDAM-DRW and most later code: NumPy's legacy generator, seed 0;
-            each class's positions shuffled whole and cut, so that subsets of different ratios are nested); `seed:<n>` the
-            same with another seed; `first` keeps the first of each class in file order (RSG, M2m).
+            each class's positions shuffled whole and cut, so that subsets of different ratios are nested); `seed:<n>`
+            the same with another seed; `first` keeps the first of each class in file order (RSG, M2m).
 
     Returns:
         int64 (sum(counts),).

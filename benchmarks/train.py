@@ -84,9 +84,7 @@ def train(
                 group["lr"] = recipe.learning_rate(epoch, stage.epochs, stage.lr)
             method.begin_epoch(net, split, now)
             total, steps, images = torch.zeros((), device=device), 0, 0
-            for batch in batches(
-                split, augment, recipe, method.sampling(split.counts, now), seed, stage.name, epoch
-            ):
+            for batch in batches(split, augment, recipe, method.sampling(split.counts, now), seed, stage.name, epoch):
                 batch = method.transform(batch, net, now)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     loss = method.loss(net, batch, now)
@@ -109,15 +107,13 @@ def train(
 def make_optimiser(net: Classifier, stage: Stage, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD with momentum over the stage's trained parameters; the others are frozen.
 
-    The momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its first
-    gradient late: torch's fused SGD raises a TypeError otherwise.
+    The momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its
+    first gradient late: torch's fused SGD raises a TypeError otherwise.
     """
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name.startswith(stage.trained))
     parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.SGD(
-        parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
     if recipe.momentum:
         for parameter in parameters:
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
-    """Margins m_j = max_margin * n_j^(-1/4) / max_k n_k^(-1/4): the rarest class gets exactly `max_margin`; float32 (C,)."""
+    """Margins max_margin * n_j^(-1/4) / max_k n_k^(-1/4), float32 (C,): the rarest class gets exactly `max_margin`."""
     rarity = counts.double() ** -0.25
     return (max_margin * rarity / rarity.max()).float()
 

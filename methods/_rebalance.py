@@ -11,8 +11,8 @@ from torch import Tensor
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     """Class weights 1 / E_j scaled to a mean of 1 over the classes, E_j = (1 - beta^n_j) / (1 - beta); float32 (C,).
 
-    Cui et al. 2019 (class-balanced loss), as the LDAM reference code has it. Computed in float64 through expm1 and log1p:
-    in float32 `1 - 0.9999` is off by 2e-4. beta = 0 gives ones.
+    Cui et al. 2019 (class-balanced loss), as the LDAM reference code has it. Computed in float64 through expm1 and
+    log1p: in float32 `1 - 0.9999` is off by 2e-4. beta = 0 gives ones.
 
     Args:
         counts: training images per class, int64 (C,), all positive.

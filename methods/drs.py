@@ -2,10 +2,11 @@
 
 Changes from ERM: from `defer` of training on, images are drawn with replacement so that classes come up by the inverse
 effective number of their images (nearly equally often). An epoch keeps its length.
-Departs from the paper: the LDAM code for CIFAR builds such a sampler but never uses it; this is the rule as described, with
-the weights that the code would use. `--set weighting=inverse` draws all classes exactly equally often.
-Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.5, CIFAR-100-LT ratio 100 40.3 (Cao et al. 2019, Table 3;
-best test epoch).
+Departs from the paper: the LDAM code for CIFAR builds such a sampler but never uses it; this is the rule as
+described, with the weights that the code would use. `--set weighting=inverse` draws all classes exactly equally
+often.
+Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.5, CIFAR-100-LT ratio 100 40.3 (Cao et al. 2019,
+Table 3; best test epoch).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..benchmarks.method import Method, Now, Share
+from ..benchmarks.method import BelowOne, Method, Now, Share
 from ._rebalance import class_weights
 
 
@@ -31,7 +32,7 @@ class DRS(Method):
 
     defer: Share = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
-    beta: Share = 0.9999
+    beta: BelowOne = 0.9999
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
         """Class probability = images x weight per image."""

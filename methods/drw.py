@@ -1,9 +1,10 @@
 """DRW: deferred re-weighting on cross-entropy (Cao et al. 2019).
 
-Changes from ERM: from `defer` of training on, classes weigh by the inverse effective number of their images, and the batch is
-divided by the sum of its samples' weights.
+Changes from ERM: from `defer` of training on, classes weigh by the inverse effective number of their images, and the
+batch is divided by the sum of its samples' weights.
 Departs from the paper: weights as in the reference code; the paper's algorithm has 1/n (`--set weighting=inverse`).
-Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.9, CIFAR-100-LT ratio 100 40.7 (Table 3; best test epoch).
+Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.9, CIFAR-100-LT ratio 100 40.7 (Table 3; best test
+epoch).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..benchmarks.method import Method, Now, Share, Split, Stage
+from ..benchmarks.method import BelowOne, Method, Now, Share, Split, Stage
 from ..benchmarks.network import Classifier
 from ._rebalance import class_weights
 
@@ -31,7 +32,7 @@ class DRW(Method):
 
     defer: Share = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
-    beta: Share = 0.9999
+    beta: BelowOne = 0.9999
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Weights from the class counts."""

@@ -4,8 +4,8 @@ The baseline of every table. Nothing is done about the imbalance.
 
 Changes from ERM: none.
 Departs from the papers: nothing known.
-Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 70.4, CIFAR-100-LT ratio 100 38.3 (Cao et al. 2019, Tables
-2 and 5; best test epoch). Independent re-runs of CIFAR-10-LT reach 71.2 to 73.2.
+Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 70.4, CIFAR-100-LT ratio 100 38.3 (Cao et al. 2019,
+Tables 2 and 5; best test epoch). Independent re-runs of CIFAR-10-LT reach 71.2 to 73.2.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """LDAM-DRW: label-distribution-aware margins with deferred re-weighting (Cao et al. 2019).
 
-Changes from ERM: a cosine classifier; the true class's cosine must win by a margin proportional to n^(-1/4), largest for the
-rarest class; all cosines times `scale`. From `defer` of training on, classes weigh by the inverse effective number of their
-images. The weighted batch is divided by the sum of its weights.
-Departs from the paper: follows the reference code, which scales by 30 (absent from the formulas) and weighs by effective
-numbers where the paper's algorithm has 1/n (`--set weighting=inverse`).
-Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 77.0, CIFAR-100-LT ratio 100 42.0 (Tables 2 and 5; best test
-epoch). Independent re-runs 77.7 and 42.5.
+Changes from ERM: a cosine classifier; the true class's cosine must win by a margin proportional to n^(-1/4), largest
+for the rarest class; all cosines times `scale`. From `defer` of training on, classes weigh by the inverse effective
+number of their images. The weighted batch is divided by the sum of its weights.
+Departs from the paper: follows the reference code, which scales by 30 (absent from the formulas) and weighs by
+effective numbers where the paper's algorithm has 1/n (`--set weighting=inverse`).
+Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 77.0, CIFAR-100-LT ratio 100 42.0 (Tables 2 and 5;
+best test epoch). Independent re-runs 77.7 and 42.5.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..benchmarks.method import Backbone, Method, NonNegative, Now, Positive, Share, Split, Stage
+from ..benchmarks.method import Backbone, BelowOne, Method, NonNegative, Now, Positive, Share, Split, Stage
 from ..benchmarks.network import Classifier, CosineHead
 from ._ldam import ldam_loss, ldam_margins
 from ._rebalance import class_weights
@@ -38,12 +38,11 @@ class LdamDrw(Method):
     scale: Positive = 30.0
     defer: Share = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
-    beta: Share = 0.9999
+    beta: BelowOne = 0.9999
 
     def network(self, backbone: Backbone, num_classes: int) -> Classifier:
         """A cosine head."""
-        body = backbone()
-        return Classifier(body, CosineHead(int(body.width), num_classes))
+        return Classifier(backbone(), CosineHead, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Margins and weights from the class counts."""
@@ -57,5 +56,5 @@ class LdamDrw(Method):
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Give the head the scale that its probabilities need."""
-        net.head.scale.fill_(self.scale)  # type: ignore[operator,union-attr]
+        net.head.scale.fill_(self.scale)  # type: ignore[operator]
         return net

@@ -1,4 +1,4 @@
-"""Shared fixtures: small datasets made from digits, finished runs, and the command line in this process."""
+"""Shared fixture: the command line in this process."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-
 from ltbench import bench
-from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.record import Record
-from ltbench.benchmarks.run import Run, execute
 
 torch.set_num_threads(1)  # two test processes share two cores
 
@@ -41,21 +37,3 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Answer(code, out, err)
 
     return call
-
-
-def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> Run:
-    """A run of seconds: a few digits, a few epochs, evaluated after each."""
-    always = ("dataset.n_max=30", "recipe.evaluate_every=1")
-    plan = make_plan(
-        [method], ["digits-lt"], seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings)
-    )
-    return plan[0]
-
-
-def carry_out(run: Run, runs: Path) -> Record:
-    return execute(run, torch.device("cpu"), runs)
-
-
-def without_timings(record: Record) -> dict[str, object]:
-    """Everything but `cost`, the only part that may differ between two runs of one id."""
-    return record.model_dump(exclude={"cost"})

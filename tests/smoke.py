@@ -33,7 +33,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for dataset, options in TINY.items():
             subprocess.run(
-                [sys.executable, "-m", "ltbench.bench", "run", "--method", ",".join(methods), "--dataset", dataset, *options]
+                [
+                    sys.executable,
+                    "-m",
+                    "ltbench.bench",
+                    "run",
+                    "--method",
+                    ",".join(methods),
+                    "--dataset",
+                    dataset,
+                    *options,
+                ]
                 + ["--device", "cpu", "--results", f"{folder}/results", "--runs", f"{folder}/runs"],
                 check=True,
             )

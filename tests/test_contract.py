@@ -10,15 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-
 from ltbench.benchmarks import checkpoint, registry
 from ltbench.benchmarks.loader import generator
 from ltbench.benchmarks.method import Batch, Now
-from ltbench.benchmarks.run import Run, build_network, execute
+from ltbench.benchmarks.run import Run, Watcher, build_network, execute
 from ltbench.benchmarks.split import Split
-
-from .conftest import carry_out, tiny_run, without_timings
+from tiny import carry_out, tiny_run, without_timings
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 
 @pytest.fixture(params=registry.names("methods"))
@@ -54,13 +52,11 @@ def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> N
         assert resumed.cost.resumed == 1
 
 
-class _Stop:
+class _Stop(Watcher):
     """A watcher that interrupts the run in the middle of an epoch, after `epochs` whole ones."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs, self.seen = epochs, 0
-
-    def start(self, run: Run, epochs: int, done: int) -> None: ...
 
     def step(self, images: int) -> None:
         if self.seen == self.epochs:
@@ -108,7 +104,7 @@ def test_state_lives_in_the_network(name: str) -> None:
 
 
 def test_step_reads_nothing_back_from_the_device(name: str) -> None:
-    """A fake tensor has no values: .item(), boolean indexing, nonzero and the like fail on it, as they would wait on a GPU."""
+    """A fake tensor has no values: .item(), boolean indexing and nonzero fail on it; on a GPU they would wait."""
     run = tiny_run(name, settings=("recipe.channels_last=false",))
     with FakeTensorMode(allow_non_fake_inputs=True):
         net = build_network(run)

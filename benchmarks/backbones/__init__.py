@@ -1,4 +1,4 @@
-"""Backbones: functions that return a plain `nn.Sequential` of named stages with `.width`, so that a method can slice it.
+"""Backbones: functions that return a plain `nn.Sequential` of named stages with `.width`; a method can slice it.
 
 Every module here has a dictionary `BACKBONES` from name to function. `timm:<model>` is any model of timm.
 """
@@ -33,7 +33,8 @@ def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
 
     Args:
         name: one of `backbone_names()` or `timm:<model>`.
-        norm: makes the normalisation layer for a number of channels; passed down instead of replacing layers afterwards.
+        norm: makes the normalisation layer for a number of channels; passed down instead of replacing layers
+        afterwards.
 
     Raises:
         UserError: no such backbone.

@@ -47,7 +47,8 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models())
     try:
-        model = timm.create_model(name, num_classes=0, **({} if norm is nn.BatchNorm2d else {"norm_layer": norm}))
+        swap: dict[str, Any] = {} if norm is nn.BatchNorm2d else {"norm_layer": norm}
+        model: Any = timm.create_model(name, num_classes=0, **swap)
     except TypeError as error:
         raise UserError(f"timm's {name} does not take another normalisation layer: {error}.") from error
     images = torch.rand(2, 3, *(model.default_cfg.get("input_size") or (3, 64, 64))[1:])
@@ -61,7 +62,7 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
     backbone = nn.Sequential()
     for stage, module in stages.items():
         backbone.add_module(stage, module)
-    backbone.width = features.shape[1]  # type: ignore[assignment]  # a plain attribute, as in the suite's own backbones
+    backbone.width = features.shape[1]  # a plain attribute, as in the suite's own backbones
     return backbone
 
 

@@ -1,0 +1,47 @@
+"""Where a run takes place: versions, device, the state of the checkout."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from .record import Environment
+
+VERSION = "0.1.0"
+CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
+
+
+def environment(device: torch.device, threads: int) -> Environment:
+    """Versions, device and the state of the checkout, for the record."""
+    cuda = device.type == "cuda"
+    commit = _git("rev-parse", "HEAD")
+    return Environment(
+        ltbench=VERSION,
+        commit=commit,
+        dirty=bool(_git("status", "--porcelain", "--", *CODE)) if commit else None,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        platform=f"{platform.system()} {platform.machine()}",
+        device=torch.cuda.get_device_name(device) if cuda else "cpu",
+        threads=threads,
+    )
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git in the suite's checkout; None where there is no git or no checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def peak_of_process() -> int:
+    """Peak resident memory in bytes; Linux counts kibibytes, macOS bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

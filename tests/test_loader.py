@@ -1,0 +1,93 @@
+"""Draws and augmentation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from ltbench.benchmarks.augment import CropFlip
+from ltbench.benchmarks.loader import batches, draw, generator
+from ltbench.benchmarks.recipe import load_recipe
+from ltbench.benchmarks.split import Split
+from torchvision.transforms import functional
+
+
+def split_of(counts: list[int], size: int = 8) -> Split:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=generator(0, "test"))]  # files are seldom sorted by class
+    images = torch.randint(256, (len(labels), 3, size, size), dtype=torch.uint8, generator=generator(0, "images"))
+    return Split(images, labels, len(counts))
+
+
+@pytest.mark.parametrize(("padding", "flip"), [(4, True), (1, False), (0, True), (0, False)])
+def test_crop_and_flip_equal_torchvision_image_by_image(padding: int, flip: bool) -> None:
+    split = split_of([30, 10], size=9)
+    augment = CropFlip(split.images, padding, flip)
+    index = torch.arange(40).repeat(25)
+    parameters = augment.draw(len(index), generator(0, "augment"))
+    out = augment(index, parameters)
+    for image, which, (mirrored, row, column) in zip(out, index.tolist(), parameters.tolist(), strict=True):
+        whole = F.pad(split.images[which], (padding,) * 4)
+        whole = functional.hflip(whole) if mirrored else whole
+        assert torch.equal(image, functional.crop(whole, row, column, 9, 9))
+    seen = parameters.unique(dim=0)
+    assert len(seen) == (2 if flip else 1) * (2 * padding + 1) ** 2, "every shift and flip occurs, per image"
+
+
+def test_without_probabilities_every_image_comes_once() -> None:
+    split = split_of([50, 20, 5])
+    index = draw(split, None, generator(0, "draw"))
+    assert sorted(index.tolist()) == list(range(75))
+    assert index.tolist() != list(range(75))
+
+
+def test_draws_follow_the_class_probabilities_and_are_uniform_within_a_class() -> None:
+    split = split_of([60, 30, 10])
+    index = torch.cat([draw(split, torch.tensor([1.0, 1.0, 2.0]), generator(0, "draw", e)) for e in range(600)])
+    classes = torch.bincount(split.labels[index]) / len(index)
+    assert classes.tolist() == pytest.approx([0.25, 0.25, 0.5], abs=0.01)
+    per_image = torch.bincount(index, minlength=100).double()
+    for label, share in enumerate((0.25, 0.25, 0.5)):
+        hits = per_image[split.labels == label]
+        expected = share * len(index) / len(hits)
+        assert ((hits - expected).abs() < 5 * expected**0.5).all(), "each image of a class is as likely as the next"
+
+
+def test_a_class_of_probability_zero_is_never_drawn() -> None:
+    split = split_of([60, 30, 10])
+    index = draw(split, torch.tensor([1.0, 0.0, 1.0]), generator(0, "draw"))
+    assert set(split.labels[index].tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [("false", [32, 32, 11]), ("true", [32, 32])])
+def test_batches_keep_or_drop_the_last_short_one(drop_last: str, sizes: list[int]) -> None:
+    split = split_of([50, 20, 5])
+    recipe = load_recipe("digits", {"batch_size": "32", "drop_last": drop_last})[0]
+    augment = CropFlip(split.images, 1, False)
+    found = list(batches(split, augment, recipe, None, seed=0, stage="train", epoch=0))
+    assert [len(batch.labels) for batch in found] == sizes
+    assert all(batch.images.dtype == torch.float32 for batch in found)
+    assert all(float(batch.images.min()) >= 0 and float(batch.images.max()) <= 1 for batch in found)
+
+
+def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
+    split = split_of([50, 20, 5])
+    recipe = load_recipe("digits")[0]
+    augment = CropFlip(split.images, 1, False)
+
+    def first(seed: int, stage: str, epoch: int) -> torch.Tensor:
+        return next(iter(batches(split, augment, recipe, None, seed, stage, epoch))).images
+
+    torch.rand(17)  # other random numbers do not matter
+    assert torch.equal(first(0, "train", 3), first(0, "train", 3))
+    for other in ((1, "train", 3), (0, "head", 3), (0, "train", 4)):
+        assert not torch.equal(first(0, "train", 3), first(*other))
+
+
+def test_images_keep_their_labels() -> None:
+    split = split_of([50, 20, 5])
+    split.images[:] = split.labels.view(-1, 1, 1, 1).byte()  # the label is written into the pixels
+    recipe = load_recipe("digits")[0]
+    for probabilities in (None, torch.ones(3)):
+        for batch in batches(split, CropFlip(split.images, 0, True), recipe, probabilities, 0, "train", 0):
+            assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.labels)

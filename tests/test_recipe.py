@@ -1,0 +1,78 @@
+"""Recipes: the published schedule, changes, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.recipe import load_recipe, recipe_names
+
+TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
+    0: 0.02, 1: 0.04, 2: 0.06, 3: 0.08, 4: 0.1, 5: 0.1, 6: 0.1, 158: 0.1, 159: 0.1, 160: 1e-3, 161: 1e-3, 162: 1e-3,
+    178: 1e-3, 179: 1e-3, 180: 1e-5, 181: 1e-5, 182: 1e-5, 199: 1e-5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("epoch", "rate"), TABLE.items())
+def test_learning_rates_of_the_published_protocol(epoch: int, rate: float) -> None:
+    assert load_recipe("cifar")[0].learning_rate(epoch, 200) == pytest.approx(rate, rel=1e-12)
+
+
+def test_the_short_recipe_has_the_same_shape() -> None:
+    short, whole = load_recipe("cifar-short")[0], load_recipe("cifar")[0]
+    rates = [short.learning_rate(epoch, 40) for epoch in range(40)]
+    assert rates == pytest.approx([0.1] * 32 + [1e-3] * 4 + [1e-5] * 4)
+    same = set(type(whole).model_fields) - {"name", "epochs"}
+    assert short.model_dump(include=same) == whole.model_dump(include=same)
+
+
+def test_a_stage_s_own_rate_scales_the_schedule() -> None:
+    recipe = load_recipe("cifar")[0]
+    assert [recipe.learning_rate(e, 10, base=1.0) for e in (0, 7, 8, 9)] == pytest.approx([1.0, 1.0, 0.01, 1e-4])
+
+
+def test_evaluates_every_tenth_epoch_and_the_last() -> None:
+    recipe = load_recipe("cifar")[0]
+    assert [e for e in range(25) if recipe.evaluates(e, 25)] == [9, 19, 24]
+
+
+def test_changes_are_parsed_and_named() -> None:
+    recipe, changed = load_recipe("cifar", {"epochs": "3", "precision": "fp32", "flip": "false"})
+    assert (recipe.epochs, recipe.flip) == (3, False)
+    assert changed == {"epochs": 3, "flip": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": "0"}, "epochs = '0'"),
+        ({"lr": "fast"}, "lr = 'fast'"),
+        ({"lr": "nan"}, "lr = 'nan'"),
+        ({"precision": "fp8"}, "precision = 'fp8'"),
+        ({"epoch": "3"}, "Did you mean 'epochs'"),
+        ({"batch_size": "1"}, "batch_size = '1'"),
+    ],
+)
+def test_bad_changes_are_refused(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_recipe("cifar", changes)
+
+
+def test_own_recipe_by_path_and_a_broken_one(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('backbone = "resnet20"\nepochs = 7\n')
+    assert load_recipe(str(mine))[0].name == "mine"
+    mine.write_text("epochs = = 7")
+    with pytest.raises(UserError, match="is not TOML"):
+        load_recipe(str(mine))
+    with pytest.raises(UserError, match="no recipe file"):
+        load_recipe(str(tmp_path / "other.toml"))
+    with pytest.raises(UserError, match="Did you mean 'cifar'"):
+        load_recipe("cifra")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_valid(name: str) -> None:
+    recipe = load_recipe(name)[0]
+    assert all(recipe.learning_rate(epoch, recipe.epochs) > 0 for epoch in range(recipe.epochs))

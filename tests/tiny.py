@@ -1,0 +1,28 @@
+"""Runs of seconds on a few digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from ltbench.benchmarks.plan import make_plan
+from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.run import Run, execute
+
+
+def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> Run:
+    """A run of seconds: a few digits, a few epochs, evaluated after each."""
+    always = ("dataset.n_max=30", "recipe.evaluate_every=1")
+    plan = make_plan(
+        [method], ["digits-lt"], seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings)
+    )
+    return plan[0]
+
+
+def carry_out(run: Run, runs: Path) -> Record:
+    return execute(run, torch.device("cpu"), runs)
+
+
+def without_timings(record: Record) -> dict[str, object]:
+    """Everything but `cost`, the only part that may differ between two runs of one id."""
+    return record.model_dump(exclude={"cost"})
