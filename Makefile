@@ -9,7 +9,7 @@ METHODS := erm,oversample,drs,drw,ldam-drw
 .PHONY: demo test slow smoke lint pins clean
 
 demo: $(READY)
-	$(BIN)/bench run --method $(METHODS) --dataset digits-lt --seed 0..2 --results runs/demo/results --runs runs/demo
+	$(BIN)/bench run --method $(METHODS) --dataset digits-lt --seed 0..2 --results runs/demo/results --runs runs/demo > /dev/null
 	$(BIN)/bench report --results runs/demo/results --out runs/demo/report
 
 test: $(READY)

@@ -159,7 +159,7 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
                 raise
             missing = isinstance(error, MissingData)
             damaged |= not missing
-            print(f"{name}: missing; 'bench data check {name}' says what to do" if missing else f"{name}: {error}")
+            print(f"{name}: missing; 'bench data check {name}' says what to do" if missing else error)
     if damaged:
         sys.exit(2)
 

@@ -20,6 +20,6 @@ class MissingData(UserError, FileNotFoundError):
 def unknown(kind: str, name: str, known: Iterable[str], nothing: str = "there are none") -> UserError:
     """The error for a name that does not exist: the nearest match first, then all known ones."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return UserError(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(names) or nothing}.")

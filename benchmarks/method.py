@@ -47,7 +47,8 @@ class Stage:
         name: for the record and for `Now.stage`.
         epochs: its length; the recipe's schedule is stretched over it.
         lr: base learning rate; None for the recipe's.
-        trained: prefixes of the parameters that are trained, such as `("head.",)`; the others are frozen.
+        trained: prefixes of the parameters that are trained, such as `("head.",)`; the others are frozen. Running
+            statistics of frozen batch norms still follow the data, as in the released code of decoupled training.
     """
 
     name: str

@@ -34,8 +34,8 @@ def make_plan(
     Raises:
         UserError: an unknown name, a value of the wrong type or out of range, or data that are missing or damaged.
     """
-    plugins = [load("methods", name.strip()) for name in methods]
-    sources = [find_source(name.strip()) for name in datasets]
+    plugins = [load("methods", name) for name in dict.fromkeys(name.strip() for name in methods)]
+    sources = [find_source(name) for name in dict.fromkeys(name.strip() for name in datasets)]
     numbers = parse_seeds(seeds)
     scopes = parse_settings(settings, plugins)
     for field, value in (("imbalance", imbalance), ("profile", profile)):

@@ -52,7 +52,9 @@ class Plugin:
 def names(kind: str) -> list[str]:
     """Names of the plugins of a kind, `methods` or `datasets`: the files of the folder and installed entry points."""
     files = [path.stem for path in (ROOT / kind).glob("*.py") if not path.stem.startswith("_")]
-    outside = [entry.name for entry in entry_points(group="ltbench.methods")] if kind == "methods" else []
+    outside = (
+        [entry.name.replace("_", "-") for entry in entry_points(group="ltbench.methods")] if kind == "methods" else []
+    )
     return sorted({stem.replace("_", "-") for stem in files} | set(outside))
 
 
@@ -66,10 +68,11 @@ def load(kind: str, name: str) -> Plugin:
     """
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
-    if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file() and not name.startswith(("_", "-")):
+    name = name.replace("_", "-")  # both spellings are one plugin and must give one id
+    if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file() and not name.startswith("-"):
         return _plugin(kind, name, importlib.import_module(f"{PACKAGE}.{kind}.{name.replace('-', '_')}"))
     for entry in entry_points(group="ltbench.methods") if kind == "methods" else ():
-        if entry.name == name:
+        if entry.name.replace("_", "-") == name:
             module = importlib.import_module(entry.module)
             return _plugin(kind, name, module, _digest(Path(str(module.__file__))))
     raise unknown(kind.removesuffix("s"), name, names(kind))

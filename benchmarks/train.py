@@ -67,6 +67,7 @@ def train(
     device = split.labels.device
     augment = CropFlip(split.images, recipe.crop_padding, recipe.flip)
     for number, stage in enumerate(method.stages(recipe.epochs)):
+        torch.manual_seed(derive(seed, "global", stage.name))  # for the weights of modules that a method attaches
         method.begin_stage(stage, net, split)
         optimiser = make_optimiser(net, stage, recipe)
         first = 0
