@@ -17,9 +17,11 @@ def warnings(setting: Setting) -> list[str]:
     found = []
     if setting.dataset.verified is False:
         found.append("Verified: no. The dataset's files do not match the published checksums.")
+    dirty = {row.label: [str(run.seed) for run in row.runs if run.environment.dirty] for row in setting.rows}
+    if any(dirty.values()):
+        each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
+        found.append(f"Made with uncommitted changes: {each}.")
     for row in setting.rows:
-        if dirty := [str(run.seed) for run in row.runs if run.environment.dirty]:
-            found.append(f"Made with uncommitted changes: {row.label}, {_seeds(dirty)}.")
         if row.repeats:
             found.append(f"{row.label}: {row.repeats} record(s) repeat a run that is there already and were left out.")
     return found
