@@ -21,10 +21,10 @@ def warnings(setting: Setting) -> list[str]:
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
         found.append(f"Made with uncommitted changes: {each}.")
-    for row in setting.rows:
-        if row.repeats:
-            found.append(f"{row.label}: {row.repeats} record(s) repeat a run that is there already and were left out.")
-    return found
+    repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
+    return found + [
+        f"{label}: {n} record(s) repeat a run that is there already and were left out." for label, n in repeats
+    ]
 
 
 def missing_groups(setting: Setting) -> list[str]:

@@ -1,0 +1,41 @@
+"""Do the methods do what they are for? Minutes of training; run with `make slow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ltbench.benchmarks.plan import make_plan
+from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.run import Watcher
+from ltbench.benchmarks.sweep import run_missing
+
+
+def records(methods: str, dataset: str, seeds: str, folder: Path) -> dict[str, list[Record]]:
+    plan = make_plan(methods.split(","), [dataset], seeds=seeds)
+    done = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    return {name: [record for _, record in done if record.method == name] for name in methods.split(",")}
+
+
+def rarest(runs: list[Record], classes: int) -> float:
+    """Mean accuracy in points of the last classes, over runs."""
+    return float(np.mean([np.array(r.final.correct[-classes:]) / r.dataset.test_counts[-classes:] for r in runs])) * 100
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("method", ["drw", "drs", "ldam-drw"])
+def test_rebalancing_helps_the_rarest_third_of_the_procedural_set(method: str, tmp_path: Path) -> None:
+    """Balanced, the set is solved; long-tailed, its tail suffers. Rebalancing late must gain 10 points there."""
+    runs = records(f"erm,{method}", "waves-lt", "0", tmp_path)
+    assert rarest(runs[method], 3) > rarest(runs["erm"], 3) + 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ldam_drw_beats_erm_on_the_rarest_fifth_of_the_digits(tmp_path: Path) -> None:
+    """Mean of three seeds; two classes with three and two training images."""
+    runs = records("erm,ldam-drw", "digits-lt", "0..2", tmp_path)
+    assert rarest(runs["ldam-drw"], 2) > rarest(runs["erm"], 2) + 10
