@@ -63,7 +63,7 @@ def cli() -> None:
 @option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints and logits.")
 @data_options
 def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **choices: Any) -> None:
-    r"""Train, evaluate, record. Finished runs are skipped, interrupted ones resume.
+    """Train, evaluate, record. Finished runs are skipped, interrupted ones resume.
 
     \b
     bench run --method ldam-drw --dataset cifar100-lt --imbalance 100 --seed 0..2
@@ -79,11 +79,13 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **c
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:
-            done = run_missing(plan, where, results, runs, line, line.say)
+            records, failed = run_missing(plan, where, results, runs, line, line.say)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command resumes after the last finished epoch.")
         sys.exit(130)
-    Console().print(run_table([record for _, record in done]))
+    Console().print(run_table(records))
+    if failed:
+        raise UserError("\n".join(failed))
 
 
 @cli.command()
@@ -119,6 +121,8 @@ def info(name: str) -> None:
     from ltbench.benchmarks import registry
     from ltbench.benchmarks.recipe import recipe_file, recipe_names
 
+    if not name.endswith((".py", ".toml")):
+        name = name.partition(":")[0].replace("_", "-")  # as they may be typed elsewhere: folder:PATH, ldam_drw
     if name in recipe_names() or name.endswith(".toml"):
         print(recipe_file(name).read_text(encoding="utf-8").rstrip())
         return
@@ -183,12 +187,13 @@ def download(dataset: str, data_root: str | None, allow_unverified: bool) -> Non
 @click.argument("folder", default="results", type=FOLDER)
 def check_records(folder: Path) -> None:
     """Validate every record below a folder; exit code 2 names each bad file."""
-    from ltbench.benchmarks.record import read_all
+    from ltbench.benchmarks.record import misplaced, read_all
 
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
     records, problems = read_all(folder)
     print(f"{len(records)} valid records in {folder}")
+    problems += misplaced(folder)
     if problems:
         raise UserError("\n".join(problems))
 

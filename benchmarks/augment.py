@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+CHUNK = 4096  # images
 
 
 class CropFlip:
@@ -21,9 +22,14 @@ class CropFlip:
 
     def __init__(self, images: Tensor, padding: int, flip: bool) -> None:
         count, channels, height, width = images.shape
-        padded = F.pad(images, (padding,) * 4)
-        store = torch.cat([padded, padded.flip(3)]) if flip else padded
         self.count, self.shifts, self.mirrors = count, 2 * padding + 1, 2 if flip else 1
+        store = images.new_zeros(self.mirrors * count, channels, height + 2 * padding, width + 2 * padding)
+        inner = store[:, :, padding : padding + height, padding : padding + width]
+        inner[:count] = images
+        if flip:
+            for first in range(0, count, CHUNK):  # flipping all at once would need as much memory again
+                part = images[first : first + CHUNK]
+                inner[count + first : count + first + len(part)] = part.flip(3)
         image, channel, row, column = store.stride()
         self.windows = store.as_strided(
             (len(store), self.shifts, self.shifts, channels, height, width),

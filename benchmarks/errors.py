@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_LISTED = 100
+
 
 class UserError(Exception):
     """Something the user can put right. `str(error)` is the whole message."""
+
+
+class RunFailed(UserError):
+    """One run cannot go on, but others can."""
 
 
 class MissingData(UserError, FileNotFoundError):
@@ -20,6 +26,7 @@ class MissingData(UserError, FileNotFoundError):
 def unknown(kind: str, name: str, known: Iterable[str], nothing: str = "there are none") -> UserError:
     """The error for a name that does not exist: the nearest match first, then all known ones."""
     names = sorted(known)
-    near = get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    near = get_close_matches(name.lower(), names, n=5, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UserError(f"Unknown {kind} '{name}'.{hint} Known: {', '.join(names) or nothing}.")
+    listed = ", ".join(names if len(names) <= MOST_LISTED else [*near, "and more"])
+    return UserError(f"Unknown {kind} '{name}'.{hint} Known: {listed or nothing}.")

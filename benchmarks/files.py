@@ -37,7 +37,7 @@ def write_whole(path: Path, data: bytes | str, durable: bool = True) -> None:
                 Path(temporary).unlink()
         raise UserError(
             f"Cannot write {path}: {(error.strerror or str(error)).lower()}. Make room or choose another folder, "
-            "then run the same command again; finished runs are kept and an unfinished one resumes."
+            "then give the same command again; nothing that was finished is lost."
         ) from error
 
 

@@ -56,7 +56,7 @@ def batches(
     """The batches of one epoch, on the device of `train`.
 
     What is drawn follows from the seed, the stage and the epoch alone: it is the same for every method that draws
-    alike, on every device, and after a resumption. Nothing in here waits for the device.
+    alike, on every device, and after a resumption. The epoch's draw is made on the CPU; no batch waits for the device.
     """
     device = train.labels.device
     index = draw(train, probabilities, generator(seed, "draw", stage, epoch))
@@ -64,8 +64,11 @@ def batches(
     index = index.to(device)
     size = recipe.batch_size
     end = len(index) // size * size if recipe.drop_last and len(index) >= size else len(index)
-    for start in range(0, end, size):
-        chosen = index[start : min(start + size, end)]
+    starts = list(range(0, end, size))
+    if end % size == 1 and len(starts) > 1:
+        starts.pop()  # batch norm may fail on a single image: it joins the batch before it
+    for start, stop in zip(starts, [*starts[1:], end], strict=True):
+        chosen = index[start:stop]
         images = augment(chosen, parameters[start : start + len(chosen)])
         yield Batch(as_floats(images, recipe), train.labels[chosen])
 

@@ -92,7 +92,7 @@ class Method:
         return Classifier(backbone(), LinearHead, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Before a stage: derive constants from `train`; copy, reset or attach modules. The optimiser comes after.
+        """Before a stage: derive constants from `train`; copy, reset, freeze or attach. The optimiser comes after.
 
         Called for every stage up to the current one when a run is resumed, before the saved state is loaded: decide the
         network's structure here, and keep whatever depends on trained weights in its modules or buffers.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from .backbones import build_backbone
+import torch
+
+from .backbones import build_backbone, check_backbone
 from .errors import UserError
-from .recipe import load_recipe
+from .recipe import Recipe, load_recipe
 from .registry import Plugin, changed, configure, load
 from .run import Run
-from .split import DataRoot, Source
+from .split import DataRoot, Dataset, Source
 
 MOST_SEEDS = 10_000
 
@@ -34,8 +37,8 @@ def make_plan(
     Raises:
         UserError: an unknown name, a value of the wrong type or out of range, or data that are missing or damaged.
     """
-    plugins = [load("methods", name) for name in dict.fromkeys(name.strip() for name in methods)]
-    sources = [find_source(name) for name in dict.fromkeys(name.strip() for name in datasets)]
+    plugins = find_methods(methods)
+    sources = [find_source(name) for name in _each(datasets)]
     numbers = parse_seeds(seeds)
     scopes = parse_settings(settings, plugins)
     for field, value in (("imbalance", imbalance), ("profile", profile)):
@@ -48,17 +51,32 @@ def make_plan(
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]
     recipes = [load_recipe(recipe or source.recipe, scopes["recipe"]) for _, source in ready]
     for chosen, _ in recipes:
-        build_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
+        check_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
     root = DataRoot.find(data_root, allow_unverified)
     plan = []
     for (_, source), (chosen, recipe_changes) in zip(ready, recipes, strict=True):
         dataset = source.load(root)
+        check_fit(dataset, chosen)
         for plugin in plugins:
             for seed in numbers:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
                 plan.append(Run(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
     return plan
+
+
+def find_methods(texts: Sequence[str]) -> list[Plugin]:
+    """The plugins of some names or paths, each once."""
+    plugins: dict[str, Plugin] = {}
+    for text in _each(texts):
+        plugin = load("methods", text)
+        if plugins.setdefault(plugin.name, plugin).source != plugin.source:
+            raise UserError(f"Two different methods are called '{plugin.name}'; rename the file {text}.")
+    return list(plugins.values())
+
+
+def _each(texts: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
 
 def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
@@ -102,6 +120,9 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         scope, dot, field = name.rpartition(".")
         if dot and scope not in scopes:
             raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
+        known = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}
+        if not dot and field in Recipe.model_fields and field not in known:
+            raise UserError(f"--set {text}: '{field}' belongs to the recipe. Write --set recipe.{text}.")
         for target in [scope] if dot else [plugin.name for plugin in plugins]:
             scopes[target][field] = _value(value)
     return scopes
@@ -113,3 +134,20 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
     except tomllib.TOMLDecodeError:
         return text
+
+
+def check_fit(dataset: Dataset, recipe: Recipe) -> None:
+    """Try the recipe's backbone on one image of the dataset, before anything is trained.
+
+    Raises:
+        UserError: it does not take images of this size.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        backbone = build_backbone(recipe.backbone).eval()
+        try:
+            backbone(dataset.test.pixels(torch.tensor([0])).float())
+        except (AssertionError, RuntimeError, ValueError) as error:
+            height, width = dataset.test.images.shape[2:]
+            raise UserError(
+                f"Backbone {recipe.backbone} does not take the images of {dataset.name}, {height}x{width}: {error}."
+            ) from error

@@ -77,12 +77,12 @@ class ProgressLine(Watcher):
         left = (whole - behind) * elapsed / self.images if self.images else float("nan")
         loss = f"{self.loss:.3f}" if self.loss == self.loss else "-"
         words = [
-            self._who(),
             f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}",
             f"loss {loss}",
             f"{self.images / elapsed:,.0f} img/s",
             f"{_clock(left)} left" if left == left else "",
         ]
+        words.insert(0 if self.console.width >= 90 else len(words), self._who())  # a narrow terminal cuts the end off
         return Text(" | ".join(word for word in words if word), no_wrap=True, overflow="ellipsis")
 
 

@@ -75,6 +75,8 @@ def recipe_file(name: str) -> Path:
     if name.endswith(".toml"):
         if not Path(name).is_file():
             raise UserError(f"There is no recipe file {name}.")
+        if Path(name).stem in recipe_names() and Path(name).resolve().parent != FOLDER.resolve():
+            raise UserError(f"{name} has the name of a recipe of the suite; results would be taken for its. Rename it.")
         return Path(name)
     if name not in recipe_names():
         raise unknown("recipe", name, recipe_names())

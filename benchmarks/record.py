@@ -243,6 +243,20 @@ def read_all(results: Path) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
+def misplaced(results: Path) -> list[str]:
+    """One sentence for each valid record that does not lie where its run looks for it (a copy, or a renamed file)."""
+    problems = []
+    for path in find_records(results):
+        try:
+            r = read_record(path)
+        except UserError:
+            continue  # read_all tells
+        home = record_path(Path(), r.method, r.source, r.hyperparameters, r.changed, r.dataset, r.recipe, r.seed)
+        if path.parts[-len(home.parts) :] != home.parts:
+            problems.append(f"{path} is misplaced: its run looks for it at {home} below the results folder.")
+    return problems
+
+
 def json_schema() -> str:
     """The JSON Schema of a record, as committed in `benchmarks/record.schema.json`."""
     return json.dumps(Record.model_json_schema(by_alias=True), sort_keys=True, indent=1) + "\n"

@@ -15,6 +15,7 @@ import inspect
 import re
 import sys
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -69,19 +70,19 @@ def load(kind: str, name: str) -> Plugin:
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
     name = name.replace("_", "-")  # both spellings are one plugin and must give one id
-    if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file() and not name.startswith("-"):
+    if name not in names(kind):
+        raise unknown(kind.removesuffix("s"), name, names(kind))
+    if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file():
         return _plugin(kind, name, importlib.import_module(f"{PACKAGE}.{kind}.{name.replace('-', '_')}"))
-    for entry in entry_points(group="ltbench.methods") if kind == "methods" else ():
-        if entry.name.replace("_", "-") == name:
-            module = importlib.import_module(entry.module)
-            return _plugin(kind, name, module, _digest(Path(str(module.__file__))))
-    raise unknown(kind.removesuffix("s"), name, names(kind))
+    entry = next(entry for entry in entry_points(group="ltbench.methods") if entry.name.replace("_", "-") == name)
+    module = importlib.import_module(entry.module)
+    return _plugin(kind, name, module, _digest(Path(str(module.__file__))))
 
 
 def _from_path(path: Path) -> Plugin:
     if not path.is_file():
         raise UserError(f"There is no method file {path}.")
-    name = f"{PACKAGE}_outside_{path.stem}"
+    name = f"{PACKAGE}_outside_{path.stem}_{_digest(path)[:8]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a .py file always has a loader"
     assert spec.loader is not None
@@ -107,9 +108,19 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
             f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(found)}."
         )
     cls = found[0]
+    _check_hooks(cls, base)
     if "__dataclass_params__" not in vars(cls):
         cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
     return Plugin(name, cls, (module.__doc__ or "").strip(), source)
+
+
+def _check_hooks(cls: type, base: type) -> None:
+    """A misspelt hook would never be called, and the method would be ERM under another name."""
+    hooks = [name for name, thing in vars(base).items() if inspect.isfunction(thing) and not name.startswith("_")]
+    for name, thing in vars(cls).items():
+        near = get_close_matches(name, hooks, n=1, cutoff=0.75)
+        if inspect.isfunction(thing) and near and near[0] != name:
+            raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; did you mean '{near[0]}'?")
 
 
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
@@ -118,12 +129,15 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
     Raises:
         UserError: no such field (the known ones are listed), or a value of the wrong type or out of range.
     """
-    known = [field.name for field in dataclasses.fields(plugin.cls)]
+    fields = dataclasses.fields(plugin.cls)
+    known = [field.name for field in fields]
     for field in settings:
         if field not in known:
             raise unknown(f"field of '{plugin.name}'", field, known, nothing="it has no fields")
     try:
-        instance = TypeAdapter(plugin.cls).validate_python(settings)
+        # Defaults are validated, too: a default of 1 for a float must not give another id than the user's 1.
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        instance = TypeAdapter(plugin.cls).validate_python(defaults | settings)
     except ValidationError as error:
         raise UserError(f"'{plugin.name}': {explain(error)}.") from error
     return instance

@@ -183,6 +183,7 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
             _save(folder, trail, end, net)
             watcher.epoch(trail)
 
+        torch.manual_seed(derive(run.seed, "global", "finish"))
         net = run.method.finish(net, split)
         logits = logits_of(net, test, run.recipe)
         confusion = confusion_of(logits, test.labels)

@@ -50,7 +50,7 @@ class Split:
         )
 
     def pixels(self, index: Tensor) -> Tensor:
-        """Images at `index` (B,): uint8 (B, 3, H, W). The one way to read pixels, so that large sets stay possible."""
+        """Images at `index` (B,): uint8 (B, 3, H, W)."""
         return self.images[index]
 
     def to(self, device: torch.device) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from . import checkpoint
-from .errors import UserError
+from .errors import RunFailed, UserError
 from .record import Record, read_record, write_record
 from .run import Run, Watcher, execute
 
@@ -21,21 +22,31 @@ def run_missing(
     runs: Path,
     watcher: Watcher,
     say: Callable[[str], None] = print,
-) -> list[tuple[Path, Record]]:
-    """Carry out every run of a plan whose record is missing; return path and record of all, in the plan's order.
+) -> tuple[list[Record], list[str]]:
+    """Carry out every run of a plan whose record is missing.
 
     A valid record means finished. A run that another process is at is left for the end and then waited for, so that two
-    equal commands share the work.
+    equal commands share the work. A run that fails (its loss is not finite) does not stop the others.
+
+    Returns:
+        The records of all finished runs in the plan's order, and one sentence for each failed run.
 
     Raises:
-        UserError: a record is damaged, a folder cannot be written, or a run failed. Finished runs are kept.
+        UserError: a record is damaged or a folder cannot be written. Finished runs are kept.
     """
+    _make(results, "--results")
     done: dict[str, Record] = {}
+    failed: dict[str, str] = {}
     for patient in (False, True):
         for run in plan:
-            if run.id not in done and (record := _one(run, device, results, runs, watcher, say, patient)) is not None:
-                done[run.id] = record
-    return [(run.path(results), done[run.id]) for run in plan]
+            if run.id in done or run.id in failed:
+                continue
+            try:
+                if (record := _one(run, device, results, runs, watcher, say, patient)) is not None:
+                    done[run.id] = record
+            except RunFailed as error:
+                failed[run.id] = f"{run.name} on {run.facts.label}, seed {run.seed}: {error}"
+    return [done[run.id] for run in plan if run.id in done], list(failed.values())
 
 
 def _one(
@@ -50,8 +61,9 @@ def _one(
     path, folder = run.path(results), runs / run.id
     if path.exists():
         say(f"finished already: {path}")
-        return read_record(path)
-    lock = _lock(folder)
+        return _finished(run, path)
+    _make(folder, "--runs")
+    lock = FileLock(folder / "run.lock")
     try:
         lock.acquire(timeout=-1 if patient else 0)
     except Timeout:
@@ -59,7 +71,7 @@ def _one(
         return None
     try:
         if path.exists():  # finished by the other process in the meantime
-            return read_record(path)
+            return _finished(run, path)
         record = execute(run, device, runs, watcher)
         write_record(record, path)
         checkpoint.remove(folder)
@@ -68,15 +80,21 @@ def _one(
         lock.release()
 
 
-def _lock(folder: Path) -> FileLock:
+def _finished(run: Run, path: Path) -> Record:
+    record = read_record(path)
+    if record.id != run.id:
+        raise UserError(
+            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it where it belongs."
+        )
+    return record
+
+
+def _make(folder: Path, option: str) -> None:
+    """Make a folder and try to write there, before hours of training rather than after."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "run.lock")
-        lock.acquire(timeout=0)  # fails here if the folder is not writable
-        lock.release()
-    except Timeout:
-        pass
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"Cannot write {folder}: {reason}. Choose another folder with --runs.") from error
-    return lock
+        raise UserError(f"Cannot write {folder}: {reason}. Choose another folder with {option}.") from error

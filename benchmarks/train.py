@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from .augment import CropFlip
-from .errors import UserError
+from .errors import RunFailed
 from .loader import batches, derive, generator
-from .method import Method, Now, Stage
+from .method import Batch, Method, Now
 from .network import Classifier
 from .recipe import Recipe
 from .split import Split
@@ -62,57 +64,86 @@ def train(
         on_step: called after each step with the number of images; must not wait for the device.
 
     Raises:
-        UserError: the loss is not finite.
+        RunFailed: the loss is not finite.
     """
     device = split.labels.device
     augment = CropFlip(split.images, recipe.crop_padding, recipe.flip)
     for number, stage in enumerate(method.stages(recipe.epochs)):
         torch.manual_seed(derive(seed, "global", stage.name))  # for the weights of modules that a method attaches
         method.begin_stage(stage, net, split)
-        optimiser = make_optimiser(net, stage, recipe)
-        first = 0
-        if resume is not None and number <= resume["stage"]:
-            if number < resume["stage"]:
+        net.to(device)
+        with frozen_but(net, stage.trained):
+            optimiser = make_optimiser(net, recipe)
+            first = 0
+            if resume is not None and number < resume["stage"]:
                 continue
-            net.load_state_dict(resume["net"])
-            optimiser.load_state_dict(resume["optimiser"])
-            first = resume["epoch"] + 1
-        for epoch in range(first, stage.epochs):
-            started = time.perf_counter()
-            torch.manual_seed(derive(seed, "global", stage.name, epoch))
-            now = Now(stage.name, epoch, stage.epochs, generator(seed, "method", stage.name, epoch, device=device))
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.learning_rate(epoch, stage.epochs, stage.lr)
-            method.begin_epoch(net, split, now)
-            total, steps, images = torch.zeros((), device=device), 0, 0
-            for batch in batches(split, augment, recipe, method.sampling(split.counts, now), seed, stage.name, epoch):
-                batch = method.transform(batch, net, now)
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                    loss = method.loss(net, batch, now)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                method.after_step(net, now)
-                total += loss.detach()
-                steps, images = steps + 1, images + len(batch.images)
-                on_step(len(batch.images))
-            mean = float(total) / max(steps, 1)  # the epoch's one wait for the device
-            if not torch.isfinite(torch.tensor(mean)):
-                raise UserError(
-                    f"The loss became {mean} in epoch {epoch} of stage '{stage.name}'. Lower the learning rate "
-                    "(--set recipe.lr=...) or change the method's hyper-parameters."
-                )
-            yield EpochEnd(number, epoch, stage.epochs, mean, images, time.perf_counter() - started, optimiser)
+            if resume is not None and number == resume["stage"]:
+                net.load_state_dict(resume["net"])
+                optimiser.load_state_dict(resume["optimiser"])
+                first = resume["epoch"] + 1
+            for epoch in range(first, stage.epochs):
+                started = time.perf_counter()
+                torch.manual_seed(derive(seed, "global", stage.name, epoch))
+                now = Now(stage.name, epoch, stage.epochs, generator(seed, "method", stage.name, epoch, device=device))
+                for group in optimiser.param_groups:
+                    group["lr"] = recipe.learning_rate(epoch, stage.epochs, stage.lr)
+                method.begin_epoch(net, split, now)
+                probabilities = method.sampling(split.counts, now)
+                stream = batches(split, augment, recipe, probabilities, seed, stage.name, epoch)
+                loss, images = run_epoch(method, net, stream, optimiser, recipe, now, on_step)
+                if not math.isfinite(loss):
+                    raise RunFailed(
+                        f"The loss became {loss} in epoch {epoch} of stage '{stage.name}'. Lower the learning rate "
+                        "(--set recipe.lr=...) or change the method's hyper-parameters."
+                    )
+                yield EpochEnd(number, epoch, stage.epochs, loss, images, time.perf_counter() - started, optimiser)
 
 
-def make_optimiser(net: Classifier, stage: Stage, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum over the stage's trained parameters; the others are frozen.
+def run_epoch(
+    method: Method,
+    net: Classifier,
+    stream: Iterator[Batch],
+    optimiser: torch.optim.Optimizer,
+    recipe: Recipe,
+    now: Now,
+    on_step: Callable[[int], None],
+) -> tuple[float, int]:
+    """One epoch's steps; their mean loss and the number of images. No step waits for the device, only the end does."""
+    device = now.generator.device
+    total, steps, images = torch.zeros((), device=device), 0, 0
+    for batch in stream:
+        batch = method.transform(batch, net, now)
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            loss = method.loss(net, batch, now)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        method.after_step(net, now)
+        total += loss.detach()
+        steps, images = steps + 1, images + len(batch.images)
+        on_step(len(batch.images))
+    return float(total) / max(steps, 1), images
+
+
+@contextmanager
+def frozen_but(net: Classifier, trained: tuple[str, ...]) -> Iterator[None]:
+    """Freeze, for a stage, the parameters whose names have none of the prefixes; what a method froze stays frozen."""
+    held = [p for name, p in net.named_parameters() if p.requires_grad and not name.startswith(trained)]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+def make_optimiser(net: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum over the parameters that are not frozen.
 
     The momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its
     first gradient late: torch's fused SGD raises a TypeError otherwise.
     """
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(name.startswith(stage.trained))
     parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
     optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
     if recipe.momentum:

@@ -53,7 +53,7 @@ class Folder(Source):
     Attributes:
         path: the folder that holds `train` and `test`; relative to where the program runs.
         profile: `natural` takes all images, `exp` and `step` cut the training set.
-        imbalance: largest / smallest class, for `exp` and `step`.
+        imbalance: largest / smallest class, for `exp` and `step`; 100 if not given.
         selection: `shuffled`, `first` or `seed:<n>`, for `exp` and `step`.
         size: height and width to which all images are brought.
     """
@@ -62,7 +62,7 @@ class Folder(Source):
 
     path: str = ""
     profile: Literal["natural", "exp", "step"] = "natural"
-    imbalance: Ratio = 100
+    imbalance: Ratio | None = None
     selection: str = "shuffled"
     size: Annotated[int, Ge(1), Le(4096)] = 32
 
@@ -76,7 +76,7 @@ class Folder(Source):
         names, train, test = find(folder)
         train = self._cut(train)
         counts = [len(files) for files in train]
-        self._check_memory(sum(counts) + sum(map(len, test)))
+        self._check_memory(sum(counts), sum(map(len, test)))
         train_split = self._decode(train)
         mean, std = pixel_statistics(train_split.images)
         return Dataset(
@@ -87,7 +87,7 @@ class Folder(Source):
             mean=mean,
             std=std,
             profile=self.profile,
-            imbalance=max(counts) / min(counts) if self.profile == "natural" else self.imbalance,
+            imbalance=max(counts) / min(counts) if self.profile == "natural" else self._ratio,
             verified=None,
             **self.described(),
         )
@@ -103,13 +103,13 @@ class Folder(Source):
     def _cut(self, train: Files) -> Files:
         """The training files that the profile keeps."""
         if self.profile == "natural":
-            if self.imbalance != Folder.imbalance:
+            if self.imbalance is not None:
                 raise UserError("folder: imbalance has no meaning for profile 'natural'; add profile 'exp' or 'step'.")
             return train
         available = np.array([len(files) for files in train])
         head_first = np.argsort(-available, kind="stable")
         wanted = np.empty_like(available)
-        wanted[head_first] = long_tail_counts(int(available.max()), len(train), self.imbalance, self.profile)
+        wanted[head_first] = long_tail_counts(int(available.max()), len(train), self._ratio, self.profile)
         labels = np.repeat(np.arange(len(train)), available)
         kept = select(labels, np.minimum(wanted, available).tolist(), self.selection)
         flat = [(label, file) for label, files in enumerate(train) for file in files]
@@ -119,15 +119,23 @@ class Folder(Source):
             chosen[label].append(file)
         return chosen
 
-    def _check_memory(self, images: int) -> None:
-        """Refuse what would not fit, before an hour of decoding rather than after."""
+    @property
+    def _ratio(self) -> float:
+        return 100 if self.imbalance is None else self.imbalance
+
+    def _check_memory(self, train: int, test: int) -> None:
+        """Refuse what would not fit, before an hour of decoding rather than after.
+
+        Training keeps the images, and padded copies of them and of their mirror images: under five times their bytes.
+        """
         available = available_memory()
+        images = 5 * train + test
         needed = images * 3 * self.size**2
         if available is not None and needed > 0.8 * available:  # training needs some, too
             fits = int((0.8 * available / (3 * images)) ** 0.5)
             raise UserError(
-                f"folder: {images} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory, of which "
-                f"{available / 1e9:.1f} GB are free; use a size of at most {fits}."
+                f"folder: {train + test} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory; "
+                f"{available / 1e9:.1f} GB are free. Use a size of at most {fits}."
             )
 
     def _decode(self, files: Files) -> Split:

@@ -112,6 +112,10 @@ WRONG = {
     "recipe": ((*RUN, "erm", "--recipe", "cifarr"), ["Did you mean 'cifar'"]),
     "field": ((*RUN, "ldam-drw", "--set", "margin=1"), ["'margin'", "Did you mean 'max_margin'", "defer"]),
     "field of a method without": ((*RUN, "erm", "--set", "gamma=1"), ["'gamma'", "it has no fields"]),
+    "field of the recipe": ((*RUN, "erm", "--set", "lr=0.1"), ["--set recipe.lr=0.1"]),
+    "no dataset but a file": (("run", "-m", "erm", "-d", "../methods/erm"), ["Unknown dataset"]),
+    "image size": ((*RUN, "erm", "--set", "recipe.backbone=timm:vit_tiny_patch16_224"), ["does not take the images"]),
+    "timm model": ((*RUN, "erm", "--set", "recipe.backbone=timm:resnet10q"), ["'resnet10q'", "and more"]),
     "scope": ((*RUN, "erm", "--set", "recip.lr=1"), ["'recip' is none of erm, recipe, dataset"]),
     "no value": ((*RUN, "erm", "--set", "gamma"), ["NAME=VALUE"]),
     "range": ((*RUN, "ldam-drw", "--set", "defer=1.5"), ["defer = '1.5'", "less than or equal to 1"]),
@@ -156,10 +160,11 @@ def test_no_cuda(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(cli: Cli) -> None:
-    answer = cli(*RUN, "erm", *TINY, "--set", "recipe.lr=1e30")
+    Path("still.py").write_text(OUTSIDE.replace("logits + self.prior_", "0 * logits"))
+    answer = cli(*RUN, "erm,still.py", *TINY, "--set", "recipe.lr=1e30", "--set", "recipe.weight_decay=0")
     assert answer.code == 2
-    assert "The loss became" in answer.err
-    assert not Path("results").exists()
+    assert "erm on digits-lt exp5 n_max=20, seed 0: The loss became" in answer.err
+    assert len(find_records(Path("results"))) == 1, "the other method was not stopped"
 
 
 @pytest.mark.parametrize("option", ["results", "runs"])
@@ -168,10 +173,44 @@ def test_a_folder_that_cannot_be_written(cli: Cli, option: str) -> None:
     answer = cli(*RUN, "erm", *TINY, f"--{option}", "taken/below")
     assert answer.code == 2
     assert "Cannot write taken" in answer.err
-    if option == "results":  # what was trained is not lost
-        Path("taken").unlink()
-        assert cli(*RUN, "erm", *TINY, "--results", "taken/below").code == 0
-        assert read_record(find_records(Path("taken"))[0]).cost.resumed == 1
+    assert "epochs in" not in answer.err, "nothing was trained in vain"
+
+
+def test_a_copied_record_does_not_count_as_finished(cli: Cli) -> None:
+    cli(*RUN, "erm", *TINY)
+    (path,) = find_records(Path("results"))
+    path.with_name(path.name.replace("seed0", "seed1")).write_bytes(path.read_bytes())
+    for answer in (cli(*RUN, "erm", *TINY, "--seed", "1"), cli("check-records")):
+        assert answer.code == 2
+        assert "seed1.json is" in answer.err
+
+
+@pytest.mark.parametrize("spelling", ["ldam_drw", "ldam-drw,ldam_drw", "ldam-drw, ldam-drw,"])
+def test_spellings_of_one_method_are_one_run(cli: Cli, spelling: str) -> None:
+    assert cli("run", "-d", "digits-lt", "-m", spelling, *TINY).code == 0
+    assert [read_record(path).method for path in find_records(Path("results"))] == ["ldam-drw"]
+    assert cli("info", "ldam_drw").code == cli("info", "folder:PATH").code == 0
+
+
+def test_a_setting_typed_out_is_the_same_run_as_its_default(cli: Cli) -> None:
+    whole = OUTSIDE.replace("    def begin", "    strength: float = 1\n\n    def begin")
+    Path("mine.py").write_text(whole)
+    assert cli("run", "-d", "digits-lt", "-m", "mine.py", *TINY).code == 0
+    assert cli("run", "-d", "digits-lt", "-m", "mine.py", *TINY, "--set", "strength=1").code == 0
+    assert len(find_records(Path("results"))) == 1
+
+
+def test_a_misspelt_hook_and_two_files_of_one_name_are_refused(cli: Cli) -> None:
+    Path("mine.py").write_text(OUTSIDE.replace("criterion", "criterium"))
+    answer = cli(*RUN, "mine.py", *TINY)
+    assert answer.code == 2
+    assert "did you mean 'criterion'" in answer.err
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "mine.py").write_text(OUTSIDE + f"# {folder}\n")
+    answer = cli(*RUN, "a/mine.py,b/mine.py", *TINY)
+    assert answer.code == 2
+    assert "Two different methods are called 'mine'" in answer.err
 
 
 def test_a_damaged_record_is_named_and_kept(cli: Cli) -> None:

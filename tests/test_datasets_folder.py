@@ -195,7 +195,7 @@ def test_no_folder_no_image_and_one_class(tmp_path):
 
 def test_too_little_memory_is_an_error_that_suggests_a_size(images, monkeypatch):
     monkeypatch.setattr(module, "available_memory", lambda: 100_000)
-    with pytest.raises(UserError, match="use a size of at most 35"):
+    with pytest.raises(UserError, match="Use a size of at most 16"):
         load(images, size=64)
     assert len(load(images, size=35).train) == 18
 

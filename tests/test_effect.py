@@ -15,8 +15,8 @@ from ltbench.benchmarks.sweep import run_missing
 
 def records(methods: str, dataset: str, seeds: str, folder: Path) -> dict[str, list[Record]]:
     plan = make_plan(methods.split(","), [dataset], seeds=seeds)
-    done = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher())
-    return {name: [record for _, record in done if record.method == name] for name in methods.split(",")}
+    done, _ = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    return {name: [record for record in done if record.method == name] for name in methods.split(",")}
 
 
 def rarest(runs: list[Record], classes: int) -> float:

@@ -45,7 +45,7 @@ def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
 def in_this_process(folder: Path, epochs: int) -> Record:
     """The run that `start(folder, "--method", "drs", "--epochs", ...)` would carry out or take up again."""
     (run,) = make_plan(["drs"], ["digits-lt"], imbalance="10", epochs=str(epochs))
-    ((_, record),) = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Watcher())
     return record
 
 

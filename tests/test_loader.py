@@ -70,6 +70,13 @@ def test_batches_keep_or_drop_the_last_short_one(drop_last: str, sizes: list[int
     assert all(float(batch.images.min()) >= 0 and float(batch.images.max()) <= 1 for batch in found)
 
 
+def test_a_last_batch_of_one_image_joins_the_one_before_it() -> None:
+    split = split_of([50, 10, 5])
+    recipe = load_recipe("digits", {"batch_size": "32"})[0]
+    found = list(batches(split, CropFlip(split.images, 1, False), recipe, None, seed=0, stage="train", epoch=0))
+    assert [len(batch.labels) for batch in found] == [32, 33]
+
+
 def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
     split = split_of([50, 20, 5])
     recipe = load_recipe("digits")[0]

@@ -72,6 +72,12 @@ def test_own_recipe_by_path_and_a_broken_one(tmp_path: Path) -> None:
         load_recipe("cifra")
 
 
+def test_own_recipe_must_not_pass_for_one_of_the_suite(tmp_path: Path) -> None:
+    (tmp_path / "cifar.toml").write_text('backbone = "resnet8-narrow"\nepochs = 1\n')
+    with pytest.raises(UserError, match="Rename it"):
+        load_recipe(str(tmp_path / "cifar.toml"))
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_is_valid(name: str) -> None:
     recipe = load_recipe(name)[0]

@@ -12,7 +12,7 @@ import torch
 from ltbench.benchmarks import checkpoint
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.files import write_whole
-from ltbench.benchmarks.record import Record, read_all, read_record, write_record
+from ltbench.benchmarks.record import Record, misplaced, read_all, read_record, write_record
 from tiny import carry_out, tiny_run, without_timings
 
 
@@ -77,6 +77,16 @@ def test_a_changed_record_is_refused(record: Record, tmp_path: Path, changes: di
     with pytest.raises(UserError, match=words) as error:
         read_record(path)
     assert str(path) in str(error.value)
+
+
+def test_a_copied_record_is_misplaced(record: Record, tmp_path: Path) -> None:
+    home = tiny_run().path(tmp_path)
+    write_record(record, home)
+    assert misplaced(tmp_path) == []
+    copy = home.with_name(home.name.replace("seed0", "seed1"))
+    write_record(record, copy)
+    (problem,) = misplaced(tmp_path)
+    assert str(copy) in problem
 
 
 def test_one_bad_file_harms_no_other(record: Record, tmp_path: Path) -> None:

@@ -97,11 +97,34 @@ def test_frozen_parts_do_not_move_and_trained_ones_do(tmp_path: Path) -> None:
     assert moved == {"head.weight", "head.bias"}
 
 
+@dataclass
+class FreezesItself(TwoStages):
+    """Freezes the stem in its first stage and leaves it so."""
+
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+        super().begin_stage(stage, net, train)
+        net.backbone[0].requires_grad_(False)
+
+
+def test_what_a_method_freezes_stays_frozen_and_a_stage_gives_back_what_it_froze() -> None:
+    run = two_stages()
+    net = build_network(run)
+    before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    stages = []
+    for end in train(FreezesItself(), net, run.dataset.train, run.recipe, run.seed):
+        stages.append((end.stage, {name for name, p in net.named_parameters() if p.requires_grad}))
+    stem = {name for name in before if name.startswith("backbone.stem")}
+    assert all(torch.equal(before[name], net.get_parameter(name)) for name in stem)
+    assert dict(stages)[0] == {name for name, _ in net.named_parameters()} - stem
+    assert dict(stages)[1] == {"head.weight", "head.bias"}
+    assert {name for name, p in net.named_parameters() if not p.requires_grad} == stem
+
+
 def test_a_parameter_may_receive_its_first_gradient_late() -> None:
     """The helper of TwoStages does; torch's fused SGD raises a TypeError if its momentum starts as None."""
     net = build_network(tiny_run())
     net.late = nn.Linear(10, 10)
-    optimiser = make_optimiser(net, Stage("train", 1), tiny_run().recipe)
+    optimiser = make_optimiser(net, tiny_run().recipe)
     images = torch.rand(4, 3, 8, 8)
     for late in (False, True):
         logits = net(images)
@@ -112,7 +135,7 @@ def test_a_parameter_may_receive_its_first_gradient_late() -> None:
 def test_sgd_computes_what_the_formula_says() -> None:
     run = tiny_run(settings=("recipe.momentum=0.9", "recipe.weight_decay=0.01"))
     net = build_network(run)
-    optimiser = make_optimiser(net, Stage("train", 1), run.recipe)
+    optimiser = make_optimiser(net, run.recipe)
     weight, velocity = net.head.weight.detach().clone(), torch.zeros_like(net.head.weight)  # type: ignore[operator,union-attr]
     for step in range(3):
         optimiser.zero_grad()

@@ -43,9 +43,18 @@ def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
         from .timm_models import timm_backbone
 
         return timm_backbone(name.removeprefix("timm:"), norm)
-    if name not in _families():
-        raise unknown("backbone", name, [*backbone_names(), "timm:<model>"])
+    check_backbone(name)
     return _families()[name](norm)
+
+
+def check_backbone(name: str) -> None:
+    """Raise the error for an unknown backbone, without building one."""
+    if name.startswith("timm:"):
+        from .timm_models import check_model
+
+        check_model(name.removeprefix("timm:"))
+    elif name not in _families():
+        raise unknown("backbone", name, [*backbone_names(), "timm:<model>"])
 
 
 def finish(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
@@ -63,4 +72,4 @@ def finish(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
     return backbone
 
 
-__all__ = ["Norm", "UserError", "backbone_names", "build_backbone", "finish"]
+__all__ = ["Norm", "UserError", "backbone_names", "build_backbone", "check_backbone", "finish"]

@@ -44,8 +44,7 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
     """
     import timm
 
-    if not timm.is_model(name):
-        raise unknown("timm model", name, timm.list_models())
+    check_model(name)
     try:
         swap: dict[str, Any] = {} if norm is nn.BatchNorm2d else {"norm_layer": norm}
         model: Any = timm.create_model(name, num_classes=0, **swap)
@@ -64,6 +63,14 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
         backbone.add_module(stage, module)
     backbone.width = features.shape[1]  # a plain attribute, as in the suite's own backbones
     return backbone
+
+
+def check_model(name: str) -> None:
+    """Raise the error for a model that timm does not have."""
+    import timm
+
+    if not timm.is_model(name):
+        raise unknown("timm model", name, timm.list_models())
 
 
 def _children(model: Any) -> dict[str, nn.Module]:
