@@ -197,7 +197,9 @@ def test_too_little_memory_is_an_error_that_suggests_a_size(images, monkeypatch)
     monkeypatch.setattr(module, "available_memory", lambda: 100_000)
     with pytest.raises(UserError, match="Use a size of at most 16"):
         load(images, size=64)
-    assert len(load(images, size=35).train) == 18
+    with pytest.raises(UserError, match="Use a size of at most 16"):
+        load(images, size=17)
+    assert len(load(images, size=16).train) == 18
 
 
 def test_the_memory_of_this_machine_is_known_or_not_asked():

@@ -110,13 +110,13 @@ def test_what_a_method_freezes_stays_frozen_and_a_stage_gives_back_what_it_froze
     run = two_stages()
     net = build_network(run)
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
-    stages = []
+    trained = {}
     for end in train(FreezesItself(), net, run.dataset.train, run.recipe, run.seed):
-        stages.append((end.stage, {name for name, p in net.named_parameters() if p.requires_grad}))
+        trained[end.stage] = {name for name, p in net.named_parameters() if p.requires_grad}
     stem = {name for name in before if name.startswith("backbone.stem")}
     assert all(torch.equal(before[name], net.get_parameter(name)) for name in stem)
-    assert dict(stages)[0] == {name for name, _ in net.named_parameters()} - stem
-    assert dict(stages)[1] == {"head.weight", "head.bias"}
+    assert trained[0] == {name for name, _ in net.named_parameters()} - stem
+    assert trained[1] == {"head.weight", "head.bias"}
     assert {name for name, p in net.named_parameters() if not p.requires_grad} == stem
 
 
