@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import warnings
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,26 @@ DATA = [
     option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
     option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
 ]
+SETTING = [
+    option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced."),
+    option("--profile", metavar="NAME", help="exp or step."),
+    option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own."),
+    option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape."),
+    option(
+        "--augment", type=click.Choice(["basic", "simclr", "autoaugment"]),
+        help="Instead of the recipe's; basic is crop and flip.",
+    ),
+    option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE",
+        help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
+    ),
+    *DATA,
+]  # fmt: skip
 
 
-def data_options(command: Any) -> Any:
-    """The two options of every command that reads datasets."""
-    for add in reversed(DATA):
-        command = add(command)
-    return command
+def options(shared: list[Any]) -> Any:
+    """Give a command options that others have, too."""
+    return lambda command: reduce(lambda made, add: add(made), reversed(shared), command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,18 +64,10 @@ def cli() -> None:
 @option("--method", "-m", "methods", required=True, metavar="NAMES", help="Names or .py files, joined by commas.")
 @option("--dataset", "-d", "datasets", required=True, metavar="NAMES", help="Names or folder:PATH, joined by commas.")
 @option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="Such as 3, 0..2 or 0,4,7.")
-@option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced.")
-@option("--profile", metavar="NAME", help="exp or step.")
-@option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own.")
-@option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape.")
-@option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE",
-    help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
-)  # fmt: skip
 @option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one.")
 @RESULTS
 @option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints and logits.")
-@data_options
+@options(SETTING)
 def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **choices: Any) -> None:
     """Train, evaluate, record. Finished runs are skipped, interrupted ones resume.
 
@@ -104,6 +110,30 @@ def report(results: Path, out: Path, datasets: str | None, shots: str) -> None:
     print(f"\nWrote {len(made.paths)} files: {out / 'leaderboard.md'}, {out / 'leaderboard.tex'}, {out / 'figures'}")
 
 
+@cli.command()
+@option("--method", "-m", required=True, metavar="NAME", help="A name or a .py file.")
+@option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
+@option("--progress", default=0.99, type=click.FloatRange(0, 1), help="Moment of training: 0 its start, 1 its end.")
+@option("--out", default="runs/look.png", type=FOLDER, help="A .png, .svg or .pdf file.")
+@options(SETTING)
+def look(method: str, dataset: str, progress: float, out: Path, **choices: Any) -> None:
+    """Draw what a method's network is shown: natural and synthetic images, and their shares per class.
+
+    \b
+    bench look --method open --dataset cifar10-lt --augment simclr
+    """
+    from ltbench.benchmarks.files import write_whole
+    from ltbench.benchmarks.look import view
+    from ltbench.benchmarks.plan import make_plan
+    from ltbench.report.pictures import batch_picture, picture_format
+
+    kind = picture_format(out)
+    chosen = make_plan([method], [dataset], **choices)[0]
+    title = f"{chosen.name} on {chosen.facts.label}, at {progress:.0%} of training (recipe {chosen.recipe.name})"
+    write_whole(out, batch_picture(title, chosen.dataset.class_names, view(chosen, progress), kind))
+    print(f"Wrote {out}")
+
+
 @cli.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_command(kind: str) -> None:
@@ -144,7 +174,7 @@ def data() -> None:
 
 @data.command()
 @click.argument("dataset", required=False)
-@data_options
+@options(DATA)
 def check(dataset: str | None, data_root: str | None, allow_unverified: bool) -> None:
     """Read a dataset, or all of them, and say what is there. Exit code 2 if something asked for is not sound."""
     from ltbench.benchmarks.plan import find_source
@@ -170,7 +200,7 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
 
 @data.command()
 @click.argument("dataset")
-@data_options
+@options(DATA)
 def download(dataset: str, data_root: str | None, allow_unverified: bool) -> None:
     """Download a dataset into the data root, where its makers allow it, and check it."""
     from ltbench.benchmarks.plan import find_source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .loader import as_floats
+from .augment import as_floats
 from .network import Classifier
 from .recipe import Recipe
 from .split import Split

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from .augment import CropFlip
+from .augment import Augment
 from .method import Batch
 from .recipe import Recipe
 from .split import Split
@@ -25,33 +25,36 @@ def generator(seed: int, *purpose: object, device: torch.device | str = "cpu") -
     return torch.Generator(device).manual_seed(derive(seed, *purpose))
 
 
-def draw(train: Split, probabilities: Tensor | None, random: torch.Generator) -> Tensor:
-    """Positions of one epoch's images, int64 (N,), on the CPU; always as many as the training split has.
+def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, count: int | None = None) -> Tensor:
+    """Positions of one epoch's images, int64 (count,), on the CPU.
 
     Args:
         train: the training split.
         probabilities: per class (C,), up to a factor; a class is drawn, then one of its images, both with replacement.
             None draws each image once, in random order.
         random: a CPU generator.
+        count: how many, with `probabilities` only; None for as many as the training split has.
     """
     if probabilities is None:
         return torch.randperm(len(train), generator=random)
+    count = len(train) if count is None else count
     probabilities = probabilities.detach().cpu().double()
     counts = train.counts.cpu()
-    classes = torch.multinomial(probabilities, len(train), replacement=True, generator=random)
-    rank = (torch.rand(len(train), generator=random, dtype=torch.float64) * counts[classes]).long()
+    classes = torch.multinomial(probabilities, count, replacement=True, generator=random)
+    rank = (torch.rand(count, generator=random, dtype=torch.float64) * counts[classes]).long()
     by_class = train.labels.cpu().argsort(stable=True)
     return by_class[counts.cumsum(0)[classes] - counts[classes] + rank]
 
 
 def batches(
     train: Split,
-    augment: CropFlip,
+    augment: Augment,
     recipe: Recipe,
     probabilities: Tensor | None,
     seed: int,
     stage: str,
     epoch: int,
+    count: int | None = None,
 ) -> Iterator[Batch]:
     """The batches of one epoch, on the device of `train`.
 
@@ -59,8 +62,8 @@ def batches(
     alike, on every device, and after a resumption. The epoch's draw is made on the CPU; no batch waits for the device.
     """
     device = train.labels.device
-    index = draw(train, probabilities, generator(seed, "draw", stage, epoch))
-    parameters = augment.draw(len(index), generator(seed, "augment", stage, epoch)).to(device)
+    index = draw(train, probabilities, generator(seed, "draw", stage, epoch), count)
+    parameters = augment.draw(len(index), lambda purpose: generator(seed, purpose, stage, epoch)).to(device)
     index = index.to(device)
     size = recipe.batch_size
     end = len(index) // size * size if recipe.drop_last and len(index) >= size else len(index)
@@ -69,11 +72,5 @@ def batches(
         starts.pop()  # batch norm may fail on a single image: it joins the batch before it
     for start, stop in zip(starts, [*starts[1:], end], strict=True):
         chosen = index[start:stop]
-        images = augment(chosen, parameters[start : start + len(chosen)])
-        yield Batch(as_floats(images, recipe), train.labels[chosen])
-
-
-def as_floats(images: Tensor, recipe: Recipe) -> Tensor:
-    """Bytes (N, 3, H, W) to floats in [0, 1], in the recipe's memory format."""
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    return images.to(torch.float32, memory_format=layout).div_(255)
+        images = augment(chosen, parameters.rows(slice(start, start + len(chosen))))
+        yield Batch(images, train.labels[chosen])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .network import Classifier, LinearHead
 from .split import Split as Split  # re-exported for methods
+from .split import channel_moments as channel_moments
 
 Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
@@ -33,10 +34,12 @@ class Batch(NamedTuple):
     Attributes:
         images: float (N, 3, H, W) in [0, 1], augmented, not normalised.
         labels: int64 (N,) or class probabilities float (N, C).
+        synthetic: bool (N,), true for rows that are no natural images; None if all are.
     """
 
     images: Tensor
     labels: Tensor
+    synthetic: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,10 @@ class Method:
             counts: training images per class, int64 (C,).
             now: where training stands.
         """
+        return None
+
+    def draws(self, counts: Tensor, now: Now) -> int | None:
+        """How many images an epoch draws by `sampling`; None for as many as the training split has."""
         return None
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:

@@ -85,6 +85,9 @@ class Classifier(nn.Module):
         The head runs outside autocast: a bfloat16 cosine near 0.7 has a step of 0.004, which a scale of 30 turns into
         0.12.
         """
-        features = self.features(images)
-        with torch.autocast(images.device.type, enabled=False):
+        return self.classify(self.features(images))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Features float32 (N, width) to logits float32 (N, C)."""
+        with torch.autocast(features.device.type, enabled=False):
             return self.head(features)

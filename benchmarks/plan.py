@@ -28,6 +28,7 @@ def make_plan(
     profile: str | None = None,
     recipe: str | None = None,
     epochs: str | None = None,
+    augment: str | None = None,
     settings: Sequence[str] = (),
     data_root: str | None = None,
     allow_unverified: bool = False,
@@ -44,8 +45,9 @@ def make_plan(
     for field, value in (("imbalance", imbalance), ("profile", profile)):
         if value is not None:
             scopes["dataset"][field] = value
-    if epochs is not None:
-        scopes["recipe"]["epochs"] = epochs
+    for field, value in (("epochs", epochs), ("augment", augment)):
+        if value is not None:
+            scopes["recipe"][field] = value
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]

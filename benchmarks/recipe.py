@@ -19,6 +19,16 @@ class Recipe(BaseModel):
     """Backbone, epochs, batches, optimiser, schedule, augmentation, precision.
 
     Moments of the schedule are shares of training, so that a shorter run keeps the shape of the protocol.
+
+    Attributes:
+        optimiser: SGD with `momentum`, or Adam with `momentum` as its first and 0.999 as its second beta.
+        crop_padding: black pixels added on each side before the random crop; 0 for no crop.
+        flip: mirror half of the images.
+        augment: "basic" is crop and flip alone; "simclr" adds the colour operations of SimCLR, "autoaugment" the
+            CIFAR-10 policy, which was learnt on the whole balanced data set.
+        cutout: side of a black hole in each image, in pixels; 0 for none.
+        cutout_position: the hole is cut before or after the operations that `augment` adds.
+        keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -28,6 +38,7 @@ class Recipe(BaseModel):
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2)] = 128
     drop_last: bool = False
+    optimiser: Literal["sgd", "adam"] = "sgd"
     lr: Positive = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 2e-4
@@ -35,6 +46,10 @@ class Recipe(BaseModel):
     drops: tuple[tuple[Share, Positive], ...] = ()
     crop_padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
+    augment: Literal["basic", "simclr", "autoaugment"] = "basic"
+    cutout: Annotated[int, Field(ge=0)] = 0
+    cutout_position: Literal["before", "after"] = "before"
+    keep_base: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     evaluate_every: Annotated[int, Field(ge=1)] = 10

@@ -219,14 +219,20 @@ def _selection_seed(selection: str) -> int:
     raise UserError(f"selection = '{selection}' is not known. Use 'shuffled', 'first' or 'seed:<number>'.")
 
 
+def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel over all pixels of all images, on the scale [0, 1]; float64 (3,) each.
+
+    Exact: sums of integers, in parts, without a float copy of the images. `images` is uint8 (N, 3, H, W).
+    """
+    total = torch.zeros(2, images.shape[1], dtype=torch.int64, device=images.device)
+    for part in images.split(1024):
+        levels = part.int()
+        total += torch.stack([levels.sum((0, 2, 3)), (levels * levels).sum((0, 2, 3))])
+    mean, square = total.double() / (images.numel() // images.shape[1])
+    return mean / 255, (square - mean * mean).clamp(min=0).sqrt() / 255
+
+
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation per channel over all pixels of uint8 (N, 3, H, W), on the scale [0, 1]."""
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    means, deviations = [], []
-    for channel in range(3):  # exact from the histogram of levels, without a float copy of the images
-        weights = torch.bincount(images[:, channel].flatten(), minlength=256).double()
-        mean = float((weights * levels).sum() / weights.sum())
-        variance = float((weights * (levels - mean) ** 2).sum() / weights.sum())
-        means.append(mean)
-        deviations.append(max(variance, 1e-8) ** 0.5)  # a constant channel must not divide by zero
-    return (means[0], means[1], means[2]), (deviations[0], deviations[1], deviations[2])
+    """`channel_moments` for the normalisation of a dataset: a constant channel has a deviation above 0."""
+    mean, deviation = (moment.tolist() for moment in channel_moments(images))
+    return (mean[0], mean[1], mean[2]), (max(deviation[0], 1e-4), max(deviation[1], 1e-4), max(deviation[2], 1e-4))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from .augment import CropFlip
+from .augment import Augment
 from .errors import RunFailed
 from .loader import batches, derive, generator
 from .method import Batch, Method, Now
@@ -67,7 +67,7 @@ def train(
         RunFailed: the loss is not finite.
     """
     device = split.labels.device
-    augment = CropFlip(split.images, recipe.crop_padding, recipe.flip)
+    augment = Augment(split.images, recipe)
     for number, stage in enumerate(method.stages(recipe.epochs)):
         torch.manual_seed(derive(seed, "global", stage.name))  # for the weights of modules that a method attaches
         method.begin_stage(stage, net, split)
@@ -89,7 +89,8 @@ def train(
                     group["lr"] = recipe.learning_rate(epoch, stage.epochs, stage.lr)
                 method.begin_epoch(net, split, now)
                 probabilities = method.sampling(split.counts, now)
-                stream = batches(split, augment, recipe, probabilities, seed, stage.name, epoch)
+                count = method.draws(split.counts, now)
+                stream = batches(split, augment, recipe, probabilities, seed, stage.name, epoch, count)
                 loss, images = run_epoch(method, net, stream, optimiser, recipe, now, on_step)
                 if not math.isfinite(loss):
                     raise RunFailed(
@@ -139,12 +140,15 @@ def frozen_but(net: Classifier, trained: tuple[str, ...]) -> Iterator[None]:
 
 
 def make_optimiser(net: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum over the parameters that are not frozen.
+    """SGD with momentum, or Adam, over the parameters that are not frozen.
 
-    The momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its
+    SGD's momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its
     first gradient late: torch's fused SGD raises a TypeError otherwise.
     """
     parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if recipe.optimiser == "adam":
+        betas = (recipe.momentum, 0.999)
+        return torch.optim.Adam(parameters, recipe.lr, betas, weight_decay=recipe.weight_decay, fused=True)
     optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
     if recipe.momentum:
         for parameter in parameters:

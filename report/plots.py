@@ -47,11 +47,12 @@ _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oooo", "||||", "+++
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LINES = ("-", "--", "-.", ":")
 # A date would make two builds of one report differ.
-_METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """Draw in the style of the suite, whatever the user's own settings."""
     with matplotlib.style.context(["default", "tableau-colorblind10", _STYLE]):
         yield
 
@@ -66,11 +67,11 @@ def figures(setting: Setting) -> dict[str, Figure]:
     }
 
 
-@_style()
+@style()
 def save(figure: Figure, suffix: str) -> bytes:
     """The contents of a `png`, `svg` or `pdf` file; for one figure the same bytes every time."""
     stream = io.BytesIO()
-    figure.savefig(stream, format=suffix, metadata=_METADATA[suffix])
+    figure.savefig(stream, format=suffix, metadata=METADATA[suffix])
     return stream.getvalue()
 
 
@@ -97,7 +98,7 @@ def _short(label: str, letters: int = 32) -> str:
     return label if len(label) <= letters else label[: letters - 1] + "…"
 
 
-@_style()
+@style()
 def group_bars(setting: Setting, grouping: Grouping) -> Figure:
     """Accuracy of every method in every group, with standard deviations over seeds; an empty group keeps its place."""
     rows, groups = setting.rows, grouping.groups
@@ -131,7 +132,7 @@ def _bars(axes: Axes, row: Row, r: int, filled: list[bool], names: list[str], st
             axes.errorbar(x, 100 * s.mean, 100 * s.sd, color="black", linewidth=0.8, capsize=min(2.5, 12 * step))
 
 
-@_style()
+@style()
 def class_counts(setting: Setting) -> Figure:
     """Training images of every class, largest first, in the shades of many, medium and few."""
     counts = setting.dataset.train_counts
@@ -161,7 +162,7 @@ def class_counts(setting: Setting) -> Figure:
     return figure
 
 
-@_style()
+@style()
 def class_lines(setting: Setting) -> Figure:
     """Accuracy of every class, mean over seeds, classes sorted by training images.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from ltbench.benchmarks.augment import CropFlip
+from ltbench.benchmarks.augment import Augment, CropFlip
 from ltbench.benchmarks.loader import batches, draw, generator
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import Split
@@ -63,7 +63,7 @@ def test_a_class_of_probability_zero_is_never_drawn() -> None:
 def test_batches_keep_or_drop_the_last_short_one(drop_last: str, sizes: list[int]) -> None:
     split = split_of([50, 20, 5])
     recipe = load_recipe("digits", {"batch_size": "32", "drop_last": drop_last})[0]
-    augment = CropFlip(split.images, 1, False)
+    augment = Augment(split.images, recipe)
     found = list(batches(split, augment, recipe, None, seed=0, stage="train", epoch=0))
     assert [len(batch.labels) for batch in found] == sizes
     assert all(batch.images.dtype == torch.float32 for batch in found)
@@ -73,14 +73,14 @@ def test_batches_keep_or_drop_the_last_short_one(drop_last: str, sizes: list[int
 def test_a_last_batch_of_one_image_joins_the_one_before_it() -> None:
     split = split_of([50, 10, 5])
     recipe = load_recipe("digits", {"batch_size": "32"})[0]
-    found = list(batches(split, CropFlip(split.images, 1, False), recipe, None, seed=0, stage="train", epoch=0))
+    found = list(batches(split, Augment(split.images, recipe), recipe, None, seed=0, stage="train", epoch=0))
     assert [len(batch.labels) for batch in found] == [32, 33]
 
 
 def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
     split = split_of([50, 20, 5])
     recipe = load_recipe("digits")[0]
-    augment = CropFlip(split.images, 1, False)
+    augment = Augment(split.images, recipe)
 
     def first(seed: int, stage: str, epoch: int) -> torch.Tensor:
         return next(iter(batches(split, augment, recipe, None, seed, stage, epoch))).images
@@ -91,10 +91,25 @@ def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
         assert not torch.equal(first(0, "train", 3), first(*other))
 
 
+@pytest.mark.parametrize("channels_last", ["true", "false"])
+def test_basic_batches_are_crops_and_flips_bit_for_bit(channels_last: str) -> None:
+    """Committed records depend on the draws: a recipe without the other augmentations must never see them."""
+    split = split_of([50, 20, 5])
+    changes = {"batch_size": "32", "crop_padding": "2", "flip": "true", "channels_last": channels_last}
+    recipe = load_recipe("digits", changes)[0]
+    found = list(batches(split, Augment(split.images, recipe), recipe, None, seed=3, stage="train", epoch=2))
+    index = draw(split, None, generator(3, "draw", "train", 2))
+    crops = CropFlip(split.images, 2, True)
+    images = crops(index, crops.draw(75, generator(3, "augment", "train", 2)))
+    assert torch.equal(torch.cat([batch.images for batch in found]), images.float().div(255))
+    layout = torch.channels_last if channels_last == "true" else torch.contiguous_format
+    assert all(batch.images.is_contiguous(memory_format=layout) for batch in found)
+
+
 def test_images_keep_their_labels() -> None:
     split = split_of([50, 20, 5])
     split.images[:] = split.labels.view(-1, 1, 1, 1).byte()  # the label is written into the pixels
-    recipe = load_recipe("digits")[0]
+    recipe = load_recipe("digits", {"crop_padding": "0", "flip": "true"})[0]
     for probabilities in (None, torch.ones(3)):
-        for batch in batches(split, CropFlip(split.images, 0, True), recipe, probabilities, 0, "train", 0):
+        for batch in batches(split, Augment(split.images, recipe), recipe, probabilities, 0, "train", 0):
             assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.labels)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.recipe import load_recipe, recipe_names
 
 TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
@@ -43,6 +44,14 @@ def test_changes_are_parsed_and_named() -> None:
     assert changed == {"epochs": 3, "flip": False}
 
 
+def test_augment_on_the_command_line_is_a_change_of_the_recipe() -> None:
+    short = make_plan(["erm"], ["digits-lt"], augment="simclr", settings=("recipe.cutout=2",))[0]
+    long = make_plan(["erm"], ["digits-lt"], settings=("recipe.augment=simclr", "recipe.cutout=2"))[0]
+    assert (short.recipe.augment, short.recipe.cutout) == ("simclr", 2)
+    assert (short.id, short.changed) == (long.id, long.changed)
+    assert make_plan(["erm"], ["digits-lt"], augment="basic")[0].id == make_plan(["erm"], ["digits-lt"])[0].id
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -50,6 +59,8 @@ def test_changes_are_parsed_and_named() -> None:
         ({"lr": "fast"}, "lr = 'fast'"),
         ({"lr": "nan"}, "lr = 'nan'"),
         ({"precision": "fp8"}, "precision = 'fp8'"),
+        ({"augment": "simCLR"}, "augment = 'simCLR'"),
+        ({"cutout": "-1"}, "cutout = '-1'"),
         ({"epoch": "3"}, "Did you mean 'epochs'"),
         ({"batch_size": "1"}, "batch_size = '1'"),
     ],

@@ -21,7 +21,7 @@ from ltbench.report.tables import escape_latex, escape_markdown, latex, markdown
 from report_fixtures import cifar, dataset, lifelike, record, store
 from rich.console import Console
 
-MODULES = ("groups", "statistics", "notes", "tables", "plots", "build")
+MODULES = ("groups", "statistics", "notes", "tables", "pictures", "plots", "build")
 METHODS = {"erm": 0.0, "ldam-drw": 0.2, "balanced-softmax": 0.3}
 
 

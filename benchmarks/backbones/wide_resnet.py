@@ -1,4 +1,4 @@
-"""Wide residual networks (Zagoruyko and Komodakis 2016): pre-activation blocks, no dropout."""
+"""Wide residual networks (Zagoruyko and Komodakis 2016): pre-activation blocks."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from . import Norm, finish
 
 
 class WideBlock(nn.Module):
-    """Normalise, ReLU, convolve, twice; where the width changes, the shortcut starts after the first ReLU."""
+    """Normalise, ReLU, convolve, twice; where the width changes, the shortcut starts after the first ReLU.
 
-    def __init__(self, width_in: int, width: int, stride: int, norm: Norm) -> None:
+    Dropout, if any, acts before the second convolution.
+    """
+
+    def __init__(self, width_in: int, width: int, stride: int, norm: Norm, dropout: float) -> None:
         super().__init__()
         self.norm1 = norm(width_in)
         self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
         self.norm2 = norm(width)
+        self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
         self.shortcut = nn.Conv2d(width_in, width, 1, stride, bias=False) if width_in != width else None
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
         active = F.relu(self.norm1(maps))
-        inner = self.conv2(F.relu(self.norm2(self.conv1(active))))
+        inner = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(active)))))
         return inner + (maps if self.shortcut is None else self.shortcut(active))
 
 
-def wide_resnet(depth: int, factor: int, norm: Norm) -> nn.Sequential:
+def wide_resnet(depth: int, factor: int, dropout: float, norm: Norm) -> nn.Sequential:
     """Depth 6n + 4: a stem, three stages of n blocks, 16, 32 and 64 times `factor` wide, norm, ReLU, pooling."""
     blocks = (depth - 4) // 6
     stages: dict[str, nn.Module] = {"stem": nn.Conv2d(3, 16, 3, 1, 1, bias=False)}
@@ -37,11 +41,15 @@ def wide_resnet(depth: int, factor: int, norm: Norm) -> nn.Sequential:
         out = 16 * factor * 2 ** (number - 1)
         layers = []
         for block in range(blocks):
-            layers.append(WideBlock(width, out, 2 if number > 1 and block == 0 else 1, norm))
+            layers.append(WideBlock(width, out, 2 if number > 1 and block == 0 else 1, norm, dropout))
             width = out
         stages[f"stage{number}"] = nn.Sequential(*layers)
     stages["pool"] = nn.Sequential(norm(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return finish(stages, width)
 
 
-BACKBONES = {"wrn-28-10": partial(wide_resnet, 28, 10), "wrn-16-2": partial(wide_resnet, 16, 2)}
+BACKBONES = {
+    "wrn-28-10": partial(wide_resnet, 28, 10, 0.0),
+    "wrn-28-10-dropout": partial(wide_resnet, 28, 10, 0.3),
+    "wrn-16-2": partial(wide_resnet, 16, 2, 0.0),
+}

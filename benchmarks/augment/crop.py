@@ -1,4 +1,4 @@
-"""Batched augmentation with parameters per image: all random numbers are drawn first, then applied."""
+"""Zero-pad, random crop, random flip: one gather of bytes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,217 @@
+"""AutoAugment with the CIFAR-10 policy (Cubuk et al. 2019), batched: every image draws its own sub-policy.
+
+A sub-policy is two operations, each with a probability and a strength. Every operation is one row of numbers
+(`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a blend with the
+greyscale image, a blend with the smoothed image. What an operation does not use is the identity, so the shapes are
+static, and nothing is read back from the device.
+
+The arithmetic is that of torchvision's operations on uint8 tensors, in the same order of the same float32 steps, as a
+cast to bytes makes a rounding error one level. Where a shear or a rotation falls on the middle between two pixels,
+another device may choose the other one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .colour import LUMA
+
+UNIFORM = 5  # random numbers per image
+STEPS = 10  # levels of strength, 0 to 9
+# At level 9: pixels per pixel, share of the width or height, degrees, change of a blend's weight. At level 0: a byte.
+MOST = {
+    "ShearX": 0.3, "ShearY": 0.3, "TranslateX": 150 / 331, "TranslateY": 150 / 331, "Rotate": 30.0,
+    "Brightness": 0.9, "Color": 0.9, "Contrast": 0.9, "Sharpness": 0.9, "Solarize": 255.0,
+}  # fmt: skip
+
+# x' = a x + b y + c, y' = d x + e y + f, from the output's pixel to the input's, centred; bits kept; inverted from here
+# on; weights of the image and of its mean luma; whether to stretch; whether to equalise; weights of the image and of
+# its luma; weights of the image and of its smoothed form.
+COLUMNS = {
+    "a": 1, "b": 0, "c": 0, "d": 0, "e": 1, "f": 0, "mask": 255, "threshold": 256, "image": 1, "mean": 0, "stretch": 0,
+    "equalise": 0, "coloured": 1, "luma": 0, "sharp": 1, "smooth": 0,
+}  # fmt: skip
+
+Policy = list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]]]
+
+
+def cifar_policy() -> Policy:
+    """The 25 sub-policies: twice name, probability and level."""
+    from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # takes a second; most runs do without
+
+    return cast(Policy, AutoAugment(AutoAugmentPolicy.CIFAR10).policies)
+
+
+def strength(name: str, level: int | None, sign: int, height: int, width: int) -> float:
+    """What a level (0 to 9) of an operation means; `sign` is 1 or -1 and counts where there is a direction."""
+    if level is None:
+        return 0.0
+    if name == "Posterize":
+        return 8 - round(4 * level / (STEPS - 1))
+    most = MOST[name] * {"TranslateX": width, "TranslateY": height}.get(name, 1)
+    # In float32, as torchvision: a threshold of 170 that became 170.00000000000003 would spare the pixels of 170.
+    ends = (most, 0.0) if name == "Solarize" else (0.0, most)
+    amount = float(torch.linspace(*ends, STEPS, dtype=torch.float32)[level])
+    return amount if name == "Solarize" else sign * amount
+
+
+def operation(name: str, amount: float, height: int, width: int) -> list[float]:
+    """One operation as a row in the order of COLUMNS.
+
+    Args:
+        name: as torchvision writes it, or "Identity".
+        amount: see `strength`.
+        height: of the image, pixels.
+        width: of the image, pixels.
+    """
+    cosine, sine = math.cos(math.radians(amount)), math.sin(math.radians(amount))
+    change: dict[str, dict[str, float]] = {
+        "Identity": {},
+        "ShearX": {"b": amount, "c": amount * height / 2},  # the upper left corner stays, not the centre
+        "ShearY": {"d": amount, "f": amount * width / 2},
+        "TranslateX": {"c": -int(amount)},
+        "TranslateY": {"f": -int(amount)},
+        "Rotate": {"a": cosine, "b": -sine, "d": sine, "e": cosine},
+        "Posterize": {"mask": 256 - 2 ** (8 - int(amount))},
+        "Solarize": {"threshold": amount},
+        "Invert": {"threshold": 0},
+        "AutoContrast": {"stretch": 1},
+        "Equalize": {"equalise": 1},
+        "Brightness": {"image": 1 + amount},
+        "Contrast": {"image": 1 + amount, "mean": 1 - (1 + amount)},
+        "Color": {"coloured": 1 + amount, "luma": 1 - (1 + amount)},
+        "Sharpness": {"sharp": 1 + amount, "smooth": 1 - (1 + amount)},
+    }
+    return [float(value) for value in (COLUMNS | change[name]).values()]
+
+
+class AutoAugment:
+    """The policy as tables.
+
+    Args:
+        height: of the images, pixels; 3 or more.
+        width: of the images, pixels; 3 or more.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        policy = cifar_policy()
+        self.chances = torch.tensor([[chance for _, chance, _ in pair] for pair in policy], dtype=torch.float64)
+        rows = [
+            [
+                [operation(n, strength(n, level, s, height, width), height, width) for s in (-1, 1)]
+                for n, _, level in pair
+            ]
+            for pair in policy
+        ]
+        self.rows = torch.tensor(rows, dtype=torch.float64).float()  # (25, 2, 2, 16)
+        self.identity = self.rows.new_tensor(list(COLUMNS.values()))
+
+    def draw(self, uniform: Tensor) -> Tensor:
+        """Rows of the two operations of each image, float (N, 2, 16).
+
+        Args:
+            uniform: float64 (N, 5) in [0, 1): sub-policy, a coin for each operation, a sign for each.
+        """
+        which = (uniform[:, 0] * len(self.rows)).long()
+        applied = uniform[:, 1:3] <= self.chances[which]
+        rows = self.rows[which[:, None], torch.arange(2), (uniform[:, 3:5] >= 0.5).long()]
+        return torch.where(applied[:, :, None], rows, self.identity)
+
+
+def auto_augment(images: Tensor, rows: Tensor) -> Tensor:
+    """Apply two operations to each image.
+
+    Args:
+        images: uint8 (B, 3, H, W).
+        rows: float (B, 2, 16), see COLUMNS.
+    """
+    for number in range(2):
+        images = apply(images, rows[:, number])
+    return images
+
+
+def apply(images: Tensor, row: Tensor) -> Tensor:
+    """One operation on each image, uint8 (B, 3, H, W); `row` is (B, 16)."""
+    images = move(images, row[:, :6]).contiguous()
+    coloured, luma, sharp, smooth = row[:, 12:, None, None, None].unbind(1)
+    red, green, blue = images.split(1, 1)
+    grey = to_bytes(LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).float()
+    images = look_up(images, tables(images, row[:, 6:12], grey.mean((1, 2, 3)) * row[:, 9]))
+    images = to_bytes((images * coloured).add_(grey * luma))
+    return to_bytes((images * sharp).add_(smoothed(images).mul_(smooth)))
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Clamp floats to [0, 255] and cut their fractions off; changed in place."""
+    return images.clamp_(0, 255).to(torch.uint8)
+
+
+def move(images: Tensor, matrix: Tensor) -> Tensor:
+    """Affine map with the nearest neighbour, black outside, uint8 (B, 3, H, W); `matrix` is (B, 6)."""
+    height, width = images.shape[2:]
+    x = torch.arange(width, device=images.device) - (width - 1) / 2
+    y = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]
+    # Scaled before the sum, as torchvision does: it decides some of the ties.
+    a, b, c = (matrix[:, :3, None, None] / (0.5 * width)).unbind(1)
+    d, e, f = (matrix[:, 3:, None, None] / (0.5 * height)).unbind(1)
+    grid = torch.stack([a * x + b * y + c, d * x + e * y + f], 3)
+    moved = F.grid_sample(images.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return moved.to(torch.uint8)
+
+
+def tables(images: Tensor, row: Tensor, level: Tensor) -> Tensor:
+    """What each byte of each channel becomes, uint8 (B, 3, 256).
+
+    Args:
+        images: uint8 (B, 3, H, W).
+        row: (B, 6), the columns from "mask" to "equalise".
+        level: (B,), added to the weighted image: the part of the mean luma.
+    """
+    mask, threshold, weight, _, stretch, equalise = row[:, :, None, None].unbind(1)
+    ramp = torch.arange(256, device=images.device)
+    kept = ramp & mask.long()
+    plain = torch.where(kept >= threshold, 255 - kept, kept).float()
+    plain = (plain * weight).add_(level[:, None, None])
+    low, high = (extreme.float()[:, :, None] for extreme in images.flatten(2).aminmax(dim=2))
+    flat = low == high
+    scale = 255 / torch.where(flat, 255.0, high - low)  # an image of one colour stays as it is
+    stretched = (ramp - low.masked_fill(flat, 0)) * scale
+    out = torch.where(stretch > 0, stretched, plain)
+    return to_bytes(torch.where(equalise > 0, equalising(images, high.long()).float(), out))
+
+
+def equalising(images: Tensor, high: Tensor) -> Tensor:
+    """The table that spreads the bytes of each channel evenly, int64 (B, 3, 256).
+
+    Args:
+        images: uint8 (B, 3, H, W).
+        high: int64 (B, 3, 1), the greatest byte of each channel.
+    """
+    pixels = images.flatten(2).long()
+    counts = torch.zeros(*pixels.shape[:2], 256, dtype=torch.int64, device=images.device)
+    counts.scatter_add_(2, pixels, torch.ones_like(pixels))
+    step = (pixels.shape[2] - counts.gather(2, high)) // 255
+    below = counts.cumsum(2) - counts
+    spread = (below + step // 2) // step.clamp(min=1)
+    spread[:, :, 0] = 0
+    return torch.where(step > 0, spread.clamp_(0, 255), torch.arange(256, device=images.device))
+
+
+def look_up(images: Tensor, table: Tensor) -> Tensor:
+    """Each byte's entry of its channel's table, uint8 (B, 3, H, W); `table` is (B, 3, 256)."""
+    return table.gather(2, images.flatten(2).long()).view_as(images)
+
+
+def smoothed(images: Tensor) -> Tensor:
+    """Mean over 3x3 pixels, the middle one five times, rounded; borders stay. Float (B, 3, H, W) of whole numbers."""
+    out = images.float()
+    rows = out[:, :, :-2] + out[:, :, 1:-1] + out[:, :, 2:]
+    inner = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    inner = inner.add_(out[:, :, 1:-1, 1:-1], alpha=4).div_(13).round_()
+    out[:, :, 1:-1, 1:-1] = inner
+    return out

@@ -1,0 +1,36 @@
+"""DAR-BN, distribution-aware routing batch norm (Zada, Benou, Irani, ICML 2022), for any PyTorch model.
+
+    from ltbench.benchmarks.dar_batch_norm import NoiseAware, convert_batchnorm
+
+    net = NoiseAware(convert_batchnorm(model))
+    loss = cross_entropy(net(images, mask), labels)      # mask: bool (B,), true for noise images
+
+Natural and noise images are normalised by statistics of their own, with the same gamma and beta; running statistics
+follow the natural images, so that a trained model is an ordinary one with ordinary batch norms, and its state dict has
+ordinary keys. Shapes are static: the same graph for every mask, no wait for the device, `torch.compile(fullgraph=True)`
+works. Statistics are float32 under autocast. It needs nothing but torch.
+"""
+
+from .convert import NoiseAware, batchnorms, convert_batchnorm, copy_to_noise, noise_rows
+from .layers import (
+    AuxiliaryBatchNorm1d,
+    AuxiliaryBatchNorm2d,
+    AuxiliaryBatchNorm3d,
+    DARBatchNorm1d,
+    DARBatchNorm2d,
+    DARBatchNorm3d,
+)
+
+__all__ = [
+    "AuxiliaryBatchNorm1d",
+    "AuxiliaryBatchNorm2d",
+    "AuxiliaryBatchNorm3d",
+    "DARBatchNorm1d",
+    "DARBatchNorm2d",
+    "DARBatchNorm3d",
+    "NoiseAware",
+    "batchnorms",
+    "convert_batchnorm",
+    "copy_to_noise",
+    "noise_rows",
+]

@@ -1,0 +1,219 @@
+"""DAR-BN and auxiliary batch norm as layers (Zada et al., ICML 2022, section 4 and appendix E)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .arithmetic import NormaliseGroups
+
+NoiseGrad = Literal["stop", "affine_frozen", "full"]
+EvalNoise = Literal["running", "batch"]
+
+
+class Routing:
+    """Which rows of the current batch are noise: one plain object that all layers of a model share.
+
+    It is no buffer, because DistributedDataParallel would overwrite every rank's mask by that of rank 0, and no module,
+    because it has no place in a state dict.
+
+    Attributes:
+        mask: bool (B,), true for noise; None for a batch without routing.
+        used: the latest forward pass had a mask.
+    """
+
+    def __init__(self) -> None:
+        self.mask: Tensor | None = None
+        self.used = False
+
+
+class Routed(_BatchNorm):
+    """What DAR-BN and auxiliary batch norm share; a mixin in front of a batch norm class.
+
+    Without a mask, and in evaluation mode, such a layer is the batch norm that it derives from, to the last bit. With a
+    mask in training mode, natural and noise rows are each normalised by their own statistics; running statistics follow
+    the natural rows alone. A batch with fewer than two natural elements per channel leaves them as they are.
+
+    Args:
+        noise_grad: what noise rows teach. `stop`: their output is a constant, no gradient passes (listing 1 of the
+            paper). `affine_frozen`: gradient passes to the input, gamma and beta get none (equation 13). `full`: both.
+        eval_noise: in evaluation mode, `running` ignores the mask; `batch` normalises noise rows by their own
+            statistics, for analysis and for layers frozen in evaluation mode.
+        sync: statistics over all processes of torch.distributed's default group, as in SyncBatchNorm.
+        others: those of the batch norm.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        noise_grad: NoiseGrad = "stop",
+        eval_noise: EvalNoise = "running",
+        sync: bool = False,
+        **others: Any,
+    ) -> None:
+        super().__init__(*args, **others)
+        self.route(Routing(), noise_grad, eval_noise, sync)
+
+    def route(self, routing: Routing, noise_grad: NoiseGrad, eval_noise: EvalNoise, sync: bool) -> None:
+        """Set where the mask comes from and the options."""
+        self.routing, self.noise_grad, self.eval_noise, self.sync = routing, noise_grad, eval_noise, sync
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, K, *spatial) to the same shape and type.
+
+        Raises:
+            ValueError: the mask has not one entry per row.
+            RuntimeError: the mask cannot be here: the layer runs under DataParallel, or again in the backward pass.
+        """
+        mask = self.routing.mask
+        if mask is None and self.sync and self.training:
+            mask = torch.zeros(len(input), dtype=torch.bool, device=input.device)
+        if mask is None or not (self.training or self.eval_noise == "batch"):
+            self._check_absence()
+            return super().forward(input)
+        self._check_input_dim(input)
+        if mask.shape != (len(input),):
+            raise ValueError(
+                f"The noise mask has shape {tuple(mask.shape)} but the layer's input {len(input)} rows. A layer that "
+                "merges other dimensions with the batch needs mask.repeat_interleave."
+            )
+        if getattr(self, "_is_replica", False):
+            raise RuntimeError("DataParallel splits the batch but not the mask; use DistributedDataParallel.")
+        return self._tail(self._routed(input, mask))
+
+    def _routed(self, x: Tensor, mask: Tensor) -> Tensor:
+        weight, bias = self._affine(self)
+        out, mean, variance, elements = NormaliseGroups.apply(
+            x, mask, weight, bias, *self._noise_affine(), self.eps, self.noise_grad != "stop", self.sync
+        )
+        if not self.training:
+            rows = mask.view(-1, *[1] * (x.dim() - 1))
+            running = nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, self.running_mean is None, 0, self.eps
+            )
+            return torch.where(rows, out, running)
+        self._track(mean, variance, elements)
+        return out
+
+    def _tail(self, out: Tensor) -> Tensor:
+        """What timm's BatchNormAct2d does after normalisation."""
+        drop, act = getattr(self, "drop", None), getattr(self, "act", None)
+        return out if drop is None or act is None else act(drop(out))
+
+    def _noise_affine(self) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    def _affine(self, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+        """Gamma and beta; ones and zeros for a layer without them."""
+        if norm.affine:
+            return norm.weight, norm.bias
+        like = self.routing.mask if norm.running_mean is None else norm.running_mean
+        ones = torch.ones(self.num_features, device=None if like is None else like.device)
+        return ones, torch.zeros_like(ones)
+
+    def _track(self, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
+        _follow(self, mean[0], variance[0], elements[0])
+
+    def _check_absence(self) -> None:
+        if (
+            self.training
+            and self.routing.used
+            and not torch.compiler.is_compiling()
+            and torch._C._current_graph_task_id() != -1
+        ):
+            raise RuntimeError(
+                "A routed layer runs again in the backward pass, where the noise mask is gone (activation "
+                "checkpointing). Checkpoint a function that takes the mask and sets it: "
+                "with noise_rows(model, mask): ..."
+            )
+
+    def extra_repr(self) -> str:
+        """As in PyTorch, with the options."""
+        return f"{super().extra_repr()}, noise_grad={self.noise_grad}, sync={self.sync}"
+
+
+@torch.no_grad()
+def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
+    """Update running statistics if at least two elements per channel were seen; no branch on a tensor's value."""
+    if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
+        return
+    assert norm.num_batches_tracked is not None
+    enough = elements >= 2
+    norm.num_batches_tracked.add_(enough)
+    step = enough.to(norm.running_mean.dtype)
+    step = step / norm.num_batches_tracked.clamp(min=1) if norm.momentum is None else step * norm.momentum
+    unbiased = variance * (elements / (elements - 1).clamp(min=1))
+    norm.running_mean.lerp_(mean.to(step.dtype), step)
+    norm.running_var.lerp_(unbiased.to(step.dtype), step)
+
+
+class DAR(Routed):
+    """DAR-BN: noise rows have their own statistics but share gamma and beta. Same keys as a plain batch norm."""
+
+    def _noise_affine(self) -> tuple[Tensor, Tensor]:
+        weight, bias = self._affine(self)
+        return (weight, bias) if self.noise_grad == "full" else (weight.detach(), bias.detach())
+
+
+class Auxiliary(Routed):
+    """Auxiliary batch norm, the ablation: a second batch norm (child `noise`) for noise rows, complete.
+
+    At test time, and without a mask, the natural one is used.
+    """
+
+    def __init__(self, *args: Any, noise_grad: NoiseGrad = "full", **others: Any) -> None:
+        super().__init__(*args, noise_grad=noise_grad, **others)
+        self.add_noise()
+
+    def add_noise(self) -> None:
+        """Attach the second batch norm with fresh state, unless there is one."""
+        if not hasattr(self, "noise"):
+            like = self.weight if self.affine else self.running_mean
+            where: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
+            self.noise = Second(
+                self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **where
+            )
+
+    def copy_to_noise(self) -> None:
+        """Give the second batch norm the state of the natural one."""
+        own = {key: value for key, value in self.state_dict().items() if key in self.noise.state_dict()}
+        self.noise.load_state_dict(own)
+
+    def _noise_affine(self) -> tuple[Tensor, Tensor]:
+        weight, bias = self._affine(self.noise)
+        return (weight.detach(), bias.detach()) if self.noise_grad == "affine_frozen" else (weight, bias)
+
+    def _track(self, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
+        super()._track(mean, variance, elements)
+        _follow(self.noise, mean[1], variance[1], elements[1])
+
+
+class Second(_BatchNorm):
+    """Parameters and running statistics for noise rows; never called."""
+
+
+class DARBatchNorm1d(DAR, nn.BatchNorm1d):
+    """DAR-BN of (B, K) or (B, K, L)."""
+
+
+class DARBatchNorm2d(DAR, nn.BatchNorm2d):
+    """DAR-BN of (B, K, H, W)."""
+
+
+class DARBatchNorm3d(DAR, nn.BatchNorm3d):
+    """DAR-BN of (B, K, D, H, W)."""
+
+
+class AuxiliaryBatchNorm1d(Auxiliary, nn.BatchNorm1d):
+    """Auxiliary batch norm of (B, K) or (B, K, L)."""
+
+
+class AuxiliaryBatchNorm2d(Auxiliary, nn.BatchNorm2d):
+    """Auxiliary batch norm of (B, K, H, W)."""
+
+
+class AuxiliaryBatchNorm3d(Auxiliary, nn.BatchNorm3d):
+    """Auxiliary batch norm of (B, K, D, H, W)."""

@@ -1,0 +1,192 @@
+"""OPeN: oversampling with pure noise images and distribution-aware routing batch norm, DAR-BN (Zada et al. 2022).
+
+Changes from ERM: from `start` of training on, classes are drawn equally often, and each drawn image of a class with n
+images is replaced, with probability (1 - n / n_max) x `delta`, by an image of pure noise that keeps the label. Noise
+is fresh at every draw, normal per channel with mean and deviation of the long-tailed training pixels, clipped to
+[0, 1], inserted after augmentation and before normalisation. Natural and noise images are normalised by statistics of
+their own; the finished network is an ordinary one.
+Which layers learn from noise: the paper has two readings. Its listing computes the whole noise branch without
+gradient, layer by layer: noise images then train nothing but the classifier, as a prior over classes, and for the
+backbone OPeN is deferred oversampling with class weights 1 - (1 - n / n_max) x delta (`noise_grad=stop`, the default:
+the only published code). Its equation 13 only holds gamma and beta fixed: noise images then train every convolution
+(`affine_frozen`). `full` lets them train gamma and beta, too.
+Departs from the paper: clips the noise (the listing forgets it), adds beta (its equations subtract it), updates running
+variances without bias and with momentum 0.1 (not stated there). The paper's augmentation is the recipe `open`.
+Ablations: `norm=auxiliary` (a second batch norm for noise) and `norm=standard` (one for both), with full gradients as
+in the paper unless `noise_grad` says otherwise; `control=drop` (noise images left out: the same natural images without
+the signal to the classifier); `noise=additive` (noise added to the image, appendix B); `append=0.25` with `start=0`
+and the recipe `open-balanced` for balanced data (section 5).
+Reported: WRN-28-10, 200 epochs, recipe `open`, accuracy, mean and standard error of 4 runs (Table 1): CIFAR-10-LT
+ratio 100 84.6 +- 0.2, CIFAR-100-LT ratio 100 51.5 +- 0.4 (ERM 79.6 and 47.0). Standard batch norm 81.5 and 49.2,
+auxiliary 83.4 and 50.1 (Table 4). An independent reproduction of the listing: 85.0 and 52.1, one run each.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
+from ..benchmarks.errors import UserError
+from ..benchmarks.method import Backbone, Batch, Method, NonNegative, Now, Share, Split, Stage, channel_moments
+from ..benchmarks.network import Classifier, LinearHead
+
+
+@dataclass
+class OPeN(Method):
+    """Pure noise images for rare classes, late.
+
+    Attributes:
+        delta: share of noise that a class with hardly any images would get.
+        start: share of training before noise and class-balanced draws (160 of 200 epochs).
+        norm: how noise images are normalised: DAR-BN, a second batch norm, or together with natural ones.
+        noise_grad: what noise images teach: see the card; `paper` is stop for dar and full for the others.
+        noise_init: state of the second batch norm when noise begins: a copy of the natural one, or fresh.
+        noise: pure noise, or noise added to the image that it replaces.
+        strength: deviation of additive noise, in levels of 255.
+        noise_space: noise is a pixel and normalised like one, or [0, 1] is what the first layer sees (reproduction).
+        control: `drop` leaves noise images out of the batch.
+        append: noise images appended per natural one, labels drawn uniformly, none replaced, no oversampling.
+        epoch_length: draws of an epoch once noise begins: the training split's size, or classes x largest class.
+    """
+
+    delta: Share = 1 / 3
+    start: Share = 0.8
+    norm: Literal["dar", "auxiliary", "standard"] = "dar"
+    noise_grad: Literal["paper", "stop", "affine_frozen", "full"] = "paper"
+    noise_init: Literal["copy", "fresh"] = "copy"
+    noise: Literal["pure", "additive"] = "pure"
+    strength: NonNegative = 75.0
+    noise_space: Literal["pixel", "normalised"] = "pixel"
+    control: Literal["none", "drop"] = "none"
+    append: NonNegative = 0.0
+    epoch_length: Literal["dataset", "balanced"] = "dataset"
+
+    def __post_init__(self) -> None:
+        if self.norm == "standard" and self.noise_grad not in ("paper", "full"):
+            raise ValueError("norm=standard mixes noise with natural images, so noise_grad can only be full")
+        if self.control == "drop" and self.norm != "dar":
+            raise ValueError("control=drop leaves noise images out, which only norm=dar can express")
+        if self.append and (self.noise == "additive" or self.epoch_length == "balanced"):
+            raise ValueError("append needs noise=pure and epoch_length=dataset")
+
+    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
+        """Linear head; every batch norm of the backbone routed, whatever the backbone.
+
+        Raises:
+            UserError: the backbone has no batch norm, and `norm` or `noise_grad` needs one.
+        """
+        layers = backbone()
+        if batchnorms(layers):
+            convert_batchnorm(layers, self.norm, noise_grad=self._grad, noise_init=self.noise_init)
+        elif self.norm == "auxiliary" or self._grad == "affine_frozen":
+            raise UserError("The backbone has no batch norm: norm=auxiliary and noise_grad=affine_frozen need one.")
+        elif self.norm == "dar":
+            warnings.warn(
+                "the backbone has no batch norm to route; noise_grad=stop cuts the gradient before the classifier.",
+                stacklevel=2,
+            )
+        return Classifier(layers, LinearHead, num_classes)
+
+    @property
+    def _grad(self) -> Literal["stop", "affine_frozen", "full"]:
+        if self.noise_grad == "paper":
+            return "stop" if self.norm == "dar" else "full"
+        return self.noise_grad
+
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+        """Shares of noise per class and statistics of the training pixels, before any augmentation."""
+        self.share_ = noise_share(train.counts, self.delta)
+        mean, std = channel_moments(train.images)
+        self.mean_, self.std_ = mean.float().view(3, 1, 1), std.float().view(3, 1, 1)
+
+    def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
+        """When noise begins: start the second batch norm where the natural one stands."""
+        if not (now.epoch - 1) / now.epochs < self.start <= now.progress:
+            return
+        if not self.append and not self.share_.any():
+            warnings.warn(
+                "open inserts no noise: the classes are equally large or delta is 0. For balanced data: "
+                "--recipe open-balanced --set append=0.25 --set start=0.",
+                stacklevel=2,
+            )
+        if self.norm == "auxiliary" and self.noise_init == "copy":
+            copy_to_noise(net.backbone)
+
+    def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
+        """Classes equally often, once noise begins."""
+        return None if now.progress < self.start or self.append else torch.ones(len(counts))
+
+    def draws(self, counts: Tensor, now: Now) -> int | None:
+        """`epoch_length`."""
+        if now.progress < self.start or self.epoch_length == "dataset":
+            return None
+        return int(counts.max()) * len(counts)
+
+    def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
+        """Replace or append noise images."""
+        if now.progress < self.start:
+            return batch
+        if self.append:
+            return self._appended(batch, net, now)
+        chance = torch.rand(len(batch.labels), generator=now.generator, device=batch.labels.device)
+        chosen = chance < self.share_[batch.labels]
+        noise = self._noise(batch.images, net, now)
+        images = torch.where(~chosen.view(-1, 1, 1, 1), batch.images, noise)  # this order keeps the memory format
+        return Batch(images, batch.labels, chosen)
+
+    def _appended(self, batch: Batch, net: Classifier, now: Now) -> Batch:
+        count = round(self.append * len(batch.labels))
+        like = batch.images[:1].expand(count, -1, -1, -1)
+        labels = torch.randint(
+            len(self.share_), (count,), generator=now.generator, device=batch.labels.device, dtype=batch.labels.dtype
+        )
+        images = torch.cat([batch.images, self._noise(like, net, now)])
+        rows = torch.arange(len(images), device=batch.labels.device) >= len(batch.labels)
+        return Batch(images, torch.cat([batch.labels, labels]), rows)
+
+    def _noise(self, images: Tensor, net: Classifier, now: Now) -> Tensor:
+        """Noise of the shape of `images`; for additive noise, on top of them."""
+        normal = torch.randn(images.shape, generator=now.generator, device=images.device)
+        if self.noise == "additive":
+            return (images + self.strength / 255 * normal).clamp(0, 1)
+        noise = (self.mean_ + self.std_ * normal).clamp(0, 1)
+        return noise if self.noise_space == "pixel" else noise * net.normalise.std + net.normalise.mean
+
+    def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
+        """Mean cross-entropy over natural and noise images."""
+        if batch.synthetic is None:
+            return super().loss(net, batch, now)
+        logits = self._logits(net, batch.images, batch.synthetic)
+        if self.control == "none":
+            return self.criterion(logits, batch.labels, now)
+        natural = ~batch.synthetic
+        losses = F.cross_entropy(logits, batch.labels, reduction="none")
+        return torch.where(natural, losses, 0).sum() / natural.sum().clamp(min=1)
+
+    def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
+        if self.norm == "standard":
+            return net(images)
+        if batchnorms(net.backbone):
+            with noise_rows(net.backbone, noise):
+                return net(images)
+        features = net.features(images)
+        if self._grad == "stop":
+            features = torch.where(noise[:, None], features.detach(), features)
+        return net.classify(features)
+
+    def finish(self, net: Classifier, train: Split) -> Classifier:
+        """Ordinary batch norms."""
+        if batchnorms(net.backbone):
+            convert_batchnorm(net.backbone, "standard")
+        return net
+
+
+def noise_share(counts: Tensor, delta: float) -> Tensor:
+    """Probability (C,) that a drawn image of a class becomes noise: (1 - n / n_max) x delta (equation 1)."""
+    return (delta * (1 - counts.double() / counts.max())).float()

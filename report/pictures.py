@@ -1,0 +1,118 @@
+"""Pictures of what a network is shown: images of a batch, and the share of synthetic images per class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
+
+from ..benchmarks.errors import UserError
+from .plots import METADATA, save, style
+
+COLUMNS = 8
+SPREAD = 2.5  # deviations of a normalised image from black to white
+
+
+class View(Protocol):
+    """What `bench look` collects: see `benchmarks.look.View`."""
+
+    @property
+    def pixels(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def normalised(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def labels(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def synthetic(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def shown(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def made(self) -> np.ndarray: ...  # noqa: D102
+
+
+def picture_format(path: Path) -> str:
+    """`png`, `svg` or `pdf`, by the name of the file.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    suffix = path.suffix.lower().removeprefix(".")
+    if suffix not in METADATA:
+        raise UserError(f"{path}: a picture is a .png, .svg or .pdf file.")
+    return suffix
+
+
+@style()
+def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -> bytes:
+    """Natural and synthetic images of one batch, as pixels and as the first layer sees them; below, classes.
+
+    Args:
+        title: above the picture.
+        class_names: (C,).
+        view: what the network is shown.
+        suffix: `png`, `svg` or `pdf`.
+
+    Returns:
+        The contents of the file.
+    """
+    pixels, normalised, labels, synthetic = view.pixels, view.normalised, view.labels, view.synthetic
+    kinds = [("natural", ~synthetic), ("synthetic", synthetic)]
+    kinds = [(kind, rows) for kind, rows in kinds if rows.any()]
+    figure = Figure(figsize=(7, 1.9 * len(kinds) + 2.6), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    halves = figure.add_gridspec(2, 1, height_ratios=[1.9 * len(kinds), 2.2])
+    grid = GridSpecFromSubplotSpec(2 * len(kinds), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
+    for k, (kind, rows) in enumerate(kinds):
+        chosen = _one_per_class(np.flatnonzero(rows), labels)
+        names = [class_names[labels[i]] for i in chosen]
+        _row(figure, grid, 2 * k, f"{kind}\npixels", pixels[chosen], names)
+        seen = np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1)
+        _row(figure, grid, 2 * k + 1, "as the network\nsees them", seen, None)
+    _shares(figure, halves[1], class_names, view.shown, view.made)
+    return save(figure, suffix)
+
+
+def _one_per_class(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Up to one row of images: classes by number, each as often as the others, as far as there are images."""
+    rank = np.zeros(len(rows), dtype=int)
+    for label in np.unique(labels[rows]):
+        same = labels[rows] == label
+        rank[same] = np.arange(same.sum())
+    first = rows[np.lexsort((labels[rows], rank))][:COLUMNS]
+    return first[np.argsort(labels[first], kind="stable")]
+
+
+def _row(
+    figure: Figure, grid: GridSpecFromSubplotSpec, row: int, text: str, images: np.ndarray, names: list[str] | None
+) -> None:
+    for column, image in enumerate(images):
+        axes = figure.add_subplot(grid[row, column])
+        axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[])
+        if names is not None:
+            axes.set_title(names[column][:12], fontsize=7, pad=2)
+        if column == 0:
+            axes.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center")
+
+
+def _shares(figure: Figure, place: SubplotSpec, class_names: list[str], shown: np.ndarray, made: np.ndarray) -> None:
+    axes = figure.add_subplot(place)
+    at, total = np.arange(len(shown)), max(shown.sum(), 1)
+    natural = 100 * (shown - made) / total
+    axes.bar(at, natural, color="C0", edgecolor="black", linewidth=0.4, label="natural")
+    axes.bar(at, 100 * made / total, bottom=natural, color="C1", hatch="////", edgecolor="black", linewidth=0.4,
+             label="synthetic")  # fmt: skip
+    for x, one, part in zip(at, shown, made, strict=True):
+        if len(shown) <= 20:
+            axes.annotate(f"{100 * part / max(one, 1):.0f} %", (x, 100 * one / total), ha="center", va="bottom", size=7)
+    if len(class_names) <= 20:
+        axes.set_xticks(at, [name[:12] for name in class_names], rotation=45, ha="right", fontsize=7)
+    axes.set(
+        xlabel="class; above each bar the synthetic share of its images" if len(shown) <= 20 else "class",
+        ylabel="images of an epoch (%)", ylim=(0, 118 * shown.max() / total),
+    )  # fmt: skip
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=7, ncols=2, frameon=False, loc="upper right")

@@ -1,0 +1,273 @@
+"""Conversion of whole models, the mask's way to the layers, and what noise images teach a network."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from ltbench.benchmarks.backbones import build_backbone
+from ltbench.benchmarks.dar_batch_norm import (
+    AuxiliaryBatchNorm2d,
+    DARBatchNorm1d,
+    DARBatchNorm2d,
+    NoiseAware,
+    batchnorms,
+    convert_batchnorm,
+    noise_rows,
+)
+from ltbench.benchmarks.network import Classifier, LinearHead
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+BACKBONES = ("resnet32", "wrn-16-2", "timm:resnet10t")
+MASK = torch.tensor([False, True, False, False, True, False])
+
+
+def network(name: str, kind: Any = "dar", **options: Any) -> Classifier:
+    torch.manual_seed(0)
+    backbone = build_backbone(name)
+    if kind is not None:
+        convert_batchnorm(backbone, kind, **options)
+    for norm in batchnorms(backbone):
+        nn.init.ones_(norm.weight)  # timm starts some at 0, which lets no gradient into their branch
+    return Classifier(backbone, LinearHead, 10)
+
+
+def images(name: str) -> Tensor:
+    return torch.rand(6, 3, *((32, 32) if name.startswith("timm") else (16, 16)))
+
+
+def gradients(net: nn.Module, loss: Tensor) -> dict[str, bool]:
+    """Whether each parameter got a gradient other than zero."""
+    net.zero_grad()
+    loss.backward()
+    return {name: p.grad is not None and bool(p.grad.abs().sum() > 0) for name, p in net.named_parameters()}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("mode", ["stop", "affine_frozen", "full"])
+def test_what_noise_rows_teach(name: str, mode: str) -> None:
+    """Only the classifier; every convolution but no gamma or beta; everything."""
+    net = network(name, noise_grad=mode)
+    with noise_rows(net.backbone, MASK):
+        logits = net(images(name))
+    got = gradients(net, F.cross_entropy(logits[MASK], torch.tensor([1, 2])))
+    affine = {f"backbone.{path}.{part}" for path, module in net.backbone.named_modules()
+              if module in batchnorms(net.backbone) for part in ("weight", "bias")}  # fmt: skip
+    convolutions = {name for name in got if name.startswith("backbone.")} - affine
+    assert {name for name in got if name.startswith("head.")} <= {name for name, any_ in got.items() if any_}
+    assert len(convolutions) > 10
+    assert all(got[name] == (mode != "stop") for name in convolutions)
+    assert all(got[name] == (mode == "full") for name in affine)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stop_gives_the_backbone_the_gradient_of_the_natural_images_alone(name: str) -> None:
+    x, labels = images(name).double(), torch.tensor([3, 1, 2, 0, 5, 7])
+    found = []
+    for rows in (slice(None), ~MASK):
+        net = network(name).double()
+        features = net.backbone
+        with noise_rows(features, MASK[rows]):
+            logits = F.linear(features(x[rows]), net.head.weight, net.head.bias)  # type: ignore[arg-type]
+        F.cross_entropy(logits, labels[rows]).backward()
+        found.append([parameter.grad for parameter in features.parameters()])
+    share = float((~MASK).sum()) / len(MASK)
+    for mixed, natural in zip(*found, strict=True):
+        torch.testing.assert_close(mixed, share * natural, atol=1e-12, rtol=1e-9)
+
+
+def test_auxiliary_norm_learns_from_noise_rows_and_leaves_the_natural_one_alone() -> None:
+    net = network("resnet20", "auxiliary")
+    with noise_rows(net.backbone, MASK):
+        logits = net(images("resnet20"))
+    got = gradients(net, F.cross_entropy(logits[MASK], torch.tensor([1, 2])))
+    for norm in ("stem.1", "stage3.2.norm1"):
+        assert got[f"backbone.{norm}.noise.weight"]
+        assert not got[f"backbone.{norm}.weight"]
+    assert got["backbone.stage1.0.conv1.weight"]
+    with noise_rows(net.backbone, torch.zeros(6, dtype=torch.bool)):
+        net(images("resnet20")).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_checkpoints_move_both_ways(name: str) -> None:
+    plain, routed = network(name, None), network(name)
+    assert plain.state_dict().keys() == routed.state_dict().keys()
+    with noise_rows(routed.backbone, MASK):
+        routed(images(name))
+    plain.load_state_dict(routed.state_dict())
+    x = images(name)
+    assert torch.equal(plain.eval()(x), routed.eval()(x))
+    other = network(name)
+    other.load_state_dict(plain.state_dict())
+    assert torch.equal(other.eval()(x), plain(x))
+
+
+def test_conversion_keeps_identity_state_and_mode() -> None:
+    net = build_backbone("resnet20").double()
+    net.stage1.eval()  # type: ignore[union-attr]
+    before = {name: (id(module), module.training) for name, module in net.named_modules()}
+    parameters = {name: id(parameter) for name, parameter in net.named_parameters()}
+    assert convert_batchnorm(net) is net
+    convert_batchnorm(net, noise_grad="full")
+    norms = batchnorms(net)
+    assert all(type(norm) is DARBatchNorm2d and norm.noise_grad == "full" for norm in norms)
+    assert len({id(norm.routing) for norm in norms}) == 1  # type: ignore[arg-type]
+    assert {name: (id(module), module.training) for name, module in net.named_modules()} == before
+    assert {name: id(parameter) for name, parameter in net.named_parameters()} == parameters
+    convert_batchnorm(net, "auxiliary")
+    assert all(type(norm) is AuxiliaryBatchNorm2d for norm in norms)
+    convert_batchnorm(net, "standard")
+    assert all(type(norm) is nn.BatchNorm2d for norm in batchnorms(net))
+    assert net.state_dict().keys() == build_backbone("resnet20").state_dict().keys()
+
+
+@pytest.mark.parametrize("start", ["copy", "fresh"])
+def test_state_of_a_new_auxiliary_norm(start: Any) -> None:
+    norm = nn.BatchNorm2d(3)
+    with torch.no_grad():
+        norm.weight.fill_(2)
+        norm.running_mean.fill_(7)  # type: ignore[union-attr]
+    made: Any = convert_batchnorm(norm, "auxiliary", noise_init=start)
+    assert made.noise.weight.tolist() == [2 if start == "copy" else 1] * 3
+    assert made.noise.running_mean.tolist() == [7 if start == "copy" else 0] * 3
+    assert made.noise.weight is not made.weight
+
+
+def test_other_batch_norms() -> None:
+    """timm's with an activation, SyncBatchNorm, one of one dimension, a single layer, one used twice."""
+    import timm
+
+    made = convert_batchnorm(timm.create_model("efficientnet_lite0", num_classes=0))
+    plain = timm.create_model("efficientnet_lite0", num_classes=0)
+    plain.load_state_dict(made.state_dict())
+    x = torch.rand(4, 3, 32, 32)
+    assert torch.equal(made.eval()(x), plain.eval()(x))
+    with noise_rows(made.train(), torch.arange(4) < 2):
+        routed = made(x)
+    first = plain.train().bn1(plain.conv_stem(x[2:]))
+    with noise_rows(made, torch.arange(4) < 2):
+        torch.testing.assert_close(made.bn1(made.conv_stem(x))[2:], first)
+    assert torch.isfinite(routed).all()
+    sync: Any = convert_batchnorm(nn.SyncBatchNorm(3))
+    assert sync.sync
+    shared = nn.BatchNorm1d(3)
+    twice = convert_batchnorm(nn.Sequential(shared, nn.ReLU(), shared))
+    assert type(twice[0]) is DARBatchNorm1d  # type: ignore[index]
+    assert len(batchnorms(twice)) == 1
+
+
+def test_what_cannot_be_converted_is_refused() -> None:
+    with pytest.raises(ValueError, match="no batch norm"):
+        convert_batchnorm(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)))
+
+    class Own(nn.BatchNorm2d):
+        def forward(self, input: Tensor) -> Tensor:
+            return super().forward(input) + 1
+
+    with pytest.raises(TypeError, match="Own has a forward pass of its own"):
+        convert_batchnorm(Own(3))
+
+
+def test_mask_is_cleared_after_use_and_after_an_error() -> None:
+    net = nn.Sequential(DARBatchNorm2d(3), nn.Flatten(), nn.Linear(5, 2))
+    aware = NoiseAware(net)
+    for call in (lambda: aware(torch.rand(6, 3, 2, 2), MASK), lambda: _within(net)):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            call()
+        assert net[0].routing.mask is None  # type: ignore[union-attr]
+
+
+def _within(net: nn.Module) -> None:
+    with noise_rows(net, MASK):
+        net(torch.rand(6, 3, 2, 2))
+
+
+def test_misuse_is_noticed() -> None:
+    half = nn.Sequential(DARBatchNorm2d(3), nn.BatchNorm2d(3))
+    with pytest.raises(ValueError, match="1 of 2 batch norms of Sequential know no noise mask"):
+        NoiseAware(half)
+    with pytest.raises(ValueError, match="know no noise mask"), noise_rows(half, MASK):
+        pass
+    late = NoiseAware(nn.Sequential(DARBatchNorm2d(3)))
+    late.model = nn.SyncBatchNorm.convert_sync_batchnorm(late.model)
+    with pytest.raises(ValueError, match="know no noise mask"):
+        late(torch.rand(6, 3, 2, 2), MASK)
+    layer = DARBatchNorm2d(3)
+    with noise_rows(layer, MASK), pytest.raises(ValueError, match="has shape .6,. but the layer's input 12 rows"):
+        layer(torch.rand(12, 3, 2, 2))
+    layer._is_replica = True  # type: ignore[assignment]  # what DataParallel marks its copies with
+    with noise_rows(layer, MASK), pytest.raises(RuntimeError, match="DistributedDataParallel"):
+        layer(torch.rand(6, 3, 2, 2))
+
+
+def test_copies_have_a_mask_of_their_own() -> None:
+    net = convert_batchnorm(nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(3)))
+    other = copy.deepcopy(net)
+    with noise_rows(net, MASK):
+        assert other[0].routing.mask is None  # type: ignore[index,union-attr]
+        assert other[0].routing is other[1].routing  # type: ignore[index,union-attr]
+
+
+def test_activation_checkpointing() -> None:
+    """Recomputed without the mask: an error. With a function that sets the mask itself: the same gradient."""
+    inner = nn.Sequential(nn.Conv2d(3, 4, 3), DARBatchNorm2d(4), nn.ReLU())
+    x = torch.rand(6, 3, 8, 8, requires_grad=True)
+    with noise_rows(inner, MASK):
+        out = checkpoint(inner, x, use_reentrant=False)
+    with pytest.raises(RuntimeError, match="activation checkpointing"):
+        out.sum().backward()
+
+    def with_mask(x: Tensor, mask: Tensor) -> Any:
+        with noise_rows(inner, mask):
+            return inner(x)
+
+    found = []
+    for function in (with_mask, lambda *inputs: checkpoint(with_mask, *inputs, use_reentrant=False)):
+        inner.zero_grad()
+        (function(x, MASK) ** 2).sum().backward()
+        found.append(inner[0].weight.grad.clone())  # type: ignore[union-attr,operator]
+    assert torch.equal(*found)
+
+
+def _rank(rank: int, folder: str) -> None:
+    """One of two processes: a routed layer with common statistics, on its half of the batch."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    x, mask, net = _batch()
+    rows = slice(0, 4) if rank == 0 else slice(4, 8)
+    wrapped = nn.parallel.DistributedDataParallel(NoiseAware(convert_batchnorm(net, noise_grad="full", sync=True)))
+    out = wrapped(x[rows], mask[rows])
+    (out**2).mean().backward()
+    state = {"out": out.detach(), "state": net.state_dict(), "grad": [p.grad for p in net.parameters()]}
+    torch.save(state, Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def _batch() -> tuple[Tensor, Tensor, nn.Sequential]:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2))
+    mask = torch.tensor([True, False, True, False, False, False, False, False])  # the second half has no noise
+    return torch.rand(8, 3, 6, 6, dtype=torch.float64), mask, net.double()
+
+
+def test_synchronised_statistics_equal_those_of_the_whole_batch(tmp_path: Path) -> None:
+    """Two processes under DistributedDataParallel, one of them without noise rows, against one with all rows."""
+    torch.multiprocessing.spawn(_rank, (str(tmp_path),), nprocs=2)
+    x, mask, net = _batch()
+    out = NoiseAware(convert_batchnorm(net, noise_grad="full"))(x, mask)
+    (out**2).mean().backward()
+    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    exact = {"atol": 1e-12, "rtol": 1e-9}
+    torch.testing.assert_close(torch.cat([rank["out"] for rank in ranks]), out.detach(), **exact)
+    for rank in ranks:
+        for key, value in net.state_dict().items():
+            torch.testing.assert_close(rank["state"][key], value, **exact)
+        for found, parameter in zip(rank["grad"], net.parameters(), strict=True):
+            torch.testing.assert_close(found, parameter.grad, **exact)

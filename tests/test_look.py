@@ -1,0 +1,45 @@
+"""`bench look`: what a network is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ltbench.benchmarks.look import view
+from tiny import tiny_run
+
+TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
+
+
+def test_view_counts_what_an_epoch_shows() -> None:
+    run = tiny_run("open")
+    late, early = view(run, 0.99), view(run, 0)
+    assert early.shown.tolist() == run.dataset.train.counts.tolist()
+    assert early.made.sum() == early.synthetic.sum() == 0
+    assert late.shown.sum() == early.shown.sum()
+    assert late.made[0] == 0
+    assert 0 < late.made.sum() == late.synthetic.sum()
+    assert late.pixels.min() >= 0
+    assert late.pixels.max() <= 1
+    np.testing.assert_allclose(late.normalised, (late.pixels - 0.3053) / 0.3760, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_look_writes_a_picture(cli: Any, tmp_path: Path, suffix: str) -> None:
+    answer = cli("look", "--method", "open", "--dataset", "digits-lt", *TINY, "--out", f"new/look.{suffix}")
+    assert (answer.code, answer.out) == (0, f"Wrote new/look.{suffix}\n")
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert (tmp_path / "new" / f"look.{suffix}").read_bytes().startswith(start)
+
+
+def test_look_without_synthetic_images(cli: Any, tmp_path: Path) -> None:
+    assert cli("look", "-m", "erm", "-d", "digits-lt", *TINY, "--progress", "0", "--out", "look.png").code == 0
+    assert (tmp_path / "look.png").stat().st_size > 5000
+
+
+def test_look_refuses_other_formats(cli: Any) -> None:
+    answer = cli("look", "-m", "erm", "-d", "digits-lt", "--out", "look.gif")
+    assert answer.code == 2
+    assert "look.gif: a picture is a .png, .svg or .pdf file." in answer.err
