@@ -14,7 +14,7 @@ TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
 
 
 def test_view_counts_what_an_epoch_shows() -> None:
-    run = tiny_run("open")
+    run = tiny_run("open", epochs=5)
     late, early = view(run, 0.99), view(run, 0)
     assert early.shown.tolist() == run.dataset.train.counts.tolist()
     assert early.made.sum() == early.synthetic.sum() == 0

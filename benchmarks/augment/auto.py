@@ -141,7 +141,9 @@ def apply(images: Tensor, row: Tensor) -> Tensor:
     coloured, luma, sharp, smooth = row[:, 12:, None, None, None].unbind(1)
     red, green, blue = images.split(1, 1)
     grey = to_bytes(LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).float()
-    images = look_up(images, tables(images, row[:, 6:12], grey.mean((1, 2, 3)) * row[:, 9]))
+    pixels = images.flatten(2).long()
+    table = tables(pixels, row[:, 6:12], grey.mean((1, 2, 3)) * row[:, 9])
+    images = table.gather(2, pixels).view_as(images)
     images = to_bytes((images * coloured).add_(grey * luma))
     return to_bytes((images * sharp).add_(smoothed(images).mul_(smooth)))
 
@@ -159,52 +161,48 @@ def move(images: Tensor, matrix: Tensor) -> Tensor:
     # Scaled before the sum, as torchvision does: it decides some of the ties.
     a, b, c = (matrix[:, :3, None, None] / (0.5 * width)).unbind(1)
     d, e, f = (matrix[:, 3:, None, None] / (0.5 * height)).unbind(1)
-    grid = torch.stack([a * x + b * y + c, d * x + e * y + f], 3)
+    grid = images.new_empty(len(images), height, width, 2, dtype=torch.float32)
+    grid[..., 0] = a * x + b * y + c
+    grid[..., 1] = d * x + e * y + f
     moved = F.grid_sample(images.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False)
     return moved.to(torch.uint8)
 
 
-def tables(images: Tensor, row: Tensor, level: Tensor) -> Tensor:
+def tables(pixels: Tensor, row: Tensor, level: Tensor) -> Tensor:
     """What each byte of each channel becomes, uint8 (B, 3, 256).
 
     Args:
-        images: uint8 (B, 3, H, W).
+        pixels: bytes as int64 (B, 3, HW).
         row: (B, 6), the columns from "mask" to "equalise".
         level: (B,), added to the weighted image: the part of the mean luma.
     """
     mask, threshold, weight, _, stretch, equalise = row[:, :, None, None].unbind(1)
-    ramp = torch.arange(256, device=images.device)
+    ramp = torch.arange(256, device=pixels.device)
     kept = ramp & mask.long()
     plain = torch.where(kept >= threshold, 255 - kept, kept).float()
     plain = (plain * weight).add_(level[:, None, None])
-    low, high = (extreme.float()[:, :, None] for extreme in images.flatten(2).aminmax(dim=2))
+    low, high = (extreme.float()[:, :, None] for extreme in pixels.aminmax(dim=2))
     flat = low == high
     scale = 255 / torch.where(flat, 255.0, high - low)  # an image of one colour stays as it is
     stretched = (ramp - low.masked_fill(flat, 0)) * scale
     out = torch.where(stretch > 0, stretched, plain)
-    return to_bytes(torch.where(equalise > 0, equalising(images, high.long()).float(), out))
+    return to_bytes(torch.where(equalise > 0, equalising(pixels, high.long()).float(), out))
 
 
-def equalising(images: Tensor, high: Tensor) -> Tensor:
+def equalising(pixels: Tensor, high: Tensor) -> Tensor:
     """The table that spreads the bytes of each channel evenly, int64 (B, 3, 256).
 
     Args:
-        images: uint8 (B, 3, H, W).
+        pixels: bytes as int64 (B, 3, HW).
         high: int64 (B, 3, 1), the greatest byte of each channel.
     """
-    pixels = images.flatten(2).long()
-    counts = torch.zeros(*pixels.shape[:2], 256, dtype=torch.int64, device=images.device)
-    counts.scatter_add_(2, pixels, torch.ones_like(pixels))
+    counts = pixels.new_zeros(*pixels.shape[:2], 256)
+    counts.scatter_add_(2, pixels, pixels.new_ones(()).expand_as(pixels))
     step = (pixels.shape[2] - counts.gather(2, high)) // 255
     below = counts.cumsum(2) - counts
     spread = (below + step // 2) // step.clamp(min=1)
     spread[:, :, 0] = 0
-    return torch.where(step > 0, spread.clamp_(0, 255), torch.arange(256, device=images.device))
-
-
-def look_up(images: Tensor, table: Tensor) -> Tensor:
-    """Each byte's entry of its channel's table, uint8 (B, 3, H, W); `table` is (B, 3, 256)."""
-    return table.gather(2, images.flatten(2).long()).view_as(images)
+    return torch.where(step > 0, spread.clamp_(0, 255), torch.arange(256, device=pixels.device))
 
 
 def smoothed(images: Tensor) -> Tensor:
