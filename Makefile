@@ -1,10 +1,10 @@
-# make demo: install, run five methods on the embedded dataset, print the leaderboard. make test: install and test.
+# make demo: install, run six methods on the embedded dataset, print the leaderboard. make test: install and test.
 # Nothing else needs setting up; PYTHON chooses the interpreter (3.11 or later).
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-METHODS := erm,oversample,drs,drw,ldam-drw
+METHODS := erm,oversample,drs,drw,ldam-drw,open
 
 .PHONY: demo test slow smoke lint pins clean
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import warnings
 from functools import reduce
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from ltbench.benchmarks.errors import MissingData, UserError, unknown
+from ltbench.benchmarks.errors import MissingData, UserError
 from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +136,9 @@ def look(method: str, dataset: str, progress: float, out: Path, **choices: Any) 
 @click.argument("kind", type=click.Choice(KINDS))
 def list_command(kind: str) -> None:
     """Name what there is: methods, datasets, recipes or backbones."""
-    rows = _summaries(kind)
+    from ltbench.benchmarks.cards import summaries
+
+    rows = summaries(kind)
     width = max((len(name) for name, _ in rows), default=0)
     for name, summary in rows:
         print(f"{name:<{width}}  {summary}".rstrip())
@@ -147,24 +147,12 @@ def list_command(kind: str) -> None:
 @cli.command()
 @click.argument("name")
 def info(name: str) -> None:
-    """Print the card and the fields of a method, a dataset or a recipe."""
-    from ltbench.benchmarks import registry
-    from ltbench.benchmarks.recipe import recipe_file, recipe_names
+    """Print the card and the fields of a method, a dataset or a recipe; of all that have the name."""
+    from ltbench.benchmarks.cards import cards
 
-    if not name.endswith((".py", ".toml")):
-        name = name.partition(":")[0].replace("_", "-")  # as they may be typed elsewhere: folder:PATH, ldam_drw
-    if name in recipe_names() or name.endswith(".toml"):
-        print(recipe_file(name).read_text(encoding="utf-8").rstrip())
-        return
-    for kind in ("methods", "datasets"):
-        if name in registry.names(kind) or (kind == "methods" and name.endswith(".py")):
-            plugin = registry.load(kind, name)
-            console = Console(highlight=False)
-            console.print(_unwrap(plugin.card), markup=False)
-            if (table := _fields(plugin.cls, "dataset." if kind == "datasets" else "")).row_count:
-                console.print("", table, sep="\n")
-            return
-    raise unknown("method, dataset or recipe", name, {n for kind in KINDS[:3] for n, _ in _summaries(kind)})
+    console = Console(highlight=False)
+    for part in cards(name):
+        console.print(part, markup=False)
 
 
 @cli.group()
@@ -236,41 +224,6 @@ def _device(name: str) -> torch.device:
             f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _summaries(kind: str) -> list[tuple[str, str]]:
-    """Name and first line of the card of everything of a kind."""
-    from ltbench.benchmarks import registry
-    from ltbench.benchmarks.recipe import recipe_file, recipe_names
-
-    if kind == "backbones":
-        from ltbench.benchmarks.backbones import backbone_names
-
-        return [
-            *((name, "") for name in backbone_names()),
-            ("timm:<model>", "any model of timm, such as timm:resnet10t"),
-        ]
-    if kind == "recipes":
-        texts = {name: recipe_file(name).read_text(encoding="utf-8") for name in recipe_names()}
-        return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
-    plugins = [registry.load(kind, name) for name in registry.names(kind)]
-    return [(f"{p.name}:PATH" if getattr(p.cls, "place", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
-
-
-def _unwrap(card: str) -> str:
-    """Join the lines of each paragraph, so that the terminal wraps them; indented lines and `Key:` begin a new one."""
-    return re.sub(r"(?<=\S)\n(?=[^\s\-*|])(?![A-Z][\w ]{0,30}:)", " ", card)
-
-
-def _fields(cls: type, scope: str) -> Table:
-    from ltbench.benchmarks.registry import describe
-
-    table = Table(title=f"Fields (--set {scope}NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
-    for heading in ("name", "default", "values", "meaning"):
-        table.add_column(heading, overflow="fold")
-    for row in describe(cls):
-        table.add_row(*row)
-    return table
 
 
 def _describe(dataset: Any) -> str:

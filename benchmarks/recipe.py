@@ -131,7 +131,9 @@ def _validate(values: dict[str, Any], name: str) -> Recipe:
 
 def explain(error: ValidationError) -> str:
     """Every problem of a pydantic error in one sentence: field, value, what is wrong."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'value'} = {e['input']!r}: {e['msg'][0].lower()}{e['msg'][1:]}"
-        for e in error.errors()
-    )
+    problems = []
+    for e in error.errors():
+        message = e["msg"].removeprefix("Value error, ")
+        where = f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: " if e["loc"] else ""  # none: several fields
+        problems.append(f"{where}{message[0].lower()}{message[1:]}")
+    return "; ".join(problems)

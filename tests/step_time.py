@@ -71,7 +71,9 @@ def main(methods: str, backbone: str, precision: str, settings: tuple[str, ...],
             started = time.perf_counter()
             take(steps)
             times[name].append((time.perf_counter() - started) / steps * 1000)
-    print(f"{backbone}, batch 128, {precision}, {threads} threads, torch {torch.__version__}, {rounds} rounds of {steps}")
+    print(
+        f"{backbone}, batch 128, {precision}, {threads} threads, torch {torch.__version__}, {rounds} rounds of {steps}"
+    )
     for name, values in times.items():
         ratios = [value / erm for value, erm in zip(values, times["erm"], strict=True)]
         middle = statistics.median(ratios)

@@ -131,6 +131,17 @@ def test_sampling_is_a_valid_distribution(name: str) -> None:
             assert probabilities.sum() > 0
 
 
+def test_transform_gives_a_batch_that_fits_together(name: str) -> None:
+    run, net, split = _ready(name)
+    batch = run.method.transform(_batch(split), net, Now("train", 9, 10, generator(0, "test")))
+    assert len(batch.images) == len(batch.labels)
+    assert batch.images.shape[1:] == split.images.shape[1:]
+    assert torch.isfinite(batch.images).all()
+    if batch.synthetic is not None:
+        assert batch.synthetic.dtype == torch.bool
+        assert batch.synthetic.shape == batch.images.shape[:1]
+
+
 def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
     card = registry.load("methods", name).card
     for part in ("Changes from ERM:", "Departs from the paper", "Reported:"):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from ltbench.benchmarks.backbones import backbone_names, build_backbone
 from ltbench.benchmarks.backbones.cifar_resnet import Shortcut
+from ltbench.benchmarks.backbones.wide_resnet import wide_resnet
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.network import Classifier, CosineHead, LinearHead
 from ltbench.benchmarks.run import build_network
@@ -29,6 +30,7 @@ def parameters(module: nn.Module) -> int:
         ("resnet56", 10, 853_018),
         ("resnet110", 10, 1_727_962),
         ("wrn-28-10", 10, 36_479_194),
+        ("wrn-28-10-dropout", 10, 36_479_194),
         ("wrn-28-10", 100, 36_536_884),
     ],
 )
@@ -36,6 +38,15 @@ def test_parameter_counts(name: str, classes: int, count: int) -> None:
     with torch.device("meta"):
         backbone = build_backbone(name)
         assert parameters(Classifier(backbone, LinearHead, classes)) == count
+
+
+def test_dropout_changes_only_training() -> None:
+    plain, dropping = (wide_resnet(10, 1, share, nn.BatchNorm2d) for share in (0.0, 0.3))
+    dropping.load_state_dict(plain.state_dict())
+    images = torch.rand(4, 3, 16, 16)
+    assert not torch.allclose(plain(images), dropping(images))
+    dropping.load_state_dict(plain.state_dict())
+    assert torch.equal(plain.eval()(images), dropping.eval()(images))
 
 
 @pytest.mark.parametrize(("classes", "count"), [(10, 464_144), (100, 469_904)])

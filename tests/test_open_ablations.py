@@ -13,7 +13,7 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.registry import configure, load
-from ltbench.benchmarks.run import build_network
+from ltbench.benchmarks.run import Watcher, build_network, execute
 from ltbench.benchmarks.split import Split
 from open_fixtures import batch_of, late, ready, settings
 from tiny import carry_out, tiny_run, without_timings
@@ -145,13 +145,25 @@ def test_appended_noise_for_balanced_data() -> None:
     assert ((counts - 640).abs() < 5 * (6400 * 0.1 * 0.9) ** 0.5).all()
 
 
-def test_epoch_length() -> None:
+class Count(Watcher):
+    """Counts training images."""
+
+    images = 0
+
+    def step(self, images: int) -> None:
+        self.images += images
+
+
+def test_epoch_length(tmp_path: Path) -> None:
     run = tiny_run("open", settings=("open.epoch_length=balanced",), epochs=5)
     split = run.dataset.train
     now = Now("train", 4, 5, generator(0, "test"))
     assert run.method.draws(split.counts, now) == 30 * 10
     assert run.method.draws(split.counts, Now("train", 0, 5, generator(0, "test"))) is None
     assert tiny_run("open").method.draws(split.counts, now) is None
+    count = Count()
+    execute(run, torch.device("cpu"), tmp_path, count)
+    assert count.images == 4 * len(split) + 30 * 10
 
 
 def test_warns_where_no_noise_would_come(tmp_path: Path) -> None:

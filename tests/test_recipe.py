@@ -20,6 +20,16 @@ def test_learning_rates_of_the_published_protocol(epoch: int, rate: float) -> No
     assert load_recipe("cifar")[0].learning_rate(epoch, 200) == pytest.approx(rate, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("epoch", "rate"), [(0, 0.02), (3, 0.08), (4, 0.1), (159, 0.1), (160, 1e-3), (179, 1e-3), (180, 1e-5)]
+)
+def test_learning_rates_of_open(epoch: int, rate: float) -> None:
+    recipe = load_recipe("open")[0]
+    assert recipe.learning_rate(epoch, 200) == pytest.approx(rate, rel=1e-12)
+    assert (recipe.augment, recipe.cutout, recipe.backbone) == ("simclr", 16, "wrn-28-10-dropout")
+    assert load_recipe("open-balanced")[0].learning_rate(epoch, 200) == 1e-3
+
+
 def test_the_short_recipe_has_the_same_shape() -> None:
     short, whole = load_recipe("cifar-short")[0], load_recipe("cifar")[0]
     rates = [short.learning_rate(epoch, 40) for epoch in range(40)]

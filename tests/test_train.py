@@ -179,3 +179,14 @@ def test_checkpoint_holds_everything(tmp_path: Path) -> None:
     assert (state["stage"], state["epoch"]) == (1, 0)
     assert float(state["net"]["seen"]) > 0
     assert {key.split(".")[0] for key in state["net"]} == {"normalise", "backbone", "head", "helper", "seen"}
+
+
+def test_adam_trains_and_resumes_exactly(tmp_path: Path) -> None:
+    settings = ("recipe.optimiser=adam", "recipe.lr=0.001", "recipe.batch_size=16")
+    run = tiny_run(epochs=4, settings=settings)
+    assert isinstance(make_optimiser(build_network(run), run.recipe), torch.optim.Adam)
+    whole = carry_out(run, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, CPU, tmp_path / "again", StopIn(2))
+    assert without_timings(carry_out(run, tmp_path / "again")) == without_timings(whole)
+    assert whole.history.loss[-1] < whole.history.loss[0]
