@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -66,7 +66,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
     halves = figure.add_gridspec(2, 1, height_ratios=[1.9 * len(kinds), 2.2])
     grid = GridSpecFromSubplotSpec(2 * len(kinds), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
     for k, (kind, rows) in enumerate(kinds):
-        chosen = _one_per_class(np.flatnonzero(rows), labels)
+        chosen = _spread(np.flatnonzero(rows), labels)
         names = [class_names[labels[i]] for i in chosen]
         _row(figure, grid, 2 * k, f"{kind}\npixels", pixels[chosen], names)
         seen = np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1)
@@ -75,14 +75,17 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
     return save(figure, suffix)
 
 
-def _one_per_class(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Up to one row of images: classes by number, each as often as the others, as far as there are images."""
+def _spread(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """One row of images: one per class, from the first to the last class; if classes are few, several per class."""
     rank = np.zeros(len(rows), dtype=int)
     for label in np.unique(labels[rows]):
         same = labels[rows] == label
         rank[same] = np.arange(same.sum())
-    first = rows[np.lexsort((labels[rows], rank))][:COLUMNS]
-    return first[np.argsort(labels[first], kind="stable")]
+    order = rows[np.lexsort((labels[rows], rank))]
+    classes = int((rank == 0).sum())
+    at = np.linspace(0, classes - 1, COLUMNS).round().astype(int) if classes > COLUMNS else np.arange(COLUMNS)
+    chosen = order[at[at < len(order)]]
+    return chosen[np.argsort(labels[chosen], kind="stable")]
 
 
 def _row(
@@ -92,6 +95,7 @@ def _row(
         axes = figure.add_subplot(grid[row, column])
         axes.imshow(image.transpose(1, 2, 0), interpolation="nearest", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
         if names is not None:
             axes.set_title(names[column][:12], fontsize=7, pad=2)
         if column == 0:
@@ -109,7 +113,8 @@ def _shares(figure: Figure, place: SubplotSpec, class_names: list[str], shown: n
         if len(shown) <= 20:
             axes.annotate(f"{100 * part / max(one, 1):.0f} %", (x, 100 * one / total), ha="center", va="bottom", size=7)
     if len(class_names) <= 20:
-        axes.set_xticks(at, [name[:12] for name in class_names], rotation=45, ha="right", fontsize=7)
+        turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, class_names)) > 4 else {}
+        axes.set_xticks(at, [name[:12] for name in class_names], fontsize=7, **turned)
     axes.set(
         xlabel="class; above each bar the synthetic share of its images" if len(shown) <= 20 else "class",
         ylabel="images of an epoch (%)", ylim=(0, 118 * shown.max() / total),
