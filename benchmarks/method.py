@@ -25,6 +25,7 @@ Share = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
+Count = Annotated[int, Ge(1)]
 Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
 
 

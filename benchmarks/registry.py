@@ -119,7 +119,7 @@ def _check_hooks(cls: type, base: type) -> None:
     hooks = [name for name, thing in vars(base).items() if inspect.isfunction(thing) and not name.startswith("_")]
     for name, thing in vars(cls).items():
         near = get_close_matches(name, hooks, n=1, cutoff=0.75)
-        if inspect.isfunction(thing) and near and near[0] != name:
+        if inspect.isfunction(thing) and near and near[0] != name and not name.startswith("_"):
             raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; did you mean '{near[0]}'?")
 
 

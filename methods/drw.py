@@ -12,16 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from ..benchmarks.method import BelowOne, Method, Now, Share, Split, Stage
-from ..benchmarks.network import Classifier
-from ._rebalance import class_weights
+from ..benchmarks.method import BelowOne, Share
+from ._losses import Loss, LossMethod
 
 
 @dataclass
-class DRW(Method):
+class DRW(LossMethod):
     """Cross-entropy, re-weighted late.
 
     Attributes:
@@ -34,10 +30,6 @@ class DRW(Method):
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
 
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Weights from the class counts."""
-        self.weights_ = class_weights(train.counts, self.weighting, self.beta)
-
-    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Cross-entropy, weighted once the deferral ends."""
-        return F.cross_entropy(logits, labels, self.weights_ if now.progress >= self.defer else None)
+    def make_loss(self) -> Loss:
+        """Weighted cross-entropy."""
+        return Loss(self.weighting, self.beta, self.defer)

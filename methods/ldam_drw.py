@@ -14,16 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
-from ..benchmarks.method import Backbone, BelowOne, Method, NonNegative, Now, Positive, Share, Split, Stage
-from ..benchmarks.network import Classifier, CosineHead
-from ._ldam import ldam_loss, ldam_margins
-from ._rebalance import class_weights
+from ..benchmarks.method import BelowOne, NonNegative, Positive, Share
+from ._losses import LossMethod, MarginLoss
 
 
 @dataclass
-class LdamDrw(Method):
+class LdamDrw(LossMethod):
     """LDAM with deferred re-weighting; `defer=1` is LDAM alone.
 
     Attributes:
@@ -40,21 +36,6 @@ class LdamDrw(Method):
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
-        """A cosine head."""
-        return Classifier(backbone(), CosineHead, num_classes)
-
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Margins and weights from the class counts."""
-        self.margins_ = ldam_margins(train.counts, self.max_margin)
-        self.weights_ = class_weights(train.counts, self.weighting, self.beta)
-
-    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Margin loss, weighted once the deferral ends."""
-        weights = self.weights_ if now.progress >= self.defer else None
-        return ldam_loss(logits, labels, self.margins_, self.scale, weights)
-
-    def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Give the head the scale that its probabilities need."""
-        net.head.scale.fill_(self.scale)  # type: ignore[operator]
-        return net
+    def make_loss(self) -> MarginLoss:
+        """Margins by class size."""
+        return MarginLoss(self.weighting, self.beta, self.defer, self.max_margin, True, self.scale)

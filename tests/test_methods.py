@@ -11,6 +11,7 @@ from ltbench.benchmarks.method import Method, Now
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split, long_tail_counts
 from ltbench.methods._ldam import ldam_loss, ldam_margins
+from ltbench.methods._losses import focal_loss
 from ltbench.methods._rebalance import effective_number_weights, inverse_weights
 from torch import Tensor
 
@@ -146,7 +147,7 @@ def test_ldam_with_label_probabilities_equals_labels() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["drw", "ldam-drw"])
+@pytest.mark.parametrize("name", ["drw", "ldam-drw", "m-drw"])
 def test_weights_set_in_at_epoch_160_of_200_and_32_of_40(name: str) -> None:
     made = started(method(name), COUNTS)
     logits = COSINES.float()
@@ -162,10 +163,53 @@ def test_weights_set_in_at_epoch_160_of_200_and_32_of_40(name: str) -> None:
 def test_drw_divides_by_the_sum_of_the_weights() -> None:
     z = torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, 0.5]], dtype=torch.float64)
     made = started(method("drw", defer=0), torch.tensor([100, 20, 5]))
-    made.weights_ = made.weights_.double()  # type: ignore[attr-defined]
+    made.loss_.weights = made.loss_.weights.double()  # type: ignore[attr-defined]
     assert float(made.criterion(z, torch.tensor([0, 2]), now(0))) == pytest.approx(1.889901, abs=1e-5)
     made = started(method("drw", defer=0), COUNTS)
     assert float(made.criterion(COSINES.float(), LABELS, now(0))) == pytest.approx(0.931590, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "expected"),
+    [
+        ("focal", {"gamma": 1}, 0.489592),
+        ("focal", {"gamma": 2}, 0.284262),
+        ("focal", {"gamma": 0}, 0.849377),
+        ("cb-focal", {}, 0.806176),
+        ("cb-focal", {"inside": True}, 1.176882),
+        ("cb-focal", {"inside": True, "gamma": 2}, 1.074687),
+        ("cb-rw", {}, 0.931590),
+        ("m-drw", {"margin": 0.5}, 9.013386),
+        ("m-drw", {"margin": 0.5, "defer": 0}, 14.502316),
+    ],
+)
+def test_worked_losses(name: str, fields: dict[str, object], expected: float) -> None:
+    made = started(method(name, **fields), COUNTS)
+    assert float(made.criterion(COSINES.float(), LABELS, now(0))) == pytest.approx(
+        expected, abs=1e-6 * max(1, expected)
+    )
+
+
+@pytest.mark.parametrize(("gamma", "weighted", "inside"), [(0.5, True, False), (1.0, False, False), (2.0, True, True)])
+def test_focal_loss_against_the_formula(gamma: float, weighted: bool, inside: bool) -> None:
+    weights = effective_number_weights(COUNTS, 0.9999).double() if weighted else torch.ones(3, dtype=torch.float64)
+    total = 0.0
+    for row, label in zip(COSINES.tolist(), LABELS.tolist(), strict=True):
+        p, w = math.exp(row[label]) / sum(math.exp(z) for z in row), float(weights[label])
+        total += (1 - p**w) ** gamma * -w * math.log(p) if inside else w * (1 - p) ** gamma * -math.log(p)
+    given = weights if weighted else None
+    assert float(focal_loss(COSINES, LABELS, gamma, given, inside)) == pytest.approx(total / 4, rel=1e-9)
+    soft = torch.nn.functional.one_hot(LABELS, 3).double()
+    if not inside:
+        assert float(focal_loss(COSINES, soft, gamma, given)) == pytest.approx(total / 4, rel=1e-9)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_has_a_finite_gradient_where_the_network_is_certain(gamma: float) -> None:
+    logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    focal_loss(logits, torch.tensor([0, 0]), gamma).backward()
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
 
 
 def test_drs_draws_by_effective_numbers_from_the_switch_on() -> None:
@@ -200,7 +244,7 @@ def test_oversampling_exponent(gamma: float, expected: tuple[float, ...]) -> Non
     assert (drawn / drawn.sum()).tolist() == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["drw", "ldam-drw"])
+@pytest.mark.parametrize("name", ["drw", "ldam-drw", "m-drw"])
 def test_count_based_weights_vanish_on_a_balanced_set(name: str) -> None:
     made = started(method(name, defer=0), torch.tensor([7, 7, 7]))
     plain = started(method(name, defer=1), torch.tensor([7, 7, 7]))
