@@ -37,7 +37,7 @@ SETTING = [
     option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape."),
     option(
         "--augment", type=click.Choice(["basic", "simclr", "autoaugment"]),
-        help="Instead of the recipe's; basic is crop and flip.",
+        help="Instead of the recipe's; basic: no more than its crop, flip and Cutout.",
     ),
     option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE",

@@ -13,9 +13,9 @@ the only published code). Its equation 13 only holds gamma and beta fixed: noise
 Departs from the paper: clips the noise (the listing forgets it), adds beta (its equations subtract it), updates running
 variances without bias and with momentum 0.1 (not stated there). The paper's augmentation is the recipe `open`.
 Ablations: `norm=auxiliary` (a second batch norm for noise) and `norm=standard` (one for both), with full gradients as
-in the paper unless `noise_grad` says otherwise; `control=drop` (noise images left out: the same natural images without
-the signal to the classifier); `noise=additive` (noise added to the image, appendix B); `append=0.25` with `start=0`
-and the recipe `open-balanced` for balanced data (section 5).
+in the paper unless `noise_grad` says otherwise; `control=drop` (noise images left out, the loss a mean over the natural
+ones: the same natural images without the signal to the classifier); `noise=additive` (noise added to the image,
+appendix B); `append=0.25` with `start=0` and the recipe `open-balanced` for balanced data (section 5).
 Reported: WRN-28-10, 200 epochs, recipe `open`, accuracy, mean and standard error of 4 runs (Table 1): CIFAR-10-LT
 ratio 100 84.6 +- 0.2, CIFAR-100-LT ratio 100 51.5 +- 0.4 (ERM 79.6 and 47.0). Standard batch norm 81.5 and 49.2,
 auxiliary 83.4 and 50.1 (Table 4). An independent reproduction of the listing: 85.0 and 52.1, one run each.
@@ -68,12 +68,20 @@ class OPeN(Method):
     epoch_length: Literal["dataset", "balanced"] = "dataset"
 
     def __post_init__(self) -> None:
-        if self.norm == "standard" and self.noise_grad not in ("paper", "full"):
-            raise ValueError("norm=standard mixes noise with natural images, so noise_grad can only be full")
-        if self.control == "drop" and self.norm != "dar":
-            raise ValueError("control=drop leaves noise images out, which only norm=dar can express")
-        if self.append and (self.noise == "additive" or self.epoch_length == "balanced"):
-            raise ValueError("append needs noise=pure and epoch_length=dataset")
+        """Refuse settings that contradict each other, or of which one would do nothing and yet make another run."""
+        gradient = self.noise_grad not in ("paper", "stop")
+        for wrong, why in (
+            (self.norm == "standard" and self.noise_grad not in ("paper", "full"),
+             "norm=standard mixes noise with natural images, so noise_grad can only be full"),
+            (self.control == "drop" and (self.norm != "dar" or gradient),
+             "control=drop leaves noise images out, so norm and noise_grad can only be dar and stop"),
+            (self.noise_init == "fresh" and self.norm != "auxiliary", "noise_init is that of norm=auxiliary"),
+            (self.noise == "additive" and self.noise_space == "normalised", "additive noise is noise of pixels"),
+            (self.append and (self.noise, self.epoch_length, self.control) != ("pure", "dataset", "none"),
+             "append needs noise=pure, epoch_length=dataset and control=none"),
+        ):  # fmt: skip
+            if wrong:
+                raise ValueError(why)
 
     def network(self, backbone: Backbone, num_classes: int) -> Classifier:
         """Linear head; every batch norm of the backbone routed, whatever the backbone.
@@ -104,9 +112,12 @@ class OPeN(Method):
         self.share_ = noise_share(train.counts, self.delta)
         mean, std = channel_moments(train.images)
         self.mean_, self.std_ = mean.float().view(3, 1, 1), std.float().view(3, 1, 1)
+        self.routed_ = self.norm != "standard" and bool(batchnorms(net.backbone))
+        net.register_buffer("noise_count", mean.new_zeros(3), persistent=False)  # seen, expected, variance of seen
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """When noise begins: start the second batch norm where the natural one stands."""
+        """Check the noise of the epoch before; when noise begins, start the second batch norm from the natural one."""
+        self._check_share(net)
         if not (now.epoch - 1) / now.epochs < self.start <= now.progress:
             return
         if not self.append and not self.share_.any():
@@ -135,7 +146,9 @@ class OPeN(Method):
         if self.append:
             return self._appended(batch, net, now)
         chance = torch.rand(len(batch.labels), generator=now.generator, device=batch.labels.device)
-        chosen = chance < self.share_[batch.labels]
+        share = self.share_[batch.labels]
+        chosen = chance < share
+        net.noise_count += torch.stack([chosen.sum(), share.sum(), (share * (1 - share)).sum()])  # type: ignore[operator]
         noise = self._noise(batch.images, net, now)
         images = torch.where(~chosen.view(-1, 1, 1, 1), batch.images, noise)  # this order keeps the memory format
         return Batch(images, batch.labels, chosen)
@@ -147,8 +160,17 @@ class OPeN(Method):
             len(self.share_), (count,), generator=now.generator, device=batch.labels.device, dtype=batch.labels.dtype
         )
         images = torch.cat([batch.images, self._noise(like, net, now)])
+        if batch.images.is_contiguous(memory_format=torch.channels_last):
+            images = images.contiguous(memory_format=torch.channels_last)
         rows = torch.arange(len(images), device=batch.labels.device) >= len(batch.labels)
         return Batch(images, torch.cat([batch.labels, labels]), rows)
+
+    def _check_share(self, net: Classifier) -> None:
+        """Warn if the noise of an epoch was not what the class sizes ask for, by more than five deviations."""
+        seen, expected, variance = net.noise_count.tolist()  # type: ignore[operator]
+        if abs(seen - expected) > 5 * variance**0.5 + 0.5:
+            warnings.warn(f"open drew {seen:.0f} noise images in an epoch; {expected:.0f} were expected.", stacklevel=2)
+        net.noise_count.zero_()  # type: ignore[operator]
 
     def _noise(self, images: Tensor, net: Classifier, now: Now) -> Tensor:
         """Noise of the shape of `images`; for additive noise, on top of them."""
@@ -159,20 +181,20 @@ class OPeN(Method):
         return noise if self.noise_space == "pixel" else noise * net.normalise.std + net.normalise.mean
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """Mean cross-entropy over natural and noise images."""
+        """Mean cross-entropy over natural and noise images, or over natural ones (`control=drop`)."""
         if batch.synthetic is None:
             return super().loss(net, batch, now)
         logits = self._logits(net, batch.images, batch.synthetic)
         if self.control == "none":
             return self.criterion(logits, batch.labels, now)
-        natural = ~batch.synthetic
+        natural = ~batch.synthetic  # there may be none in a small last batch
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         return torch.where(natural, losses, 0).sum() / natural.sum().clamp(min=1)
 
     def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
         if self.norm == "standard":
             return net(images)
-        if batchnorms(net.backbone):
+        if self.routed_:
             with noise_rows(net.backbone, noise):
                 return net(images)
         features = net.features(images)
@@ -182,6 +204,8 @@ class OPeN(Method):
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Ordinary batch norms."""
+        self._check_share(net)
+        del net.noise_count
         if batchnorms(net.backbone):
             convert_batchnorm(net.backbone, "standard")
         return net

@@ -180,3 +180,12 @@ def test_cutout_position_decides_whether_colours_reach_the_hole() -> None:
     holes = [(augment(index, augment.draw(64, random())) == 0).all(1).sum((1, 2)) for augment in (before, after)]
     assert int(holes[1].min()) >= 16
     assert int((holes[0] < holes[1]).sum()) > 16, "contrast and blur lighten a hole that was cut before them"
+
+
+def test_autoaugment_replaces_cutout_unless_the_base_is_kept() -> None:
+    images = torch.full((1, 3, 32, 32), 200, dtype=torch.uint8)
+    drawn = [
+        Augment(images, recipe_of(augment="autoaugment", cutout=8, keep_base=keep)).draw(5, random())
+        for keep in ("false", "true")
+    ]
+    assert [part.hole.shape[1] for part in drawn] == [0, 2]

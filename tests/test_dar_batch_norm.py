@@ -14,7 +14,7 @@ from ltbench.benchmarks.dar_batch_norm import (
     DARBatchNorm3d,
     noise_rows,
 )
-from ltbench.benchmarks.dar_batch_norm.arithmetic import NormaliseGroups
+from ltbench.benchmarks.dar_batch_norm.arithmetic import NormaliseGroups, rows_of
 from naive_dar import NaiveDAR, masks
 from torch import Tensor, nn
 
@@ -154,7 +154,7 @@ def test_gradients_of_both_groups_against_finite_differences() -> None:
     mask = torch.tensor([True, False, False, True, False])
 
     def out(*inputs: Tensor) -> Tensor:
-        made: Tensor = NormaliseGroups.apply(inputs[0], mask, *inputs[1:], 1e-5, True, False)[0]
+        made: Tensor = NormaliseGroups.apply(inputs[0], *rows_of(mask), *inputs[1:], 1e-5, True, False)[0]
         return made
 
     assert torch.autograd.gradcheck(out, (x, *affine))
@@ -271,3 +271,12 @@ def test_a_layer_called_twice_tracks_twice() -> None:
     with noise_rows(made, MASK):
         made(made(X))
     assert int(made.num_batches_tracked) == 2
+
+
+def test_auxiliary_norm_counts_its_own_elements_and_may_be_frozen() -> None:
+    """Three noise rows of four: the unbiased variance is that of six elements, not of two."""
+    made = layer(AuxiliaryBatchNorm2d, noise_grad="affine_frozen")
+    run(made, X, torch.tensor([True, True, False, True]), UP)
+    noise = X[[0, 1, 3]].flatten()
+    close(made.noise.running_var, [0.9 + 0.1 * float(noise.var())], 1e-12)
+    assert made.noise.weight.grad is made.noise.bias.grad is None

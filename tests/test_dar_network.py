@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import copy
 
 import pytest
 import torch
 from ltbench.benchmarks.backbones import build_backbone
-from ltbench.benchmarks.dar_batch_norm import DARBatchNorm2d, NoiseAware, noise_rows
+from ltbench.benchmarks.dar_batch_norm import DARBatchNorm2d, NoiseAware, convert_batchnorm, noise_rows
 from naive_dar import NaiveDAR, masks
-from torch import Tensor, nn
+from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 
+X = torch.tensor([[1, 3], [10, 14], [5, 7], [-2, 2]], dtype=torch.float64).view(4, 1, 1, 2)
+MASK = torch.tensor([False, True, False, True])
 MODES = ("stop", "affine_frozen", "full")
 
 
@@ -63,26 +66,50 @@ def test_whole_network_equals_the_listing_over_four_steps(mode: str) -> None:
         torch.testing.assert_close(nets[0].state_dict()[key], value, atol=1e-10, rtol=1e-10)
 
 
-def test_one_graph_serves_every_mask() -> None:
-    """fullgraph=True fails on a graph break; `None` is a second graph."""
-    graphs = []
-
-    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
-        graphs.append(graph)
-        return graph.forward
-
+@pytest.mark.parametrize("mode", MODES)
+def test_one_graph_serves_every_mask(mode: str) -> None:
+    """Forward, backward and running statistics as without compilation; fullgraph=True fails on a graph break."""
     torch._dynamo.reset()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = NoiseAware(nn.Sequential(nn.Conv2d(3, 4, 3), DARBatchNorm2d(4), nn.ReLU(), DARBatchNorm2d(4)))
-    compiled = torch.compile(net, backend=backend, fullgraph=True)
-    x = torch.rand(6, 3, 8, 8)
-    for mask in masks(6):
-        before = {key: value.clone() for key, value in net.state_dict().items()}
-        expected = net(x, mask)
-        net.load_state_dict(before)
-        torch.testing.assert_close(compiled(x, mask), expected)
-    assert len(graphs) == 1
-    compiled(x)
+    counter = CompileCounterWithBackend("aot_eager")
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3), DARBatchNorm2d(4), nn.ReLU(), DARBatchNorm2d(4))
+    net = NoiseAware(convert_batchnorm(layers, noise_grad=mode)).double()  # type: ignore[arg-type]
+    other = copy.deepcopy(net)
+    compiled = torch.compile(net, backend=counter, fullgraph=True)
+    x = torch.rand(6, 3, 8, 8, dtype=torch.float64)
+    for mask in [*masks(6), None]:
+        for module, call in ((net, compiled), (other, other)):
+            module.zero_grad()
+            (call(x, mask) ** 3).sum().backward()
+        for one, two in zip(net.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, two.grad)
+        torch.testing.assert_close(net.state_dict(), other.state_dict())
+    assert counter.frame_count == 2  # one for masks, one for none
     compiled(x, masks(6)[1])
-    assert len(graphs) == 2
+    assert counter.frame_count == 2
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.float32])
+def test_a_mask_that_is_not_of_booleans_is_refused(kind: torch.dtype) -> None:
+    with pytest.raises(TypeError, match="Write mask.bool"), noise_rows(DARBatchNorm2d(1).double(), MASK.to(kind)):
+        pass
+
+
+def test_frozen_layers() -> None:
+    """In evaluation mode within training, `batch` keeps noise out of gamma whatever it holds; `running` warns."""
+    x = X.clone()
+    x[MASK] = float("inf")
+    made = DARBatchNorm2d(1, eval_noise="batch").double().eval()
+    with noise_rows(made, MASK):
+        made(x.requires_grad_())[~MASK].sum().backward()
+    assert torch.isfinite(made.weight.grad).all()
+    assert (x.grad[MASK] == 0).all()  # type: ignore[index]
+    made = DARBatchNorm2d(1).double().eval()
+    with noise_rows(made, MASK), pytest.warns(UserWarning, match="ignores the noise mask"):
+        made(X.clone().requires_grad_())
+
+
+def test_an_empty_batch_gives_an_empty_output() -> None:
+    made = DARBatchNorm2d(1).double()
+    with noise_rows(made, MASK[:0]):
+        assert made(X[:0]).shape == (0, 1, 1, 2)
+    assert int(made.num_batches_tracked) == 0

@@ -10,7 +10,7 @@ import torch
 from ltbench.benchmarks.loader import draw, generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.split import channel_moments, long_tail_counts
+from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
 from ltbench.methods.open import noise_share
 from open_fixtures import batch_of, late, ready
 
@@ -87,6 +87,15 @@ def test_statistics_are_those_of_all_training_pixels() -> None:
     pixels = images.numpy().astype(np.float64) / 255
     torch.testing.assert_close(mean, torch.from_numpy(pixels.mean((0, 2, 3))), atol=1e-12, rtol=0)
     torch.testing.assert_close(std, torch.from_numpy(pixels.std((0, 2, 3))), atol=1e-12, rtol=0)
+
+
+def test_noise_has_the_statistics_of_each_channel() -> None:
+    made, net, split = ready()
+    levels = torch.tensor([40, 120, 200])[:, None, None] + torch.randint(-9, 10, (len(split), 3, 8, 8))
+    made.begin_stage(made.stages(10)[0], net, Split(levels.byte(), split.labels, 10))
+    noise = made._noise(torch.empty(500, 3, 8, 8), net, late())
+    assert (255 * noise.mean((0, 2, 3))).tolist() == pytest.approx([40, 120, 200], abs=0.5)
+    assert (255 * noise.std((0, 2, 3))).tolist() == pytest.approx([5.48] * 3, abs=0.1)
 
 
 @CIFAR

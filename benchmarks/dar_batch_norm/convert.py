@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from . import layers
-from .layers import DAR, Auxiliary, EvalNoise, NoiseGrad, Routed, Routing, Second
+from .arithmetic import Rows, rows_of
+from .layers import MIXINS, Auxiliary, EvalNoise, NoiseGrad, Routed, Routing, Second, plain_class, routed_class
 
 Kind = Literal["dar", "auxiliary", "standard"]
-MIXINS: dict[str, type[Routed]] = {"dar": DAR, "auxiliary": Auxiliary}
-_MADE: dict[tuple[type[Routed], type[_BatchNorm]], type[Routed]] = {}
 
 
 def convert_batchnorm(
@@ -28,7 +27,8 @@ def convert_batchnorm(
 ) -> nn.Module:
     """Convert every batch norm of a model, in place: each keeps its identity and its state and changes its class.
 
-    Parameters, buffers, types, devices, hooks and the training flag stay, so an existing optimiser stays valid.
+    Parameters, buffers, types, devices, hooks and the training flag stay, so an existing optimiser stays valid; it does
+    not know the new parameters of auxiliary batch norms.
     Converting again changes the options. With DistributedDataParallel: build, load, convert, then wrap.
 
     Args:
@@ -54,17 +54,15 @@ def convert_batchnorm(
         )
     routing = Routing()
     for norm in norms:
-        plain = plain_class(norm)
-        if kind != "auxiliary" and isinstance(norm, Auxiliary):
+        plain = understood(norm)
+        if isinstance(norm, Auxiliary) and kind != "auxiliary":
             del norm.noise
+        if isinstance(norm, Routed) and kind == "standard":
+            norm.unroute()
         norm.__class__ = plain if kind == "standard" else routed_class(MIXINS[kind], plain)
         if isinstance(norm, Routed):
-            norm.route(
-                routing,
-                noise_grad or ("stop" if kind == "dar" else "full"),
-                eval_noise,
-                sync or issubclass(plain, SyncBatchNorm),
-            )
+            gradient = noise_grad or ("stop" if kind == "dar" else "full")
+            norm.route(routing, gradient, eval_noise, sync or issubclass(plain, SyncBatchNorm))
         if isinstance(norm, Auxiliary) and not hasattr(norm, "noise"):
             norm.add_noise()
             if noise_init == "copy":
@@ -77,26 +75,15 @@ def batchnorms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and not isinstance(module, Second)]
 
 
-def plain_class(norm: _BatchNorm) -> type[_BatchNorm]:
-    """The class of a batch norm without routing."""
-    plain = type(norm)
-    while issubclass(plain, Routed):
-        plain = next(base for base in plain.__mro__ if issubclass(base, _BatchNorm) and not issubclass(base, Routed))
-    understood = plain.forward in (_BatchNorm.forward, SyncBatchNorm.forward)
-    if not understood and not (hasattr(norm, "act") and hasattr(norm, "drop")):
+def understood(norm: _BatchNorm) -> type[_BatchNorm]:
+    """The class of a batch norm without routing, if its forward pass is one that can be routed."""
+    plain = plain_class(type(norm))
+    ordinary = plain.forward in (_BatchNorm.forward, SyncBatchNorm.forward)
+    if not ordinary and not (hasattr(norm, "act") and hasattr(norm, "drop")):
         raise TypeError(f"{plain.__name__} has a forward pass of its own; its routing is not defined.")
+    if getattr(norm, "process_group", None) is not None:
+        raise TypeError("A SyncBatchNorm with a process group of its own cannot be routed; only the default group can.")
     return plain
-
-
-def routed_class(mixin: type[Routed], plain: type[_BatchNorm]) -> type[Routed]:
-    """`DARBatchNorm2d` for DAR and BatchNorm2d; made once, on demand, for other classes."""
-    if (mixin, plain) not in _MADE:
-        name = f"{'DAR' if mixin is DAR else mixin.__name__}{plain.__name__}"
-        found: Any = getattr(layers, name, None)
-        if found is None or not issubclass(found, plain):
-            found = type(name, (mixin, plain), {"__doc__": f"{mixin.__name__} in front of {plain.__name__}."})
-        _MADE[mixin, plain] = found
-    return _MADE[mixin, plain]
 
 
 def copy_to_noise(model: nn.Module) -> None:
@@ -110,19 +97,18 @@ def copy_to_noise(model: nn.Module) -> None:
 def noise_rows(model: nn.Module, mask: Tensor | None) -> Iterator[None]:
     """Within the block, the routed layers of `model` take the rows of `mask` (bool (B,)) for noise.
 
+    Blocks may be nested; what was set before is set again at the end.
+
     Raises:
+        TypeError: the mask is not of booleans.
         ValueError: there is a mask, but the model has batch norms that do not know it.
     """
-    if mask is not None:
-        _check_converted(model)
-    routings = [norm.routing for norm in batchnorms(model) if isinstance(norm, Routed)]
-    for routing in routings:
-        routing.mask, routing.used = mask, mask is not None
+    routings = _routings(model, mask is not None)
+    before = _set(routings, mask)
     try:
         yield
     finally:
-        for routing in routings:
-            routing.mask = None
+        _restore(routings, before)
 
 
 class NoiseAware(nn.Module):
@@ -139,20 +125,41 @@ class NoiseAware(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        _check_converted(model)
+        self.routings = _routings(model, True)
         self.model = model
 
     def forward(self, images: Tensor, noise_mask: Tensor | None = None) -> Any:
         """The model's forward pass."""
-        with noise_rows(self.model, noise_mask):
+        if not torch.compiler.is_compiling():  # layers may have been converted since
+            self.routings = _routings(self.model, noise_mask is not None)
+        before = _set(self.routings, noise_mask)
+        try:
             return self.model(images)
+        finally:
+            _restore(self.routings, before)
 
 
-def _check_converted(model: nn.Module) -> None:
+def _set(routings: list[Routing], mask: Tensor | None) -> list[Rows | None]:
+    rows = None if mask is None else rows_of(mask)
+    before = [routing.rows for routing in routings]
+    for routing in routings:
+        routing.rows, routing.used = rows, rows is not None
+    return before
+
+
+def _restore(routings: list[Routing], before: list[Rows | None]) -> None:
+    for routing, rows in zip(routings, before, strict=True):
+        routing.rows = rows
+
+
+def _routings(model: nn.Module, needed: bool) -> list[Routing]:
+    """The different routings of a model's layers; if `needed`, every batch norm must have one."""
     norms = batchnorms(model)
+    found = {id(norm.routing): norm.routing for norm in norms if isinstance(norm, Routed)}
     plain = sum(not isinstance(norm, Routed) for norm in norms)
-    if plain or not norms:
+    if needed and (plain or not norms):
         raise ValueError(
             f"{plain} of {len(norms)} batch norms of {type(model).__name__} know no noise mask: call convert_batchnorm "
             "after the model is built and before it is wrapped, and use sync=True instead of SyncBatchNorm."
         )
+    return list(found.values())

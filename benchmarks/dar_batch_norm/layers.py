@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import warnings
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .arithmetic import NormaliseGroups
+from .arithmetic import NormaliseGroups, Rows, rows_of
 
 NoiseGrad = Literal["stop", "affine_frozen", "full"]
 EvalNoise = Literal["running", "batch"]
@@ -21,12 +22,12 @@ class Routing:
     because it has no place in a state dict.
 
     Attributes:
-        mask: bool (B,), true for noise; None for a batch without routing.
+        rows: of the current batch; None for a batch without routing.
         used: the latest forward pass had a mask.
     """
 
     def __init__(self) -> None:
-        self.mask: Tensor | None = None
+        self.rows: Rows | None = None
         self.used = False
 
 
@@ -40,11 +41,13 @@ class Routed(_BatchNorm):
     Args:
         noise_grad: what noise rows teach. `stop`: their output is a constant, no gradient passes (listing 1 of the
             paper). `affine_frozen`: gradient passes to the input, gamma and beta get none (equation 13). `full`: both.
-        eval_noise: in evaluation mode, `running` ignores the mask; `batch` normalises noise rows by their own
-            statistics, for analysis and for layers frozen in evaluation mode.
+        eval_noise: in evaluation mode, `running` ignores the mask (with a warning where gradients are taken); `batch`
+            normalises noise rows by their own statistics, for analysis and for layers frozen while others train.
         sync: statistics over all processes of torch.distributed's default group, as in SyncBatchNorm.
         others: those of the batch norm.
     """
+
+    kind: ClassVar[str]
 
     def __init__(
         self,
@@ -57,9 +60,17 @@ class Routed(_BatchNorm):
         super().__init__(*args, **others)
         self.route(Routing(), noise_grad, eval_noise, sync)
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle classes that were made on demand, too."""
+        return _blank, (MIXINS[self.kind], plain_class(type(self))), self.__dict__
+
     def route(self, routing: Routing, noise_grad: NoiseGrad, eval_noise: EvalNoise, sync: bool) -> None:
         """Set where the mask comes from and the options."""
         self.routing, self.noise_grad, self.eval_noise, self.sync = routing, noise_grad, eval_noise, sync
+
+    def unroute(self) -> None:
+        """Remove what `route` set, so that an ordinary layer is left when the class is changed back."""
+        del self.routing, self.noise_grad, self.eval_noise, self.sync
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, K, *spatial) to the same shape and type.
@@ -68,62 +79,67 @@ class Routed(_BatchNorm):
             ValueError: the mask has not one entry per row.
             RuntimeError: the mask cannot be here: the layer runs under DataParallel, or again in the backward pass.
         """
-        mask = self.routing.mask
-        if mask is None and self.sync and self.training:
-            mask = torch.zeros(len(input), dtype=torch.bool, device=input.device)
-        if mask is None or not (self.training or self.eval_noise == "batch"):
-            self._check_absence()
+        rows = self.routing.rows
+        if rows is None and self.sync and self.training:
+            rows = rows_of(torch.zeros(len(input), dtype=torch.bool, device=input.device))
+        if rows is None or not (self.training or self.eval_noise == "batch"):
+            self._unrouted(rows, input)
             return super().forward(input)
-        self._check_input_dim(input)
-        if mask.shape != (len(input),):
-            raise ValueError(
-                f"The noise mask has shape {tuple(mask.shape)} but the layer's input {len(input)} rows. A layer that "
-                "merges other dimensions with the batch needs mask.repeat_interleave."
-            )
         if getattr(self, "_is_replica", False):
             raise RuntimeError("DataParallel splits the batch but not the mask; use DistributedDataParallel.")
-        return self._tail(self._routed(input, mask))
-
-    def _routed(self, x: Tensor, mask: Tensor) -> Tensor:
-        weight, bias = self._affine(self)
-        out, mean, variance, elements = NormaliseGroups.apply(
-            x, mask, weight, bias, *self._noise_affine(), self.eps, self.noise_grad != "stop", self.sync
-        )
-        if not self.training:
-            rows = mask.view(-1, *[1] * (x.dim() - 1))
-            running = nn.functional.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, self.running_mean is None, 0, self.eps
+        self._check_input_dim(input)
+        if len(rows.group) != len(input):
+            raise ValueError(
+                f"The noise mask has {len(rows.group)} entries but the layer's input {len(input)} rows. A layer that "
+                "merges other dimensions with the batch needs mask.repeat_interleave."
             )
-            return torch.where(rows, out, running)
-        self._track(mean, variance, elements)
-        return out
+        return self._tail(self._routed(input, rows))
+
+    def _routed(self, x: Tensor, rows: Rows) -> Tensor:
+        affine = (*self._affine(self, x), *self._noise_affine(x))
+        out, mean, variance, elements = NormaliseGroups.apply(
+            x, *rows, *affine, self.eps, self.noise_grad != "stop", self.sync
+        )
+        if self.training:
+            self._track(mean, variance, elements)
+            return out
+        noise = (rows.group == 1).view(-1, *[1] * (x.dim() - 1))
+        natural = torch.where(noise, 0, x)  # else 0 * inf of a noise row would reach the gradient of gamma
+        running = nn.functional.batch_norm(
+            natural, self.running_mean, self.running_var, self.weight, self.bias, self.running_mean is None, 0, self.eps
+        )
+        return torch.where(noise, out, running)
 
     def _tail(self, out: Tensor) -> Tensor:
         """What timm's BatchNormAct2d does after normalisation."""
         drop, act = getattr(self, "drop", None), getattr(self, "act", None)
         return out if drop is None or act is None else act(drop(out))
 
-    def _noise_affine(self) -> tuple[Tensor, Tensor]:
+    def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def _affine(self, norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    def _affine(self, norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
         """Gamma and beta; ones and zeros for a layer without them."""
         if norm.affine:
             return norm.weight, norm.bias
-        like = self.routing.mask if norm.running_mean is None else norm.running_mean
-        ones = torch.ones(self.num_features, device=None if like is None else like.device)
-        return ones, torch.zeros_like(ones)
+        return torch.ones(self.num_features, device=x.device), torch.zeros(self.num_features, device=x.device)
 
     def _track(self, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
         _follow(self, mean[0], variance[0], elements[0])
 
-    def _check_absence(self) -> None:
-        if (
-            self.training
-            and self.routing.used
-            and not torch.compiler.is_compiling()
-            and torch._C._current_graph_task_id() != -1
-        ):
+    def _unrouted(self, rows: Rows | None, input: Tensor) -> None:
+        """Notice a mask that is lost: recomputation in the backward pass, or a layer frozen in evaluation mode."""
+        if torch.compiler.is_compiling():
+            return
+        if rows is not None and torch.is_grad_enabled() and input.requires_grad:
+            warnings.warn(
+                "A batch norm in evaluation mode ignores the noise mask while gradients are taken. For layers that are "
+                "frozen in training: convert_batchnorm(..., eval_noise='batch').",
+                stacklevel=4,
+            )
+        if rows is None and torch._C._current_graph_task_id() == -1:  # no backward pass is running
+            self.routing.used = False
+        elif self.training and self.routing.used:
             raise RuntimeError(
                 "A routed layer runs again in the backward pass, where the noise mask is gone (activation "
                 "checkpointing). Checkpoint a function that takes the mask and sets it: "
@@ -153,9 +169,13 @@ def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) 
 class DAR(Routed):
     """DAR-BN: noise rows have their own statistics but share gamma and beta. Same keys as a plain batch norm."""
 
-    def _noise_affine(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self._affine(self)
-        return (weight, bias) if self.noise_grad == "full" else (weight.detach(), bias.detach())
+    kind: ClassVar[str] = "dar"
+
+    def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = self._affine(self, x)
+        if self.noise_grad == "full":
+            return weight.view_as(weight), bias.view_as(bias)  # dynamo refuses to trace one tensor in two places
+        return weight.detach(), bias.detach()
 
 
 class Auxiliary(Routed):
@@ -163,6 +183,8 @@ class Auxiliary(Routed):
 
     At test time, and without a mask, the natural one is used.
     """
+
+    kind: ClassVar[str] = "auxiliary"
 
     def __init__(self, *args: Any, noise_grad: NoiseGrad = "full", **others: Any) -> None:
         super().__init__(*args, noise_grad=noise_grad, **others)
@@ -176,14 +198,16 @@ class Auxiliary(Routed):
             self.noise = Second(
                 self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **where
             )
+            for own, new in zip(self.parameters(recurse=False), self.noise.parameters(), strict=True):
+                new.requires_grad_(own.requires_grad)
 
     def copy_to_noise(self) -> None:
         """Give the second batch norm the state of the natural one."""
         own = {key: value for key, value in self.state_dict().items() if key in self.noise.state_dict()}
         self.noise.load_state_dict(own)
 
-    def _noise_affine(self) -> tuple[Tensor, Tensor]:
-        weight, bias = self._affine(self.noise)
+    def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        weight, bias = self._affine(self.noise, x)
         return (weight.detach(), bias.detach()) if self.noise_grad == "affine_frozen" else (weight, bias)
 
     def _track(self, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
@@ -217,3 +241,36 @@ class AuxiliaryBatchNorm2d(Auxiliary, nn.BatchNorm2d):
 
 class AuxiliaryBatchNorm3d(Auxiliary, nn.BatchNorm3d):
     """Auxiliary batch norm of (B, K, D, H, W)."""
+
+
+MIXINS: dict[str, type[Routed]] = {"dar": DAR, "auxiliary": Auxiliary}
+_MADE: dict[tuple[type[Routed], type[_BatchNorm]], type[Routed]] = {
+    (DAR, nn.BatchNorm1d): DARBatchNorm1d,
+    (DAR, nn.BatchNorm2d): DARBatchNorm2d,
+    (DAR, nn.BatchNorm3d): DARBatchNorm3d,
+    (Auxiliary, nn.BatchNorm1d): AuxiliaryBatchNorm1d,
+    (Auxiliary, nn.BatchNorm2d): AuxiliaryBatchNorm2d,
+    (Auxiliary, nn.BatchNorm3d): AuxiliaryBatchNorm3d,
+}
+
+
+def plain_class(cls: type[_BatchNorm]) -> type[_BatchNorm]:
+    """The batch norm class that a routed class derives from; any other class itself."""
+    while issubclass(cls, Routed):
+        cls = next(base for base in cls.__mro__ if issubclass(base, _BatchNorm) and not issubclass(base, Routed))
+    return cls
+
+
+def routed_class(mixin: type[Routed], plain: type[_BatchNorm]) -> type[Routed]:
+    """`DARBatchNorm2d` for DAR and BatchNorm2d; made once, on demand, for other classes."""
+    if (mixin, plain) not in _MADE:
+        name = f"{'DAR' if mixin is DAR else mixin.__name__}{plain.__name__}"
+        made: Any = type(name, (mixin, plain), {"__doc__": f"{mixin.__name__} in front of {plain.__name__}."})
+        _MADE[mixin, plain] = made
+    return _MADE[mixin, plain]
+
+
+def _blank(mixin: type[Routed], plain: type[_BatchNorm]) -> Routed:
+    """An object of a routed class without state, for unpickling."""
+    cls = routed_class(mixin, plain)
+    return cls.__new__(cls)
