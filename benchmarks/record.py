@@ -163,20 +163,28 @@ def run_id(
 ) -> str:
     """16 hex digits that follow from what determines a run; not from the machine, the folder or the versions.
 
-    With `seed=None` the id of the setting, which its seeds share. A recipe's values count where they differ from the
-    defaults of `Recipe`, so that a field added later, with the old behaviour as its default, leaves old ids valid.
+    With `seed=None` the id of the setting, which its seeds share. Of a recipe, `recipe_facts` count, so that a field
+    added later, with the old behaviour as its default, leaves old ids valid.
     """
-    defaults = Recipe.model_construct(name="", backbone="", epochs=0).model_dump(mode="json")
     facts = {
         "schema": 1,
         "method": method,
         "source": source,
         "hyperparameters": hyperparameters,
         "dataset": dataset.model_dump(include={"name", "profile", "imbalance", "checksum", "options"}),
-        "recipe": {key: value for key, value in recipe.items() if defaults.get(key) != value},
+        "recipe": recipe_facts(recipe),
         "seed": seed,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
+
+
+def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Those values of a recipe that differ from the defaults of `Recipe`: what tells two recipes apart.
+
+    A record made before a field existed lacks it, which means its default.
+    """
+    defaults = Recipe.model_construct(name="", backbone="", epochs=0).model_dump(mode="json")
+    return {key: value for key, value in recipe.items() if defaults.get(key) != value}
 
 
 def record_path(

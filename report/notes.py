@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from ..benchmarks.record import recipe_facts
 from .statistics import Setting
 
 _SHOWN = {"backbone": "backbone", "epochs": "epochs", "batch_size": "batch", "precision": "precision"}
+_SHOWN_IF_CHANGED = {"augment": "augmentation", "cutout": "Cutout", "optimiser": "optimiser"}
 
 
 def notes(setting: Setting) -> list[str]:
@@ -38,7 +40,8 @@ def missing_groups(setting: Setting) -> list[str]:
 
 def _shared(setting: Setting) -> list[str]:
     data, recipe = setting.dataset, setting.recipe
-    words = ", ".join(f"{word} {recipe[key]}" for key, word in _SHOWN.items() if key in recipe)
+    shown = _SHOWN | {key: word for key, word in _SHOWN_IF_CHANGED.items() if key in recipe_facts(recipe)}
+    words = ", ".join(f"{word} {recipe[key]}" for key, word in shown.items() if key in recipe)
     counts = data.train_counts
     each = " ".join(map(str, counts)) if len(counts) <= 10 else f"{max(counts):,} to {min(counts):,} per class"
     return [

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarks.record import DatasetFacts, Record, run_id
+from ..benchmarks.record import DatasetFacts, Record, recipe_facts, run_id
 from .groups import Group, Grouping, equal_groups, shot_groups
 
 
@@ -109,7 +109,7 @@ def settings(records: Iterable[Record], rule: str = "A") -> list[Setting]:
 
 def _setting_id(record: Record) -> str:
     shared = {"name", "profile", "imbalance", "checksum", "options", "verified"}
-    facts = {"dataset": record.dataset.model_dump(include=shared), "recipe": record.recipe}
+    facts = {"dataset": record.dataset.model_dump(include=shared), "recipe": recipe_facts(record.recipe)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:8]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from ltbench.benchmarks.record import run_id
+from ltbench.report.notes import notes
 from ltbench.report.statistics import class_accuracies, mean_accuracy, settings, spread
 from report_fixtures import RECIPE, dataset, record
 
@@ -87,6 +88,17 @@ def test_unlike_circumstances_are_never_in_one_table(other) -> None:
     assert [len(setting.rows) for setting in found] == [1, 1]
     assert found[0].title != found[1].title
     assert found[0].id != found[1].id
+
+
+def test_a_recipe_field_of_later_times_does_not_part_old_records_from_new_ones() -> None:
+    """A record made before `augment` existed is one of basic augmentation."""
+    old = record(DATA, [50, 50, 50])
+    new = record(DATA, [60, 60, 60], seed=1, recipe=RECIPE | {"augment": "basic", "optimiser": "sgd"})
+    (setting,) = settings([old, new])
+    assert setting.rows[0].overall.n == 2
+    other = record(DATA, [60, 60, 60], seed=1, recipe=RECIPE | {"augment": "simclr"})
+    assert len(settings([old, other])) == 2
+    assert any("augmentation simclr" in note for setting in settings([old, other]) for note in notes(setting))
 
 
 def test_a_changed_recipe_value_is_in_the_title_not_in_the_label() -> None:
