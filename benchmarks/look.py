@@ -13,7 +13,7 @@ from .method import Now
 from .run import Run, build_network
 
 
-@dataclass(frozen=True)
+@dataclass
 class View:
     """Images of the beginning of an epoch, and what of each class the whole epoch shows.
 

@@ -24,8 +24,8 @@ class Recipe(BaseModel):
         optimiser: SGD with `momentum`, or Adam with `momentum` as its first and 0.999 as its second beta.
         crop_padding: black pixels added on each side before the random crop; 0 for no crop.
         flip: mirror half of the images.
-        augment: "basic" is crop and flip alone; "simclr" adds the colour operations of SimCLR, "autoaugment" the
-            CIFAR-10 policy, which was learnt on the whole balanced data set.
+        augment: "basic" adds nothing to crop, flip and Cutout; "simclr" adds the colour operations of SimCLR,
+            "autoaugment" the CIFAR-10 policy, which was learnt on the whole balanced data set.
         cutout: side of a black hole in each image, in pixels; 0 for none.
         cutout_position: the hole is cut before or after the operations that `augment` adds.
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.

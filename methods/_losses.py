@@ -104,7 +104,7 @@ class MarginLoss(Loss):
 
     def finish(self, net: Classifier) -> None:
         """Give the head the scale that its probabilities need."""
-        net.head.scale.fill_(self.scale)  # type: ignore[operator]
+        net.get_buffer("head.scale").fill_(self.scale)
 
 
 def focal_loss(

@@ -148,7 +148,8 @@ class OPeN(Method):
         chance = torch.rand(len(batch.labels), generator=now.generator, device=batch.labels.device)
         share = self.share_[batch.labels]
         chosen = chance < share
-        net.noise_count += torch.stack([chosen.sum(), share.sum(), (share * (1 - share)).sum()])  # type: ignore[operator]
+        noise_count = net.get_buffer("noise_count")
+        noise_count += torch.stack([chosen.sum(), share.sum(), (share * (1 - share)).sum()])
         noise = self._noise(batch.images, net, now)
         images = torch.where(~chosen.view(-1, 1, 1, 1), batch.images, noise)  # this order keeps the memory format
         return Batch(images, batch.labels, chosen)
@@ -167,10 +168,11 @@ class OPeN(Method):
 
     def _check_share(self, net: Classifier) -> None:
         """Warn if the noise of an epoch was not what the class sizes ask for, by more than five deviations."""
-        seen, expected, variance = net.noise_count.tolist()  # type: ignore[operator]
+        noise_count = net.get_buffer("noise_count")
+        seen, expected, variance = noise_count.tolist()
         if abs(seen - expected) > 5 * variance**0.5 + 0.5:
             warnings.warn(f"open drew {seen:.0f} noise images in an epoch; {expected:.0f} were expected.", stacklevel=2)
-        net.noise_count.zero_()  # type: ignore[operator]
+        noise_count.zero_()
 
     def _noise(self, images: Tensor, net: Classifier, now: Now) -> Tensor:
         """Noise of the shape of `images`; for additive noise, on top of them."""

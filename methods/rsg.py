@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -95,21 +95,19 @@ class RSG(Method):
 
     def _frequent(self, counts: Tensor) -> Tensor:
         """Frequent classes, bool (C,)."""
-        if self.preset == "reference":
-            share = FREQUENT[0] if self.frequent is None else self.frequent
-            chosen = torch.arange(len(counts), device=counts.device) < int(len(counts) * share)
-        elif self.frequent is None:
+        if self.frequent is None and self.preset == "suite":
             long_tail, step = (frequent_classes(counts, share) for share in FREQUENT)
-            chosen = torch.where(is_step(counts), step, long_tail)
-        else:
-            chosen = frequent_classes(counts, self.frequent)
-        number = round((self.frequent or FREQUENT[0]) * len(counts))
-        if self.frequent is not None and not 0 < number < len(counts):
+            return torch.where(is_step(counts), step, long_tail)
+        share, total = FREQUENT[0] if self.frequent is None else self.frequent, len(counts)
+        number = int(share * total) if self.preset == "reference" else round(share * total)
+        if not 0 < number < total:
             raise UserError(
-                f"frequent = {self.frequent:g} makes {number} of {len(counts)} classes frequent; rsg needs frequent "
-                "classes and others. Choose another share: --set rsg.frequent=0.2"
+                f"frequent = {share:g} makes {number} of {total} classes frequent; rsg needs frequent classes and "
+                "others. Choose another share: --set rsg.frequent=0.2"
             )
-        return chosen
+        if self.preset == "reference":
+            return torch.arange(total, device=counts.device) < number
+        return frequent_classes(counts, share)
 
     def _transfer(self, counts: Tensor) -> Tensor:
         """Strength of the transfer, float64 ()."""
@@ -125,7 +123,7 @@ class RSG(Method):
         Raises:
             UserError: they did.
         """
-        if not torch.isfinite(net.rsg.centres).all():  # type: ignore[union-attr,arg-type]
+        if not torch.isfinite(net.get_parameter("rsg.centres")).all():
             raise UserError(
                 "The centres of rsg diverged, as they do where one class dominates or maps are large. "
                 "Use --set rsg.cesc_reduction=position_mean or a lower learning rate."
@@ -133,7 +131,7 @@ class RSG(Method):
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """The criterion over natural and generated maps, the centre losses, and the MV loss."""
-        generator: Generator = net.rsg  # type: ignore[assignment]
+        generator = cast(Generator, net.rsg)
         maps = net.backbone[: self.cut_](net.normalise(batch.images))
         late = now.progress >= self.start
         with torch.autocast(maps.device.type, enabled=False):
@@ -160,8 +158,7 @@ class RSG(Method):
         upper = net.backbone[self.cut_ :]
         with noise_rows(upper, empty if batchnorms(upper) else None):
             features = upper(maps).float()
-        with torch.autocast(maps.device.type, enabled=False):
-            return self.loss_(net.head(features), labels, now.progress)
+        return self.loss_(net.classify(features), labels, now.progress)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """The plain network."""

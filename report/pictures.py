@@ -19,18 +19,12 @@ SPREAD = 2.5  # deviations of a normalised image from black to white
 class View(Protocol):
     """What `bench look` collects: see `benchmarks.look.View`."""
 
-    @property
-    def pixels(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def normalised(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def labels(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def synthetic(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def shown(self) -> np.ndarray: ...  # noqa: D102
-    @property
-    def made(self) -> np.ndarray: ...  # noqa: D102
+    pixels: np.ndarray
+    normalised: np.ndarray
+    labels: np.ndarray
+    synthetic: np.ndarray
+    shown: np.ndarray
+    made: np.ndarray
 
 
 def picture_format(path: Path) -> str:

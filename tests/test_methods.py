@@ -11,7 +11,7 @@ from ltbench.benchmarks.method import Method, Now
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split, long_tail_counts
 from ltbench.methods._ldam import ldam_loss, ldam_margins
-from ltbench.methods._losses import focal_loss
+from ltbench.methods._losses import LOSSES, focal_loss
 from ltbench.methods._rebalance import effective_number_weights, inverse_weights
 from torch import Tensor
 
@@ -252,3 +252,9 @@ def test_count_based_weights_vanish_on_a_balanced_set(name: str) -> None:
     assert float(made.criterion(logits, LABELS, now(0))) == pytest.approx(
         float(plain.criterion(logits, LABELS, now(0)))
     )
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"erm"}))
+def test_a_loss_made_by_name_is_that_of_the_method_of_the_name(name: str) -> None:
+    assert LOSSES[name] == method(name).make_loss()  # type: ignore[attr-defined]
+    assert type(LOSSES[name]) is type(method(name).make_loss())  # type: ignore[attr-defined]

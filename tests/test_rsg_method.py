@@ -162,6 +162,8 @@ def test_where_the_generator_stands(name: str, width: int, cuts: tuple[int, ...]
 def test_refusals() -> None:
     with pytest.raises(UserError, match="makes 10 of 10 classes frequent"):
         started(frequent=0.99)
+    with pytest.raises(UserError, match="makes 0 of 4 classes frequent"):
+        configure(load("methods", "rsg"), {"preset": "reference"})._frequent(torch.tensor([9, 5, 3, 1]))
     made, net, _ = started()
     with torch.no_grad():
         net.rsg.centres[0, 0, 0] = float("inf")  # type: ignore[union-attr,index,operator]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from .arithmetic import Rows, rows_of
-from .layers import MIXINS, Auxiliary, EvalNoise, NoiseGrad, Routed, Routing, Second, plain_class, routed_class
+from .layers import DAR, Auxiliary, EvalNoise, NoiseGrad, Routed, Routing, Second, plain_class, routed_class
 
 Kind = Literal["dar", "auxiliary", "standard"]
 
@@ -59,7 +59,7 @@ def convert_batchnorm(
             del norm.noise
         if isinstance(norm, Routed) and kind == "standard":
             norm.unroute()
-        norm.__class__ = plain if kind == "standard" else routed_class(MIXINS[kind], plain)
+        norm.__class__ = plain if kind == "standard" else routed_class(DAR if kind == "dar" else Auxiliary, plain)
         if isinstance(norm, Routed):
             gradient = noise_grad or ("stop" if kind == "dar" else "full")
             norm.route(routing, gradient, eval_noise, sync or issubclass(plain, SyncBatchNorm))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +47,6 @@ class Routed(_BatchNorm):
         others: those of the batch norm.
     """
 
-    kind: ClassVar[str]
-
     def __init__(
         self,
         *args: Any,
@@ -62,7 +60,8 @@ class Routed(_BatchNorm):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle classes that were made on demand, too."""
-        return _blank, (MIXINS[self.kind], plain_class(type(self))), self.__dict__
+        mixin = DAR if isinstance(self, DAR) else Auxiliary
+        return _blank, (mixin, plain_class(type(self))), self.__dict__
 
     def route(self, routing: Routing, noise_grad: NoiseGrad, eval_noise: EvalNoise, sync: bool) -> None:
         """Set where the mask comes from and the options."""
@@ -169,8 +168,6 @@ def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) 
 class DAR(Routed):
     """DAR-BN: noise rows have their own statistics but share gamma and beta. Same keys as a plain batch norm."""
 
-    kind: ClassVar[str] = "dar"
-
     def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
         weight, bias = self._affine(self, x)
         if self.noise_grad == "full":
@@ -184,22 +181,17 @@ class Auxiliary(Routed):
     At test time, and without a mask, the natural one is used.
     """
 
-    kind: ClassVar[str] = "auxiliary"
-
     def __init__(self, *args: Any, noise_grad: NoiseGrad = "full", **others: Any) -> None:
         super().__init__(*args, noise_grad=noise_grad, **others)
         self.add_noise()
 
     def add_noise(self) -> None:
-        """Attach the second batch norm with fresh state, unless there is one."""
-        if not hasattr(self, "noise"):
-            like = self.weight if self.affine else self.running_mean
-            where: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
-            self.noise = Second(
-                self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **where
-            )
-            for own, new in zip(self.parameters(recurse=False), self.noise.parameters(), strict=True):
-                new.requires_grad_(own.requires_grad)
+        """Attach the second batch norm, with fresh state."""
+        like = self.weight if self.affine else self.running_mean
+        where: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
+        self.noise = Second(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **where)
+        for own, new in zip(self.parameters(recurse=False), self.noise.parameters(), strict=True):
+            new.requires_grad_(own.requires_grad)
 
     def copy_to_noise(self) -> None:
         """Give the second batch norm the state of the natural one."""
@@ -243,7 +235,6 @@ class AuxiliaryBatchNorm3d(Auxiliary, nn.BatchNorm3d):
     """Auxiliary batch norm of (B, K, D, H, W)."""
 
 
-MIXINS: dict[str, type[Routed]] = {"dar": DAR, "auxiliary": Auxiliary}
 _MADE: dict[tuple[type[Routed], type[_BatchNorm]], type[Routed]] = {
     (DAR, nn.BatchNorm1d): DARBatchNorm1d,
     (DAR, nn.BatchNorm2d): DARBatchNorm2d,
