@@ -1,4 +1,7 @@
-"""Checkpoints: written whole or not at all, checked before they are trusted, the last two kept."""
+"""Checkpoints: written whole or not at all, checked before they are trusted, the last two kept.
+
+Snapshots are checkpoints that stay: other runs start from them.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +28,50 @@ def save(folder: Path, state: dict[str, Any], number: int) -> None:
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    buffer = io.BytesIO()
-    torch.save({"number": number, **state}, buffer)
-    content = buffer.getvalue()
-    write_whole(folder / SLOTS[number % 2], hashlib.sha256(content).digest() + content, durable=False)
+    _write(folder / SLOTS[number % 2], state, number)
 
 
-def load(folder: Path) -> dict[str, Any] | None:
-    """The newest whole checkpoint of a folder, on the CPU; None if there is none. Warns of each damaged one."""
-    states = [state for name in SLOTS if (state := _read(folder / name)) is not None]
-    return max(states, key=lambda state: state["number"], default=None)
+def save_snapshot(folder: Path, state: dict[str, Any], number: int) -> None:
+    """Keep checkpoint `number` for other runs."""
+    _write(_snapshot(folder, number), state, number)
+
+
+def load(folder: Path, most: int | None = None) -> dict[str, Any] | None:
+    """The newest whole checkpoint or snapshot of a folder, on the CPU; None if there is none.
+
+    Args:
+        folder: of the run.
+        most: leave out those with a larger number.
+
+    Warns of each damaged one.
+    """
+    paths = [folder / name for name in SLOTS]
+    paths += [path for path in folder.glob("epoch-*.pt") if most is None or path <= _snapshot(folder, most)]
+    states = [state for path in paths if (state := _read(path)) is not None]
+    fitting = [state for state in states if most is None or state["number"] <= most]
+    return max(fitting, key=lambda state: state["number"], default=None)
+
+
+def load_snapshot(folder: Path, number: int) -> dict[str, Any] | None:
+    """Snapshot `number`, on the CPU; None if it is not there, or damaged."""
+    return _read(_snapshot(folder, number))
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoints of a finished run."""
+    """Delete the checkpoints of a finished run; its snapshots stay."""
     for name in SLOTS:
         (folder / name).unlink(missing_ok=True)
+
+
+def _snapshot(folder: Path, number: int) -> Path:
+    return folder / f"epoch-{number:05d}.pt"
+
+
+def _write(path: Path, state: dict[str, Any], number: int) -> None:
+    buffer = io.BytesIO()
+    torch.save({"number": number, **state}, buffer)
+    content = buffer.getvalue()
+    write_whole(path, hashlib.sha256(content).digest() + content, durable=False)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -19,17 +19,22 @@ CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the num
 def environment(device: torch.device, threads: int) -> Environment:
     """Versions, device and the state of the checkout, for the record."""
     cuda = device.type == "cuda"
-    commit = _git("rev-parse", "HEAD")
+    head = commit()
     return Environment(
         ltbench=VERSION,
-        commit=commit,
-        dirty=bool(_git("status", "--porcelain", "--", *CODE)) if commit else None,
+        commit=head,
+        dirty=bool(_git("status", "--porcelain", "--", *CODE)) if head else None,
         python=platform.python_version(),
         torch=torch.__version__,
         platform=f"{platform.system()} {platform.machine()}",
         device=torch.cuda.get_device_name(device) if cuda else "cpu",
         threads=threads,
     )
+
+
+def commit() -> str | None:
+    """The commit of the suite's checkout; None outside of one."""
+    return _git("rev-parse", "HEAD")
 
 
 def _git(*arguments: str) -> str | None:

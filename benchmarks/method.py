@@ -36,11 +36,15 @@ class Batch(NamedTuple):
         images: float (N, 3, H, W) in [0, 1], augmented, not normalised.
         labels: int64 (N,) or class probabilities float (N, C).
         synthetic: bool (N,), true for rows that are no natural images; None if all are.
+        origin: of synthetic rows made from an image, the row of that image in the batch before `transform`; int64 (N,).
+        towards: class that each synthetic row was moved towards, int64 (N,).
     """
 
     images: Tensor
     labels: Tensor
     synthetic: Tensor | None = None
+    origin: Tensor | None = None
+    towards: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,34 @@ class Stage:
     Attributes:
         name: for the record and for `Now.stage`.
         epochs: its length; the recipe's schedule is stretched over it.
-        lr: base learning rate; None for the recipe's.
         trained: prefixes of the parameters that are trained, such as `("head.",)`; the others are frozen. Running
             statistics of frozen batch norms still follow the data, as in the released code of decoupled training.
+        drops: `(share, factor)` pairs in place of the recipe's, without warm-up; None for the recipe's schedule.
+        slower: `(prefix, factor)`: parameters whose names have the prefix learn at a multiple of the learning rate.
     """
 
     name: str
     epochs: int
-    lr: float | None = None
     trained: tuple[str, ...] = ("",)
+    drops: tuple[tuple[float, float], ...] | None = None
+    slower: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run builds on. The suite trains or sets it aside, once for all runs that need the same.
+
+    Attributes:
+        prefix: how many of the first epochs of the first stage, which is then named "train" and as long as the recipe
+            says, are exactly those of ERM: same images, same loss, same initial weights of the parts that ERM has. They
+            are trained once per dataset, recipe and seed, and every such run continues from there.
+        network: the finished ERM network of the same dataset, recipe and seed is attached as `net.source`, frozen.
+        validation: `train.validation` holds images that were held out of the training split.
+    """
+
+    prefix: int = 0
+    network: bool = False
+    validation: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,10 @@ class Method:
     def stages(self, epochs: int) -> list[Stage]:
         """The stages of training, given the recipe's number of epochs."""
         return [Stage("train", epochs)]
+
+    def needs(self, epochs: int) -> Needs:
+        """What a run builds on, given the recipe's number of epochs; nothing by default."""
+        return Needs()
 
     def network(self, backbone: Backbone, num_classes: int) -> Classifier:
         """Build the network: by default the backbone with a linear head."""
@@ -133,6 +160,15 @@ class Method:
     def after_step(self, net: Classifier, now: Now) -> None:
         """After an optimiser step: projections, moving averages."""
 
+    def measures(self, net: Classifier, now: Now) -> dict[str, float]:
+        """After an epoch: named numbers worth a line in the record's history, such as the share of rejected images."""
+        return {}
+
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """After training: post-hoc changes; remove what only training needs."""
         return net
+
+
+def epochs_before(share: float, epochs: int) -> int:
+    """How many epochs begin before `share` of a stage lies behind: those with `now.progress < share`."""
+    return sum(epoch / epochs < share for epoch in range(epochs))

@@ -60,6 +60,46 @@ class CosineHead(nn.Module):
         return self.scale * (F.normalize(features, dim=1) @ F.normalize(self.weight, dim=0))
 
 
+class SquashingCosineHead(nn.Module):
+    """Cosines times a squashed feature norm: alpha |x| / (beta + |x|) cos(w_c, x); no bias (Kozerawski et al. 2020).
+
+    Computed as alpha (x / (beta + |x|)) . (w_c / |w_c|), which is 0 for a zero feature where a division by |x| is not.
+
+    Args:
+        width: of the features.
+        num_classes: C.
+        alpha: the largest logit that is possible, > 0.
+        beta: feature norm at which half of `alpha` is reached, > 0.
+    """
+
+    def __init__(self, width: int, num_classes: int, alpha: float = 16.0, beta: float = 0.5) -> None:
+        super().__init__()
+        self.alpha, self.beta = alpha, beta
+        self.weight = nn.Parameter(torch.empty(num_classes, width).uniform_(-(width**-0.5), width**-0.5))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (N, width) to logits (N, C), each in (-alpha, alpha)."""
+        squashed = features / (self.beta + features.norm(dim=1, keepdim=True))
+        return self.alpha * squashed @ F.normalize(self.weight, dim=1).T
+
+
+class Frozen(nn.Module):
+    """A trained network that stays as it is: in evaluation mode for ever, its parameters without gradients."""
+
+    def __init__(self, net: Classifier) -> None:
+        super().__init__()
+        self.net = net.requires_grad_(False)
+        super().train(False)
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Do nothing."""
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
+        return self.net(images)
+
+
 class Classifier(nn.Module):
     """A backbone, cut anywhere by slicing, and a head.
 

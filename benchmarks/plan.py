@@ -57,9 +57,14 @@ def make_plan(
     root = DataRoot.find(data_root, allow_unverified)
     plan = []
     for (_, source), (chosen, recipe_changes) in zip(ready, recipes, strict=True):
-        dataset = source.load(root)
-        check_fit(dataset, chosen)
+        whole = source.load(root)
+        check_fit(whole, chosen)
+        part = None
         for plugin in plugins:
+            needs = configure(plugin, scopes[plugin.name]).needs(chosen.epochs)
+            if needs.validation or source.holdout:
+                part = part or whole.holding_out()
+            dataset = part if part and (needs.validation or source.holdout) else whole
             for seed in numbers:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}

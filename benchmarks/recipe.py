@@ -55,18 +55,20 @@ class Recipe(BaseModel):
     evaluate_every: Annotated[int, Field(ge=1)] = 10
     threads: Annotated[int, Field(ge=0)] = 0
 
-    def learning_rate(self, epoch: int, epochs: int, base: float | None = None) -> float:
+    def learning_rate(self, epoch: int, epochs: int, drops: tuple[tuple[float, float], ...] | None = None) -> float:
         """Learning rate of an epoch (0-based) in a stage of `epochs`, set once at its start.
+
+        With `drops`, these take the place of the recipe's and there is no warm-up.
 
         Linear warm-up, `base * (epoch + 1) / warm` for the first `warm = warmup * epochs` epochs; every drop
         `(share, factor)` multiplies from epoch `share * epochs` on, so two drops of 0.01 give 1e-4 of the base rate.
         Source: Cao et al. 2019 (LDAM), reference code.
         """
-        base = self.lr if base is None else base
-        warm = round(self.warmup * epochs)
+        base = self.lr
+        warm = round(self.warmup * epochs) if drops is None else 0
         if epoch < warm:
             return base * (epoch + 1) / warm
-        for share, factor in self.drops:
+        for share, factor in self.drops if drops is None else drops:
             if epoch / epochs >= share:
                 base *= factor
         return base

@@ -72,6 +72,23 @@ class History(Part):
     loss: list[float] = Field(description="mean training loss of each epoch")
     accuracy: list[Share] = Field(description="test accuracy at each evaluated epoch")
     evaluated_epochs: list[Count]
+    measures: dict[str, list[tuple[Count, float]]] = Field(
+        default={}, description="what the method noted: pairs of epoch and value, such as the share of rejected images"
+    )
+
+
+class Prerequisite(Part):
+    """A training that the run builds on and shares with other runs."""
+
+    method: str
+    id: str = Field(description="of the run that it is, or is the beginning of")
+    use: Literal["prefix", "network"] = Field(
+        description="the run's own first epochs, counted in its cost; or a finished network, whose cost comes on top"
+    )
+    epochs: Count
+    seconds: Seconds
+    reused: bool = Field(description="it was there already; else it was trained for this run")
+    commit: str | None = Field(description="of the code that trained it")
 
 
 class Cost(Part):
@@ -84,6 +101,7 @@ class Cost(Part):
     parameters: Count = Field(description="trainable parameters of the finished network")
     epochs_per_stage: dict[str, Count]
     resumed: Count = Field(description="how often the run was interrupted and taken up again")
+    prerequisites: list[Prerequisite] = Field(default=[], description="trainings shared with other runs")
 
 
 class Environment(Part):

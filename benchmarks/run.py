@@ -2,187 +2,60 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import checkpoint
-from .backbones import build_backbone
 from .environment import environment, peak_of_process
-from .errors import UserError
 from .evaluate import confusion_of, logits_of
 from .files import write_whole
 from .loader import derive
-from .method import Method
-from .network import Classifier
-from .recipe import Recipe
-from .record import (
-    CONFUSION_LIMIT,
-    Best,
-    Cost,
-    DatasetFacts,
-    Final,
-    History,
-    Record,
-    record_path,
-    run_id,
-)
-from .split import Dataset
-from .train import EpochEnd, train
+from .network import Classifier, Frozen
+from .prerequisites import erm_of, fact, snapshot_of, train_epochs
+from .record import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
+from .setting import Run, build_network, facts_of
+from .trail import Trail, Watcher
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run, fully decided: what is trained on what, and where its record goes.
-
-    Attributes:
-        name: the method's name.
-        source: sha256 of the file of a method from outside the suite; else None.
-        method: the configured plugin; never shared between runs.
-        changed: hyper-parameters and recipe values that differ from the defaults, for file names and tables.
-        dataset: both splits.
-        recipe: all that is equal between methods.
-        seed: of weights, draws and augmentation; not of the split.
-    """
-
-    name: str
-    source: str | None
-    method: Method
-    changed: dict[str, Any]
-    dataset: Dataset
-    recipe: Recipe
-    seed: int
-
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """All fields of the method."""
-        return dataclasses.asdict(self.method)
-
-    @property
-    def facts(self) -> DatasetFacts:
-        """What the record says of the dataset."""
-        return facts_of(self.dataset)
-
-    @property
-    def recipe_values(self) -> dict[str, Any]:
-        """All fields of the recipe, as the record holds them."""
-        return self.recipe.model_dump(mode="json")
-
-    @property
-    def id(self) -> str:
-        """What the record's id will be."""
-        return run_id(self.name, self.source, self.hyperparameters, self.facts, self.recipe_values, self.seed)
-
-    def path(self, results: Path) -> Path:
-        """Where the record goes."""
-        return record_path(
-            results,
-            self.name,
-            self.source,
-            self.hyperparameters,
-            self.changed,
-            self.facts,
-            self.recipe_values,
-            self.seed,
-        )
-
-
-def facts_of(dataset: Dataset) -> DatasetFacts:
-    """The record's view of a dataset."""
-    return DatasetFacts(
-        name=dataset.name,
-        profile=dataset.profile,
-        imbalance=dataset.imbalance,
-        checksum=dataset.checksum,
-        verified=dataset.verified,
-        options=dataset.options,
-        changed=dataset.changed,
-        class_names=dataset.class_names,
-        train_counts=dataset.train.counts.tolist(),
-        test_counts=dataset.test.counts.tolist(),
-    )
-
-
-@dataclass
-class Trail:
-    """What a run has left behind so far; goes into every checkpoint."""
-
-    losses: list[float] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)
-    evaluated: list[int] = field(default_factory=list)
-    best_epoch: int = -1
-    best_correct: list[int] = field(default_factory=list)
-    images: int = 0
-    seconds: float = 0.0
-    seconds_training: float = 0.0
-    resumed: int = 0
-
-    def evaluate(self, confusion: Tensor) -> None:
-        """Note an evaluation after the latest epoch; an equal accuracy does not replace the best."""
-        epoch, correct = len(self.losses) - 1, confusion.diagonal().tolist()
-        if sum(correct) > sum(self.best_correct) or self.best_epoch < 0:
-            self.best_epoch, self.best_correct = epoch, correct
-        self.accuracies.append(sum(correct) / int(confusion.sum()))
-        self.evaluated.append(epoch)
-
-
-class Watcher:
-    """Told how a run goes; does nothing by itself. The command line draws its progress line through one."""
-
-    def start(self, run: Run, epochs: int, done: int) -> None:
-        """A run of `epochs` epochs over all stages begins, or resumes with `done` of them behind it."""
-
-    def step(self, images: int) -> None:
-        """A step with this many images was taken."""
-
-    def epoch(self, trail: Trail) -> None:
-        """An epoch ended."""
-
-
-def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None = None) -> Record:
+def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None = None, wait: bool = True) -> Record:
     """Train, evaluate and return the record; resume from `runs/<id>` if a checkpoint is there.
 
     The last epoch is the result. The test split is evaluated here, by epoch number alone; it never reaches the method.
 
     Raises:
         UserError: the loss is not finite, a checkpoint does not fit, or a file cannot be written.
+        Timeout: another process trains what this run builds on, and `wait` is false.
     """
     watcher = watcher or Watcher()
-    started = time.perf_counter()
     folder = runs / run.id
     with _threads(run.recipe.threads):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         state = checkpoint.load(folder)
+        resumed = state is not None
+        net = build_network(run)
+        if state is None:
+            state, given = _begin(run, net, device, runs, watcher, wait)
+        else:
+            given = []
+            attach_source(run, net)
+        started = time.perf_counter()
         trail = Trail(**state["trail"]) if state else Trail()
-        trail.resumed += state is not None
+        trail.resumed += resumed
+        trail.prerequisites += given
         before = trail.seconds
-        stages = run.method.stages(run.recipe.epochs)
-        watcher.start(run, sum(stage.epochs for stage in stages), len(trail.losses))
 
-        net = build_network(run).to(device)
+        net = net.to(device)
         split, test = run.dataset.train.to(device), run.dataset.test.to(device)
-        loop = train(run.method, net, split, run.recipe, run.seed, state, watcher.step)
-        for end in _fitting(loop, folder):
-            trail.losses.append(end.loss)
-            trail.images += end.images
-            trail.seconds_training += end.seconds
-            last = end.stage == len(stages) - 1 and end.epoch + 1 == end.epochs
-            if run.recipe.evaluates(end.epoch, end.epochs) and not last:
-                trail.evaluate(confusion_of(logits_of(net, test, run.recipe), test.labels))
-            trail.seconds = before + time.perf_counter() - started
-            _save(folder, trail, end, net)
-            watcher.epoch(trail)
-
+        train_epochs(run, net, split, test, folder, state, trail, watcher)
         torch.manual_seed(derive(run.seed, "global", "finish"))
         net = run.method.finish(net, split)
         logits = logits_of(net, test, run.recipe)
@@ -193,40 +66,29 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
         return _record(run, trail, confusion, net, device)
 
 
-def build_network(run: Run) -> Classifier:
-    """The run's network with its initial weights; the backbone's depend on the seed alone, not on the method."""
-
-    def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
-        with _seeded(derive(run.seed, "backbone")):
-            return build_backbone(run.recipe.backbone, norm)
-
-    with _seeded(derive(run.seed, "head")):
-        net = run.method.network(backbone, len(run.dataset.class_names))
-    net.normalise.set(run.dataset.mean, run.dataset.std)
-    return net.to(memory_format=torch.channels_last) if run.recipe.channels_last else net
+def attach_source(run: Run, net: Classifier, trained: dict[str, Any] | None = None) -> None:
+    """Attach an ERM network as `net.source` where the method needs one; its weights follow, unless given here."""
+    if run.method.needs(run.recipe.epochs).network:
+        source = build_network(erm_of(run))
+        if trained is not None:
+            source.load_state_dict(trained["net"])
+        net.source = Frozen(source)
 
 
-def _fitting(loop: Iterator[EpochEnd], folder: Path) -> Iterator[EpochEnd]:
-    """Turn a state that does not fit the network into a sentence."""
-    try:
-        yield from loop
-    except RuntimeError as error:
-        if "Error(s) in loading state_dict" not in str(error):
-            raise
-        raise UserError(
-            f"The checkpoint in {folder} was made by another version of this method. Delete the folder to start again."
-        ) from error
-
-
-def _save(folder: Path, trail: Trail, end: EpochEnd, net: Classifier) -> None:
-    state = {
-        "stage": end.stage,
-        "epoch": end.epoch,
-        "net": net.state_dict(),
-        "optimiser": end.optimiser.state_dict(),
-        "trail": dataclasses.asdict(trail),
-    }
-    checkpoint.save(folder, state, len(trail.losses))
+def _begin(
+    run: Run, net: Classifier, device: torch.device, runs: Path, watcher: Watcher, wait: bool
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Where a new run starts from: a checkpoint of the ERM run or None, and what the record says of it."""
+    needs, facts, state = run.method.needs(run.recipe.epochs), [], None
+    if needs.prefix:
+        state, reused = snapshot_of(run, needs.prefix, device, runs, watcher, wait)
+        state["shared"] = True
+        facts.append(fact(run, "prefix", state, reused))
+    if needs.network:
+        trained, reused = snapshot_of(run, run.recipe.epochs, device, runs, watcher, wait)
+        attach_source(run, net, trained)
+        facts.append(fact(run, "network", trained, reused))
+    return state, facts
 
 
 def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
@@ -259,7 +121,12 @@ def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: 
             confusion=confusion.tolist() if len(confusion) <= CONFUSION_LIMIT else None,
         ),
         best=Best(epoch=trail.best_epoch, correct=trail.best_correct),
-        history=History(loss=trail.losses, accuracy=trail.accuracies, evaluated_epochs=trail.evaluated),
+        history=History(
+            loss=trail.losses,
+            accuracy=trail.accuracies,
+            evaluated_epochs=trail.evaluated,
+            measures=trail.measures,
+        ),
         cost=Cost(
             seconds=round(trail.seconds, 3),
             seconds_training=round(trail.seconds_training, 3),
@@ -268,19 +135,10 @@ def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: 
             parameters=sum(parameter.numel() for parameter in net.parameters()),
             epochs_per_stage={stage.name: stage.epochs for stage in stages},
             resumed=trail.resumed,
+            prerequisites=[Prerequisite(**facts) for facts in trail.prerequisites],
         ),
         environment=environment(device, run.recipe.threads or torch.get_num_threads()),
     )
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
 
 
 @contextmanager
@@ -294,4 +152,4 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-__all__ = ["Run", "Trail", "Watcher", "build_network", "execute", "facts_of"]
+__all__ = ["Run", "Trail", "Watcher", "attach_source", "build_network", "execute", "facts_of"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -29,11 +29,13 @@ class Split:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,), in [0, num_classes).
         num_classes: C, which may exceed the largest label that occurs.
+        validation: of a training split, the images held out of it, for methods that need some; never test images.
     """
 
     images: Tensor
     labels: Tensor
     num_classes: int
+    validation: Split | None = None
 
     def __post_init__(self) -> None:
         assert self.images.dtype == torch.uint8, "images are uint8 (N, 3, H, W)"
@@ -55,7 +57,12 @@ class Split:
 
     def to(self, device: torch.device) -> Split:
         """The same split on another device."""
-        return Split(self.images.to(device), self.labels.to(device), self.num_classes)
+        validation = self.validation and self.validation.to(device)
+        return Split(self.images.to(device), self.labels.to(device), self.num_classes, validation)
+
+    def take(self, index: Tensor) -> Split:
+        """The images at some positions as a split of their own."""
+        return Split(self.images[index], self.labels[index], self.num_classes)
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,25 @@ class Dataset:
             digest.update(split.labels.cpu().numpy().astype("<i4").tobytes())
         return digest.hexdigest()
 
+    def holding_out(self) -> Dataset:
+        """The same dataset with a tenth of each class held out of the training split, as its `validation`.
+
+        The option `holdout` says so: results on fewer images must not be ranked with those on all of them.
+
+        Raises:
+            UserError: a class has a single image.
+        """
+        if self.train.validation is not None:
+            return self
+        out = held_out(self.train.labels.numpy(), self.train.num_classes)
+        kept = np.setdiff1d(np.arange(len(self.train)), out)
+        train = replace(self.train.take(torch.from_numpy(kept)), validation=self.train.take(torch.from_numpy(out)))
+        options, changed = ({**facts, "holdout": True} for facts in (self.options, self.changed))
+        try:
+            return replace(self, train=train, options=options, changed=changed)
+        except UserError as error:
+            raise UserError(f"holdout leaves nothing of a class with one image. {error}") from error
+
 
 @dataclass(frozen=True)
 class DataRoot:
@@ -133,14 +159,22 @@ class Source:
     """A dataset plugin: fields are its options (`--imbalance`, `--profile`, `--set dataset.NAME=VALUE`).
 
     A file `datasets/<name>.py` with one subclass is the dataset `<name>`, dashes for underscores.
+
+    Attributes:
+        holdout: hold a tenth of each class out of the training images, for all methods alike.
     """
 
     recipe: ClassVar[str] = "cifar-short"  # used when the user names none
     place: ClassVar[tuple[str, ...]] = ()  # fields that name a place on this machine: kept out of the record
 
+    holdout: bool = False
+
     def described(self) -> dict[str, dict[str, Any]]:
-        """The arguments `options` and `changed` of Dataset: the fields except places, profile and imbalance."""
-        apart = {*self.place, "profile", "imbalance"}
+        """The arguments `options` and `changed` of Dataset: the fields except places, profile, imbalance and holdout.
+
+        `Dataset.holding_out` adds the last one.
+        """
+        apart = {*self.place, "profile", "imbalance", "holdout"}
         options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         defaults = {f.name: f.default for f in fields(self)}
         changed = {name: value for name, value in options.items() if value != defaults[name]}
@@ -208,6 +242,23 @@ def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -
         order = np.arange(len(positions)) if generator is None else generator.permutation(len(positions))
         kept.append(positions[order[:count]])
     return np.concatenate(kept)
+
+
+def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Positions of the images held out for validation: min(50, max(1, n // 10)) of a class with n, drawn with seed 0.
+
+    Args:
+        labels: (N,) integers.
+        num_classes: C.
+
+    Returns:
+        int64, sorted.
+    """
+    generator, chosen = np.random.RandomState(0), []
+    for label in range(num_classes):
+        positions = np.flatnonzero(labels == label)
+        chosen.append(generator.permutation(positions)[: min(50, max(1, len(positions) // 10))])
+    return np.sort(np.concatenate(chosen))
 
 
 def _selection_seed(selection: str) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from .augment import Augment
 from .errors import RunFailed
@@ -32,6 +33,7 @@ class EpochEnd:
         images: training images seen.
         seconds: wall time of the epoch's steps.
         optimiser: for the checkpoint.
+        measures: what the method noted.
     """
 
     stage: int
@@ -41,6 +43,7 @@ class EpochEnd:
     images: int
     seconds: float
     optimiser: torch.optim.Optimizer
+    measures: dict[str, float]
 
 
 def train(
@@ -60,7 +63,9 @@ def train(
         split: the training split, on the same device.
         recipe: all that is equal between methods.
         seed: the run's seed.
-        resume: `{"stage", "epoch", "net", "optimiser"}` of a checkpoint: its epoch has ended, the next one begins.
+        resume: `{"stage", "epoch", "net", "optimiser"}` of a checkpoint: its epoch has ended, the next one begins. With
+            `"shared"` it is that of the ERM run that this run begins with, and `"parameters"` are the names behind
+            the optimiser's numbers.
         on_step: called after each step with the number of images; must not wait for the device.
 
     Raises:
@@ -73,20 +78,19 @@ def train(
         method.begin_stage(stage, net, split)
         net.to(device)
         with frozen_but(net, stage.trained):
-            optimiser = make_optimiser(net, recipe)
+            optimiser = make_optimiser(net, recipe, stage.slower)
             first = 0
             if resume is not None and number < resume["stage"]:
                 continue
             if resume is not None and number == resume["stage"]:
-                net.load_state_dict(resume["net"])
-                optimiser.load_state_dict(resume["optimiser"])
+                restore(net, optimiser, resume)
                 first = resume["epoch"] + 1
             for epoch in range(first, stage.epochs):
                 started = time.perf_counter()
                 torch.manual_seed(derive(seed, "global", stage.name, epoch))
                 now = Now(stage.name, epoch, stage.epochs, generator(seed, "method", stage.name, epoch, device=device))
                 for group in optimiser.param_groups:
-                    group["lr"] = recipe.learning_rate(epoch, stage.epochs, stage.lr)
+                    group["lr"] = group["factor"] * recipe.learning_rate(epoch, stage.epochs, stage.drops)
                 method.begin_epoch(net, split, now)
                 probabilities = method.sampling(split.counts, now)
                 count = method.draws(split.counts, now)
@@ -97,7 +101,9 @@ def train(
                         f"The loss became {loss} in epoch {epoch} of stage '{stage.name}'. Lower the learning rate "
                         "(--set recipe.lr=...) or change the method's hyper-parameters."
                     )
-                yield EpochEnd(number, epoch, stage.epochs, loss, images, time.perf_counter() - started, optimiser)
+                seconds = time.perf_counter() - started
+                measures = method.measures(net, now)
+                yield EpochEnd(number, epoch, stage.epochs, loss, images, seconds, optimiser, measures)
 
 
 def run_epoch(
@@ -139,18 +145,52 @@ def frozen_but(net: Classifier, trained: tuple[str, ...]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def make_optimiser(net: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam, over the parameters that are not frozen.
+def make_optimiser(
+    net: Classifier, recipe: Recipe, slower: tuple[tuple[str, float], ...] = ()
+) -> torch.optim.Optimizer:
+    """SGD with momentum, or Adam, over the parameters that are not frozen; `slower` as in `Stage`.
 
     SGD's momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its
     first gradient late: torch's fused SGD raises a TypeError otherwise.
     """
-    parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for prefix, factor in slower if name.startswith(prefix)), 1.0)
+            groups.setdefault(factor, []).append(parameter)
+    parameters = [{"params": members, "factor": factor} for factor, members in groups.items()]
     if recipe.optimiser == "adam":
         betas = (recipe.momentum, 0.999)
         return torch.optim.Adam(parameters, recipe.lr, betas, weight_decay=recipe.weight_decay, fused=True)
     optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
     if recipe.momentum:
-        for parameter in parameters:
+        for parameter in sum(groups.values(), []):
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
+
+
+def names_of(net: Classifier, optimiser: torch.optim.Optimizer) -> list[str]:
+    """Names of the parameters in the order in which the optimiser numbers them."""
+    names = {parameter: name for name, parameter in net.named_parameters()}
+    return [names[parameter] for group in optimiser.param_groups for parameter in group["params"]]
+
+
+def restore(net: Classifier, optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Bring network and optimiser to a checkpoint: the run's own, or one of the ERM run that it begins with.
+
+    What only this method's network has keeps its initial state: in those epochs nothing has touched it.
+    """
+    if not state.get("shared"):
+        net.load_state_dict(state["net"])
+        optimiser.load_state_dict(state["optimiser"])
+        return
+    surplus = net.load_state_dict(state["net"], strict=False).unexpected_keys
+    if surplus:
+        raise RuntimeError(f"The method's needs() says that it begins as ERM, but its network has no {surplus[0]}.")
+    numbers = {name: number for number, name in enumerate(state["parameters"])}
+    own = optimiser.state_dict()
+    shared = state["optimiser"]["state"]
+    for number, name in enumerate(names_of(net, optimiser)):
+        if name in numbers:
+            own["state"][number] = shared[numbers[name]]
+    optimiser.load_state_dict(own)

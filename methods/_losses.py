@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..benchmarks.method import Backbone, Method, Now, Split, Stage
+from ..benchmarks.method import Backbone, Method, Needs, Now, Split, Stage, epochs_before
 from ..benchmarks.network import Classifier, CosineHead, Head, LinearHead
 from ._ldam import ldam_loss, ldam_margins
 from ._rebalance import class_weights
@@ -133,6 +133,11 @@ class LossMethod(Method):
     def make_loss(self) -> Loss:
         """The loss, with the method's hyper-parameters."""
         raise NotImplementedError
+
+    def needs(self, epochs: int) -> Needs:
+        """Cross-entropy is ERM until its weights set in."""
+        loss = self.make_loss()
+        return Needs(prefix=epochs_before(loss.defer, epochs) if type(loss) is Loss else 0)
 
     def network(self, backbone: Backbone, num_classes: int) -> Classifier:
         """The head that the loss needs."""

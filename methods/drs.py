@@ -16,7 +16,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..benchmarks.method import BelowOne, Method, Now, Share
+from ..benchmarks.method import BelowOne, Method, Needs, Now, Share, epochs_before
 from ._rebalance import class_weights
 
 
@@ -33,6 +33,10 @@ class DRS(Method):
     defer: Share = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
+
+    def needs(self, epochs: int) -> Needs:
+        """ERM until re-sampling begins."""
+        return Needs(prefix=epochs_before(self.defer, epochs))
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
         """Class probability = images x weight per image."""

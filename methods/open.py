@@ -33,7 +33,19 @@ from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Backbone, Batch, Method, NonNegative, Now, Share, Split, Stage, channel_moments
+from ..benchmarks.method import (
+    Backbone,
+    Batch,
+    Method,
+    Needs,
+    NonNegative,
+    Now,
+    Share,
+    Split,
+    Stage,
+    channel_moments,
+    epochs_before,
+)
 from ..benchmarks.network import Classifier, LinearHead
 
 
@@ -82,6 +94,10 @@ class OPeN(Method):
         ):  # fmt: skip
             if wrong:
                 raise ValueError(why)
+
+    def needs(self, epochs: int) -> Needs:
+        """ERM until noise begins."""
+        return Needs(prefix=epochs_before(self.start, epochs))
 
     def network(self, backbone: Backbone, num_classes: int) -> Classifier:
         """Linear head; every batch norm of the backbone routed, whatever the backbone.

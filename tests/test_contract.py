@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks import checkpoint, registry
+from ltbench.benchmarks import registry
 from ltbench.benchmarks.loader import generator
 from ltbench.benchmarks.method import Batch, Now
+from ltbench.benchmarks.record import Record
 from ltbench.benchmarks.run import Run, Watcher, build_network, execute
 from ltbench.benchmarks.split import Split
 from tiny import carry_out, tiny_run, without_timings
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 
 @pytest.fixture(params=registry.names("methods"))
@@ -49,7 +52,33 @@ def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> N
             execute(tiny_run(name, epochs=5), torch.device("cpu"), folder, _Stop(stop))
         resumed = carry_out(tiny_run(name, epochs=5), folder)
         assert without_timings(resumed) == without_timings(whole)
-        assert resumed.cost.resumed == 1
+        begun = stop != tiny_run(name, epochs=5).method.needs(5).prefix  # else it had nothing of its own to resume
+        assert resumed.cost.resumed == begun
+
+
+def test_the_same_record_whether_its_beginning_is_shared_or_its_own(name: str, tmp_path: Path) -> None:
+    """A method that claims to begin as ERM does: trained on the spot, through its own hooks, it ends the same."""
+    shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
+    reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
+    run = tiny_run(name, epochs=5)
+    needs = run.method.needs(5)
+    object.__setattr__(run.method, "needs", lambda epochs: dataclasses.replace(needs, prefix=0))
+    own = carry_out(run, tmp_path / "own")
+    assert without_timings(shared) == without_timings(own)
+    assert without_timings(shared) == without_timings(reused)
+    assert not any(part.reused for part in shared.cost.prerequisites)
+    assert all(part.reused for part in reused.cost.prerequisites)
+    uses = [part.use for part in shared.cost.prerequisites]
+    assert uses == ["prefix"] * (needs.prefix > 0) + ["network"] * needs.network
+    assert [part.epochs for part in shared.cost.prerequisites if part.use == "prefix"] == [needs.prefix] * (
+        needs.prefix > 0
+    )
+
+
+def _again(run: Run, runs: Path) -> Record:
+    """The same run anew, with what it builds on still there."""
+    shutil.rmtree(runs / run.id)
+    return carry_out(run, runs)
 
 
 class _Stop(Watcher):
@@ -88,7 +117,6 @@ def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
     assert {key.split(".")[0] for key in state} == {"normalise", "backbone", "head"}
     fresh = build_network(tiny_run(name))
     fresh.load_state_dict(state)
-    assert checkpoint.load(tmp_path / run.id) is not None
 
 
 def test_state_lives_in_the_network(name: str) -> None:
@@ -105,18 +133,22 @@ def test_state_lives_in_the_network(name: str) -> None:
 
 def test_step_reads_nothing_back_from_the_device(name: str) -> None:
     """A fake tensor has no values: .item(), boolean indexing and nonzero fail on it; on a GPU they would wait."""
-    run = tiny_run(name, settings=("recipe.channels_last=false",))
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        net = build_network(run)
-        fake = Split(torch.empty(64, 3, 8, 8, dtype=torch.uint8), torch.empty(64, dtype=torch.int64), 10)
-        for progress in (0, 9):
-            now = Now("train", progress, 10, generator(0, "test"))
-            for stage in run.method.stages(10):
-                run.method.begin_stage(stage, net, fake)
-            batch = run.method.transform(Batch(fake.images.float(), fake.labels), net, now)
+    run, real, split = _ready(name)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with FakeCopyMode(mode):
+        net = copy.deepcopy(real)
+    last = run.method.stages(10)[-1]
+    with mode:
+        for epoch in (0, last.epochs - 1):
+            now = Now(last.name, epoch, last.epochs, generator(0, "test"))
+            batch = _batch(split)
+            batch = run.method.transform(
+                Batch(torch.empty_like(batch.images), torch.empty_like(batch.labels)), net, now
+            )
             loss = run.method.loss(net, batch, now)
             loss.backward()
             run.method.after_step(net, now)
+            assert isinstance(loss, FakeTensor)
             assert loss.shape == ()
 
 

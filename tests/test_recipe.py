@@ -38,9 +38,9 @@ def test_the_short_recipe_has_the_same_shape() -> None:
     assert short.model_dump(include=same) == whole.model_dump(include=same)
 
 
-def test_a_stage_s_own_rate_scales_the_schedule() -> None:
+def test_a_stage_s_own_drops_replace_the_schedule() -> None:
     recipe = load_recipe("cifar")[0]
-    assert [recipe.learning_rate(e, 10, base=1.0) for e in (0, 7, 8, 9)] == pytest.approx([1.0, 1.0, 0.01, 1e-4])
+    assert [recipe.learning_rate(e, 10, ((0.5, 0.1),)) for e in (0, 4, 5, 9)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
 
 
 def test_evaluates_every_tenth_epoch_and_the_last() -> None:

@@ -26,7 +26,7 @@ class TwoStages(Method):
     strength: float = 0.1
 
     def stages(self, epochs: int) -> list[Stage]:
-        return [Stage("features", epochs), Stage("head", 3, lr=0.05, trained=("head.",))]
+        return [Stage("features", epochs), Stage("head", 3, trained=("head.",), slower=(("head.", 0.5),))]
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         if stage.name == "features":

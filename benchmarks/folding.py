@@ -1,0 +1,102 @@
+"""A network as it is in evaluation mode, with its batch norms folded into its convolutions: for gradients of images."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from .network import Classifier
+
+Logits = Callable[[Tensor], Tensor]
+
+
+class Folded:
+    """Evaluates a classifier without touching it: no mode is switched, no running statistic moves, no gradient is kept.
+
+    The structure is read once. `freeze` takes the weights of the moment and folds each batch norm that directly follows
+    a convolution: the same function, up to rounding, for less work. A backbone that cannot be traced is evaluated as
+    it is.
+
+    Args:
+        net: gives the structure.
+        bf16: convolve in bfloat16.
+    """
+
+    def __init__(self, net: Classifier, bf16: bool = False) -> None:
+        self.bf16 = bf16
+        graph, self.pairs = _trace(copy.deepcopy(net.backbone).eval())
+        self.backbone = graph.to("meta").requires_grad_(False)  # it lends its structure only
+
+    def freeze(self, net: Classifier) -> Logits:
+        """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the weights that `net` has now."""
+        tensors = {name: value.detach() for name, value in net.backbone.state_dict(keep_vars=True).items()}
+        for conv, norm in self.pairs.items():
+            part = {name: tensors.pop(f"{norm}.{name}") for name in _NORM if f"{norm}.{name}" in tensors}
+            layer = net.backbone.get_submodule(norm)
+            weight, bias = fuse_conv_bn_weights(
+                tensors[f"{conv}.weight"], tensors.get(f"{conv}.bias"),
+                part["running_mean"], part["running_var"], layer.eps, part.get("weight"), part.get("bias"),
+            )  # type: ignore[arg-type]  # fmt: skip
+            tensors[f"{conv}.weight"], tensors[f"{conv}.bias"] = weight.detach(), bias.detach()
+        head = {name: value.detach() for name, value in net.head.state_dict(keep_vars=True).items()}
+
+        def logits(images: Tensor) -> Tensor:
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+                features = functional_call(self.backbone, tensors, (net.normalise(images),))
+            with torch.autocast(images.device.type, enabled=False):
+                return functional_call(net.head, head, (features.float(),))
+
+        return logits
+
+
+_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def _trace(backbone: nn.Module) -> tuple[nn.Module, dict[str, str]]:
+    """The backbone without the batch norms that follow a convolution, and which belongs to which."""
+    try:
+        graph = fx.GraphModule(backbone, _Tracer().trace(backbone))
+    except Exception:  # whatever stops the tracer, the untraced backbone computes the same
+        return backbone, {}
+    modules, pairs = dict(graph.named_modules()), {}
+    uses: dict[Any, int] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_module":
+            uses[node.target] = uses.get(node.target, 0) + 1
+    for node in list(graph.graph.nodes):
+        before = node.args[0] if node.op == "call_module" and node.args else None
+        if not isinstance(before, fx.Node) or before.op != "call_module" or len(before.users) > 1:
+            continue
+        conv, norm = modules[str(before.target)], modules[str(node.target)]
+        once = uses[before.target] == uses[node.target] == 1
+        if isinstance(conv, nn.Conv2d) and _plain(norm) and once:
+            pairs[str(before.target)] = str(node.target)
+            node.replace_all_uses_with(before)
+            graph.graph.erase_node(node)
+            if conv.bias is None:
+                conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels))
+    graph.recompile()
+    graph.delete_all_unused_submodules()
+    return graph, pairs
+
+
+def _plain(norm: nn.Module) -> bool:
+    """Whether, in evaluation mode, a layer is nothing but a batch norm by running statistics."""
+    return (
+        isinstance(norm, nn.BatchNorm2d)
+        and norm.track_running_stats
+        and not hasattr(norm, "act")  # timm's BatchNormAct2d also activates
+    )
+
+
+class _Tracer(fx.Tracer):
+    """Keeps every batch norm whole, routed ones as well."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, nn.BatchNorm2d) or super().is_leaf_module(module, name)

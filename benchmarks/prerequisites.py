@@ -1,0 +1,147 @@
+"""Epochs of a run, and the ERM trainings that runs build on: trained once per dataset, recipe and seed, then reused."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from . import checkpoint
+from .environment import commit
+from .errors import UserError
+from .evaluate import confusion_of, logits_of
+from .method import Method, epochs_before
+from .network import Classifier
+from .setting import Run, build_network
+from .split import Split
+from .trail import Trail, Watcher
+from .train import EpochEnd, names_of, train
+
+
+def erm_of(run: Run) -> Run:
+    """The ERM run on the same dataset, with the same recipe and seed."""
+    changed = {name: value for name, value in run.changed.items() if name.startswith("recipe.")}
+    return dataclasses.replace(run, name="erm", source=None, method=Method(), changed=changed)
+
+
+def snapshot_of(
+    run: Run, epochs: int, device: torch.device, runs: Path, watcher: Watcher, wait: bool = True
+) -> tuple[dict[str, Any], bool]:
+    """The checkpoint of a run's ERM run after some of its epochs, and whether it was there already.
+
+    It stands in the folder of the ERM run, `runs/<id>`; what is missing of it is trained. Processes that need the same
+    take turns.
+
+    Raises:
+        Timeout: another process is at it, and `wait` is false.
+    """
+    erm = erm_of(run)
+    folder = runs / erm.id
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "run.lock")
+    while (state := checkpoint.load_snapshot(folder, epochs)) is None and not lock.is_locked:
+        try:
+            lock.acquire(timeout=1 if wait else 0)
+        except Timeout:
+            if not wait:
+                raise
+    try:
+        if state is not None:
+            return state, True
+        state = checkpoint.load(folder, most=epochs)
+        trail = Trail(**state["trail"]) if state else Trail()
+        trail.resumed += state is not None and state["number"] not in _branch_points(erm)
+        net = build_network(erm).to(device)
+        split, test = erm.dataset.train.to(device), erm.dataset.test.to(device)
+        train_epochs(erm, net, split, test, folder, state, trail, watcher, until=epochs)
+    finally:
+        lock.release()
+    state = checkpoint.load_snapshot(folder, epochs)
+    assert state is not None, "train_epochs has saved it"
+    return state, False
+
+
+def fact(run: Run, use: str, state: dict[str, Any], reused: bool) -> dict[str, Any]:
+    """What the record says of a prerequisite."""
+    return {
+        "method": "erm", "id": erm_of(run).id, "use": use, "epochs": state["number"],
+        "seconds": round(state["trail"]["seconds"], 3), "reused": reused, "commit": state["commit"],
+    }  # fmt: skip
+
+
+def train_epochs(
+    run: Run,
+    net: Classifier,
+    split: Split,
+    test: Split,
+    folder: Path,
+    state: dict[str, Any] | None,
+    trail: Trail,
+    watcher: Watcher,
+    until: int | None = None,
+) -> None:
+    """Train from a checkpoint to the end, or until so many epochs lie behind; evaluate by epoch number, save each one.
+
+    ERM runs leave snapshots where others start from: before the first drop of the learning rate, at the end, at
+    `until`.
+    """
+    started, before, code = time.perf_counter(), trail.seconds, commit()
+    newest = checkpoint.load(folder) if until else None
+    ahead = newest is not None and newest["number"] > (until or 0)  # the run itself is further on: leave its files
+    total = sum(stage.epochs for stage in run.method.stages(run.recipe.epochs))
+    points = _branch_points(run) | ({until} if until else set())
+    watcher.start(run, until or total, len(trail.losses))
+    for end in _fitting(train(run.method, net, split, run.recipe, run.seed, state, watcher.step), folder):
+        trail.note(end)
+        done, due = len(trail.losses), run.recipe.evaluates(end.epoch, end.epochs)
+        if due and done < total:
+            trail.evaluate(confusion_of(logits_of(net, test, run.recipe), test.labels))
+        trail.seconds = before + time.perf_counter() - started
+        if not ahead:
+            checkpoint.save(folder, _state(net, end, trail, code), done)
+        if done in points:
+            shared = copy.deepcopy(trail)
+            if due:
+                shared.evaluate(confusion_of(logits_of(net, test, run.recipe), test.labels))
+            checkpoint.save_snapshot(folder, _state(net, end, shared, code), done)
+        watcher.epoch(trail)
+        if done == until:
+            return
+
+
+def _branch_points(run: Run) -> set[int]:
+    if run.name != "erm" or run.source:
+        return set()
+    epochs = run.recipe.epochs
+    first = min((share for share, _ in run.recipe.drops), default=1.0)
+    return {epochs_before(first, epochs), epochs}
+
+
+def _state(net: Classifier, end: EpochEnd, trail: Trail, code: str | None) -> dict[str, Any]:
+    return {
+        "stage": end.stage,
+        "epoch": end.epoch,
+        "net": net.state_dict(),
+        "optimiser": end.optimiser.state_dict(),
+        "parameters": names_of(net, end.optimiser),
+        "trail": dataclasses.asdict(trail),
+        "commit": code,
+    }
+
+
+def _fitting(loop: Iterator[EpochEnd], folder: Path) -> Iterator[EpochEnd]:
+    """Turn a state that does not fit the network into a sentence."""
+    try:
+        yield from loop
+    except RuntimeError as error:
+        if "Error(s) in loading state_dict" not in str(error):
+            raise
+        raise UserError(
+            f"The checkpoint in {folder} was made by another version of this method. Delete the folder to start again."
+        ) from error
