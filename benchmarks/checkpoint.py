@@ -57,6 +57,11 @@ def load_snapshot(folder: Path, number: int) -> dict[str, Any] | None:
     return _read(_snapshot(folder, number))
 
 
+def interrupted(folder: Path) -> bool:
+    """Whether a run was stopped on its way: only then there are checkpoints beside snapshots."""
+    return any((folder / name).exists() for name in SLOTS)
+
+
 def remove(folder: Path) -> None:
     """Delete the checkpoints of a finished run; its snapshots stay."""
     for name in SLOTS:

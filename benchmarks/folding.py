@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -38,11 +38,16 @@ class Folded:
         tensors = {name: value.detach() for name, value in net.backbone.state_dict(keep_vars=True).items()}
         for conv, norm in self.pairs.items():
             part = {name: tensors.pop(f"{norm}.{name}") for name in _NORM if f"{norm}.{name}" in tensors}
-            layer = net.backbone.get_submodule(norm)
+            eps = cast(float, net.backbone.get_submodule(norm).eps)
             weight, bias = fuse_conv_bn_weights(
-                tensors[f"{conv}.weight"], tensors.get(f"{conv}.bias"),
-                part["running_mean"], part["running_var"], layer.eps, part.get("weight"), part.get("bias"),
-            )  # type: ignore[arg-type]  # fmt: skip
+                tensors[f"{conv}.weight"],
+                tensors.get(f"{conv}.bias"),
+                part["running_mean"],
+                part["running_var"],
+                eps,
+                part.get("weight"),
+                part.get("bias"),
+            )
             tensors[f"{conv}.weight"], tensors[f"{conv}.bias"] = weight.detach(), bias.detach()
         head = {name: value.detach() for name, value in net.head.state_dict(keep_vars=True).items()}
 

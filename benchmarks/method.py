@@ -9,7 +9,7 @@ in attributes that end in an underscore; trained state belongs into the network,
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
 
 import torch
@@ -84,6 +84,10 @@ class Needs:
     validation: bool = False
 
 
+def _none(index: Tensor) -> Tensor:
+    raise NotImplementedError("no images to augment outside of training")
+
+
 @dataclass(frozen=True)
 class Now:
     """Where training stands.
@@ -93,12 +97,14 @@ class Now:
         epoch: 0-based, within the stage.
         epochs: length of the stage.
         generator: random numbers for the method, on the device of the images, seeded anew for each epoch.
+        fresh: positions (B,) in the training split to images float (B, 3, H, W) in [0, 1], augmented anew each time.
     """
 
     stage: str
     epoch: int
     epochs: int
     generator: torch.Generator
+    fresh: Callable[[Tensor], Tensor] = field(default=_none, compare=False, repr=False)
 
     @property
     def progress(self) -> float:

@@ -56,7 +56,7 @@ def snapshot_of(
             return state, True
         state = checkpoint.load(folder, most=epochs)
         trail = Trail(**state["trail"]) if state else Trail()
-        trail.resumed += state is not None and state["number"] not in _branch_points(erm)
+        trail.resumed += checkpoint.interrupted(folder)
         net = build_network(erm).to(device)
         split, test = erm.dataset.train.to(device), erm.dataset.test.to(device)
         train_epochs(erm, net, split, test, folder, state, trail, watcher, until=epochs)
@@ -112,7 +112,9 @@ def train_epochs(
             checkpoint.save_snapshot(folder, _state(net, end, shared, code), done)
         watcher.epoch(trail)
         if done == until:
-            return
+            break
+    if until and not ahead:
+        checkpoint.remove(folder)  # the snapshot is all that is needed
 
 
 def _branch_points(run: Run) -> set[int]:

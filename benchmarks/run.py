@@ -40,7 +40,7 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         state = checkpoint.load(folder)
-        resumed = state is not None
+        resumed = checkpoint.interrupted(folder)
         net = build_network(run)
         if state is None:
             state, given = _begin(run, net, device, runs, watcher, wait)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -88,7 +89,9 @@ def train(
             for epoch in range(first, stage.epochs):
                 started = time.perf_counter()
                 torch.manual_seed(derive(seed, "global", stage.name, epoch))
-                now = Now(stage.name, epoch, stage.epochs, generator(seed, "method", stage.name, epoch, device=device))
+                random = generator(seed, "method", stage.name, epoch, device=device)
+                fresh = partial(augment.anew, random=generator(seed, "fresh", stage.name, epoch))
+                now = Now(stage.name, epoch, stage.epochs, random, fresh)
                 for group in optimiser.param_groups:
                     group["lr"] = group["factor"] * recipe.learning_rate(epoch, stage.epochs, stage.drops)
                 method.begin_epoch(net, split, now)

@@ -13,22 +13,30 @@ from collections.abc import Callable
 
 import click
 import torch
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.loader import draw, generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.run import build_network
+from ltbench.benchmarks.run import attach_source, build_network
 from ltbench.benchmarks.train import make_optimiser, run_epoch
 
 
 def stepper(method: str, settings: tuple[str, ...], compiled: bool, device: torch.device) -> Callable[[int], None]:
     """A function that takes a number of steps late in training, on one fixed batch of procedural images."""
-    plan = make_plan([method], ["waves-lt"], imbalance="100", settings=["dataset.size=32", *settings])
+    plan = make_plan(
+        [method], ["waves-lt"], imbalance="100", settings=["dataset.size=32", "dataset.n_max=5000", *settings]
+    )
     run, split = plan[0], plan[0].dataset.train.to(device)
-    net = build_network(run).to(device)
-    now = Now("train", 9, 10, generator(0, "method", device=device))
-    run.method.begin_stage(run.method.stages(10)[0], net, split)
-    optimiser = make_optimiser(net, run.recipe)
-    index = torch.arange(run.recipe.batch_size, device=device) * len(split) // run.recipe.batch_size
+    net = build_network(run)
+    attach_source(run, net)
+    for stage in run.method.stages(10):
+        run.method.begin_stage(stage, net, split)
+    net.to(device)
+    now = Now(stage.name, stage.epochs - 1, stage.epochs, generator(0, "method", device=device))
+    run.method.begin_epoch(net, split, now)
+    optimiser = make_optimiser(net, run.recipe, stage.slower)
+    probabilities = run.method.sampling(split.counts, now)
+    probabilities = split.counts if probabilities is None else probabilities
+    index = draw(split, probabilities, generator(0, "draw"), run.recipe.batch_size).to(device)
     images = (split.pixels(index).float() / 255).contiguous(memory_format=torch.channels_last)
     if compiled:
         net.compile()

@@ -16,7 +16,7 @@ from ltbench.benchmarks import registry
 from ltbench.benchmarks.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.record import Record
-from ltbench.benchmarks.run import Run, Watcher, build_network, execute
+from ltbench.benchmarks.run import Run, Watcher, attach_source, build_network, execute
 from ltbench.benchmarks.split import Split
 from tiny import carry_out, tiny_run, without_timings
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
@@ -183,6 +183,7 @@ def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
 def _ready(name: str) -> tuple[Run, Any, Split]:
     run = tiny_run(name)
     net = build_network(run)
+    attach_source(run, net)
     for stage in run.method.stages(3):
         run.method.begin_stage(stage, net, run.dataset.train)
     return run, net, run.dataset.train

@@ -31,7 +31,14 @@ MAY = {
     ),
     "methods": (
         {"torch"},
-        {"benchmarks.method", "benchmarks.network", "benchmarks.dar_batch_norm", "benchmarks.errors", "methods._"},
+        {
+            "benchmarks.method",
+            "benchmarks.network",
+            "benchmarks.dar_batch_norm",
+            "benchmarks.folding",
+            "benchmarks.errors",
+            "methods._",
+        },
     ),
     "report": (
         {"pandas", "matplotlib", "numpy", "rich", "jinja2"},

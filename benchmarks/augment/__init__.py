@@ -100,6 +100,10 @@ class Augment:
             images = cutout(images, parameters.hole, self.cutout)
         return as_floats(images, self.recipe)
 
+    def anew(self, index: Tensor, random: torch.Generator) -> Tensor:
+        """Images at `index` (B,) with parameters drawn from a CPU generator, float (B, 3, H, W) in [0, 1]."""
+        return self(index, self.draw(len(index), lambda purpose: random).to(index.device))
+
 
 def as_floats(images: Tensor, recipe: Recipe) -> Tensor:
     """Images (N, 3, H, W), bytes or floats in [0, 1], as floats in [0, 1] in the recipe's memory format."""
