@@ -26,6 +26,7 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
 Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]
 Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
 
 

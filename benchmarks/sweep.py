@@ -72,7 +72,11 @@ def _one(
     try:
         if path.exists():  # finished by the other process in the meantime
             return _finished(run, path)
-        record = execute(run, device, runs, watcher)
+        try:
+            record = execute(run, device, runs, watcher, wait=patient)
+        except Timeout:
+            say(f"another process trains what it builds on, left for later: {path}")
+            return None
         write_record(record, path)
         checkpoint.remove(folder)
         return record

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .augment import Augment
-from .errors import RunFailed
+from .errors import RunFailed, UserError
 from .loader import batches, derive, generator
 from .method import Batch, Method, Now
 from .network import Classifier
@@ -187,9 +187,12 @@ def restore(net: Classifier, optimiser: torch.optim.Optimizer, state: dict[str, 
         net.load_state_dict(state["net"])
         optimiser.load_state_dict(state["optimiser"])
         return
-    surplus = net.load_state_dict(state["net"], strict=False).unexpected_keys
+    try:
+        surplus = ", ".join(net.load_state_dict(state["net"], strict=False).unexpected_keys)
+    except RuntimeError as error:
+        surplus = str(error)
     if surplus:
-        raise RuntimeError(f"The method's needs() says that it begins as ERM, but its network has no {surplus[0]}.")
+        raise UserError(f"The method's needs() says that it begins as ERM, but ERM's weights do not fit: {surplus}.")
     numbers = {name: number for number, name in enumerate(state["parameters"])}
     own = optimiser.state_dict()
     shared = state["optimiser"]["state"]

@@ -31,7 +31,7 @@ from ..benchmarks.method import (
     Backbone,
     Batch,
     BelowOne,
-    Count,
+    Whole,
     Method,
     Needs,
     NonNegative,
@@ -82,7 +82,7 @@ class M2m(Method):
     gamma: Share = 0.9
     lam: NonNegative = 0.5
     step: NonNegative = 0.1
-    iterations: Count | Literal[0] = 10
+    iterations: Whole = 10
     random_start: Literal["legacy", "per_sample"] = "legacy"
     seeds: Literal["batch", "noise"] = "batch"
     attack: Literal["bf16", "fp32"] = "bf16"
