@@ -31,7 +31,6 @@ from ..benchmarks.method import (
     Backbone,
     Batch,
     BelowOne,
-    Whole,
     Method,
     Needs,
     NonNegative,
@@ -39,6 +38,7 @@ from ..benchmarks.method import (
     Share,
     Split,
     Stage,
+    Whole,
     epochs_before,
 )
 from ..benchmarks.network import Classifier
@@ -140,7 +140,9 @@ class M2m(Method):
         if self.seeds == "noise":
             begin = (noise + 0.5).to(images.dtype)
         else:
-            begin = images[origin] + random_start(noise, candidate.sum(), self.random_start == "per_sample")
+            begin = images[origin] + random_start(
+                noise, (candidate & ~seedless).sum(), self.random_start == "per_sample"
+            )
         made = translate(
             _like(begin.clamp(0, 1), images),
             lambda moved: objective(other(moved), own(moved), target, labels[origin], self.lam),
