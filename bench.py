@@ -113,12 +113,15 @@ def report(results: Path, out: Path, datasets: str | None, shots: str) -> None:
 @option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
 @option("--progress", default=0.99, type=click.FloatRange(0, 1), help="Moment of training: 0 its start, 1 its end.")
 @option("--out", default="runs/look.png", type=FOLDER, help="A .png, .svg or .pdf file.")
+@option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Of the run whose network is used.")
+@option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints: trained networks are taken from here.")
 @options(SETTING)
-def look(method: str, dataset: str, progress: float, out: Path, **choices: Any) -> None:
+def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **choices: Any) -> None:
     """Draw what a method's network is shown: natural and synthetic images, and their shares per class.
 
     \b
     bench look --method open --dataset cifar10-lt --augment simclr
+    bench look --method m2m --dataset cifar10-lt        # after bench run with the same options
     """
     from ltbench.benchmarks.files import write_whole
     from ltbench.benchmarks.look import view
@@ -127,8 +130,9 @@ def look(method: str, dataset: str, progress: float, out: Path, **choices: Any) 
 
     kind = picture_format(out)
     chosen = make_plan([method], [dataset], **choices)[0]
-    title = f"{chosen.name} on {chosen.facts.label}, at {progress:.0%} of training (recipe {chosen.recipe.name})"
-    write_whole(out, batch_picture(title, chosen.dataset.class_names, view(chosen, progress), kind))
+    seen = view(chosen, progress, runs)
+    title = f"{chosen.name} on {chosen.facts.label}, {progress:.0%} of training, {seen.state}"
+    write_whole(out, batch_picture(title, chosen.dataset.class_names, seen, kind))
     print(f"Wrote {out}")
 
 

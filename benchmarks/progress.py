@@ -42,7 +42,9 @@ class ProgressLine(Watcher):
         self.images, self.loss = 0, float("nan")
         self.begun = self.said = time.perf_counter()
         if done and not self.console.is_terminal:
-            self.say(f"{self._who()} | resumes after epoch {done}/{epochs}")
+            shared = done == run.method.needs(run.recipe.epochs).prefix
+            how = f"starts from epoch {done} of erm" if shared else f"resumes after epoch {done}/{epochs}"
+            self.say(f"{self._who()} | {how}")
 
     def step(self, images: int) -> None:
         """Count images."""

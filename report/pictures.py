@@ -23,6 +23,9 @@ class View(Protocol):
     normalised: np.ndarray
     labels: np.ndarray
     synthetic: np.ndarray
+    sources: np.ndarray
+    source_labels: np.ndarray
+    towards: np.ndarray
     shown: np.ndarray
     made: np.ndarray
 
@@ -53,18 +56,24 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
         The contents of the file.
     """
     pixels, normalised, labels, synthetic = view.pixels, view.normalised, view.labels, view.synthetic
-    kinds = [("natural", ~synthetic), ("synthetic", synthetic)]
-    kinds = [(kind, rows) for kind, rows in kinds if rows.any()]
-    figure = Figure(figsize=(7, 1.9 * len(kinds) + 2.6), layout="constrained")
+    rows: list[tuple[str, np.ndarray, list[str] | None]] = []
+    for kind, marked in (("natural", ~synthetic), ("synthetic", synthetic)):
+        if not marked.any():
+            continue
+        chosen = _spread(np.flatnonzero(marked), labels)
+        names = [class_names[i] for i in labels[chosen]]
+        if kind == "synthetic" and len(view.sources):
+            rows += _moved(view, chosen, class_names)
+            continue
+        rows.append((f"{kind}\npixels", pixels[chosen], names))
+        rows.append(("as the network\nsees them", np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1), None))
+    height = sum(1.05 if names else 0.85 for _, _, names in rows)
+    figure = Figure(figsize=(7, height + 2.6), layout="constrained")
     figure.suptitle(title, fontsize=9)
-    halves = figure.add_gridspec(2, 1, height_ratios=[1.9 * len(kinds), 2.2])
-    grid = GridSpecFromSubplotSpec(2 * len(kinds), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
-    for k, (kind, rows) in enumerate(kinds):
-        chosen = _spread(np.flatnonzero(rows), labels)
-        names = [class_names[labels[i]] for i in chosen]
-        _row(figure, grid, 2 * k, f"{kind}\npixels", pixels[chosen], names)
-        seen = np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1)
-        _row(figure, grid, 2 * k + 1, "as the network\nsees them", seen, None)
+    halves = figure.add_gridspec(2, 1, height_ratios=[height, 2.2])
+    grid = GridSpecFromSubplotSpec(len(rows), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
+    for k, (text, images, names_or_none) in enumerate(rows):
+        _row(figure, grid, k, text, images, names_or_none)
     _shares(figure, halves[1], class_names, view.shown, view.made)
     return save(figure, suffix)
 
@@ -82,6 +91,21 @@ def _spread(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return chosen[np.argsort(labels[chosen], kind="stable")]
 
 
+def _moved(view: View, chosen: np.ndarray, class_names: list[str]) -> list[tuple[str, np.ndarray, list[str] | None]]:
+    """Rows of a picture: what images were made from, what became of them, and the difference, enlarged."""
+    before, after = view.sources[chosen], view.pixels[chosen]
+    change = after - before
+    factor = max(1, int(0.5 / max(np.quantile(np.abs(change), 0.99), 1e-6)))
+    labels = [class_names[i] for i in view.labels[chosen]]
+    towards = [class_names[i] for i in view.towards[chosen]]
+    made = [label if label == to else f"{label[:9]} > {to[:9]}" for label, to in zip(labels, towards, strict=True)]
+    return [
+        ("made from", before, [class_names[i] for i in view.source_labels[chosen]]),
+        ("synthetic:\nlabel" + (" > moved\ntowards" if labels != towards else ""), np.clip(after, 0, 1), made),
+        (f"difference\ntimes {factor}", np.clip(0.5 + factor * change, 0, 1), None),
+    ]
+
+
 def _row(
     figure: Figure, grid: GridSpecFromSubplotSpec, row: int, text: str, images: np.ndarray, names: list[str] | None
 ) -> None:
@@ -91,7 +115,8 @@ def _row(
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
         if names is not None:
-            axes.set_title(names[column][:12], fontsize=7, pad=2)
+            name = names[column]
+            axes.set_title(name if " > " in name else name[:12], fontsize=7 if len(name) < 13 else 5, pad=2)
         if column == 0:
             axes.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center")
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ltbench.benchmarks.look import view
-from tiny import tiny_run
+from tiny import carry_out, tiny_run
 
 TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
 
 
-def test_view_counts_what_an_epoch_shows() -> None:
+def test_view_counts_what_an_epoch_shows(tmp_path: Path) -> None:
     run = tiny_run("open", epochs=5)
-    late, early = view(run, 0.99), view(run, 0)
+    late, early = view(run, 0.99, tmp_path), view(run, 0, tmp_path)
     assert early.shown.tolist() == run.dataset.train.counts.tolist()
     assert early.made.sum() == early.synthetic.sum() == 0
     assert late.shown.sum() == early.shown.sum()
@@ -24,6 +24,28 @@ def test_view_counts_what_an_epoch_shows() -> None:
     assert late.pixels.min() >= 0
     assert late.pixels.max() <= 1
     np.testing.assert_allclose(late.normalised, (late.pixels - 0.3053) / 0.3760, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["m2m", "blt"])
+def test_view_of_images_made_by_gradient_has_their_sources(method: str, tmp_path: Path) -> None:
+    run = tiny_run(method, epochs=5)
+    carry_out(run, tmp_path)
+    seen = view(tiny_run(method, epochs=5), 0.99, tmp_path)
+    assert seen.state == "finished network"
+    assert seen.sources.shape == seen.pixels.shape
+    if method == "blt":
+        made = seen.synthetic
+        assert made.any()
+        assert (seen.source_labels[made] == seen.labels[made]).all()
+        assert (seen.towards[made] != seen.labels[made]).all()
+        assert (seen.labels >= 0).all()
+
+
+def test_look_names_the_run_that_is_missing(cli: Any) -> None:
+    answer = cli("look", "-m", "m2m", "-d", "digits-lt", *TINY)
+    assert answer.code == 2
+    assert "m2m needs a finished ERM network, and runs has none" in answer.err
+    assert "bench run --method m2m" in answer.err
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

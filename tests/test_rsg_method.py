@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.loader import generator as random_numbers
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier, LinearHead
+from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.run import build_network
 from ltbench.benchmarks.split import long_tail_counts
 from ltbench.benchmarks.train import make_optimiser
 from ltbench.methods._rsg import frequent_classes, pair_up
 from ltbench.methods.rsg import find_cut, is_step
-from tiny import tiny_run
+from tiny import carry_out, tiny_run
 from torch import nn
 
 
@@ -180,3 +182,15 @@ def test_contrastive_module_rests_once_generation_begins() -> None:
     optimiser.step()
     after = net.rsg.contrast.state_dict()  # type: ignore[union-attr]
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.parametrize("name", ["densenet40", "resnext29-8x64d", "timm:resnet10t"])
+def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None:
+    """Both phases, on a dozen procedural images; the finished network is the plain backbone."""
+    data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
+    recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
+    settings = [*data, *recipe, "criterion=erm", "start=0.5", "frequent=0.34"]
+    run = make_plan(["rsg"], ["waves-lt"], imbalance="3", epochs="2", settings=settings)[0]
+    carry_out(run, tmp_path)
+    state = torch.load(tmp_path / run.id / "network.pt", weights_only=True)
+    build_network(run).load_state_dict(state)
