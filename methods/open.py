@@ -190,6 +190,11 @@ class OPeN(Method):
             warnings.warn(f"open drew {seen:.0f} noise images in an epoch; {expected:.0f} were expected.", stacklevel=2)
         noise_count.zero_()
 
+    def measures(self, net: Classifier, now: Now) -> dict[str, float]:
+        """Noise images of the epoch, drawn and expected, where images are replaced by noise."""
+        seen, expected, _ = net.get_buffer("noise_count").tolist()
+        return {"open_noise": seen, "open_noise_expected": expected} if expected else {}
+
     def _noise(self, images: Tensor, net: Classifier, now: Now) -> Tensor:
         """Noise of the shape of `images`; for additive noise, on top of them."""
         normal = torch.randn(images.shape, generator=now.generator, device=images.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
 from ltbench.methods.open import noise_share
 from open_fixtures import batch_of, late, ready
+from tiny import carry_out, tiny_run
 
 COUNTS = torch.tensor([100, 10, 1])
 CIFAR = pytest.mark.skipif("LTBENCH_DATA" not in os.environ, reason="needs real CIFAR: set LTBENCH_DATA")
@@ -156,3 +158,12 @@ def test_draws_of_an_epoch_are_balanced() -> None:
     labels = split.labels[draw(split, made.sampling(split.counts, late()), generator(0, "draw"), 5000)]
     assert len(labels) == 5000
     assert ((torch.bincount(labels) - 500).abs() < 5 * (5000 * 0.1 * 0.9) ** 0.5).all()
+
+
+def test_the_record_tells_how_much_noise_an_epoch_drew(tmp_path: Path) -> None:
+    record = carry_out(tiny_run("open", epochs=5), tmp_path)
+    measures = record.history.measures
+    assert [epoch for epoch, _ in measures["open_noise"]] == [4]
+    seen, expected = measures["open_noise"][0][1], measures["open_noise_expected"][0][1]
+    assert 0 < seen < sum(record.dataset.train_counts)
+    assert abs(seen - expected) < 5 * expected**0.5
