@@ -18,7 +18,7 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.record import Record
 from ltbench.benchmarks.run import Run, Watcher, attach_source, build_network, execute
 from ltbench.benchmarks.split import Split
-from tiny import carry_out, tiny_run, without_timings
+from tiny import carry_out, on_its_own, tiny_run, without_timings
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 
@@ -60,10 +60,8 @@ def test_the_same_record_whether_its_beginning_is_shared_or_its_own(name: str, t
     """A method that claims to begin as ERM does: trained on the spot, through its own hooks, it ends the same."""
     shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
     reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
-    run = tiny_run(name, epochs=5)
-    needs = run.method.needs(5)
-    object.__setattr__(run.method, "needs", lambda epochs: dataclasses.replace(needs, prefix=0))
-    own = carry_out(run, tmp_path / "own")
+    needs = tiny_run(name, epochs=5).method.needs(5)
+    own = carry_out(on_its_own(tiny_run(name, epochs=5)), tmp_path / "own")
     assert without_timings(shared) == without_timings(own)
     assert without_timings(shared) == without_timings(reused)
     assert not any(part.reused for part in shared.cost.prerequisites)

@@ -16,7 +16,7 @@ from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.run import Watcher, build_network, execute
 from ltbench.benchmarks.split import Split
 from open_fixtures import batch_of, late, ready, settings
-from tiny import carry_out, tiny_run, without_timings
+from tiny import carry_out, on_its_own, tiny_run, without_timings
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -40,8 +40,10 @@ def test_nothing_happens_before_the_start() -> None:
 def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path) -> None:
     """With the start at the end, the whole run is; else the losses are up to the start."""
     erm = carry_out(tiny_run("erm", epochs=5), tmp_path)
-    whole = carry_out(tiny_run("open", epochs=5, settings=settings(ablation)), tmp_path)
-    never = carry_out(tiny_run("open", epochs=5, settings=settings(ablation | {"start": "1"})), tmp_path)
+    whole, never = (
+        carry_out(on_its_own(tiny_run("open", epochs=5, settings=settings(ablation | start))), tmp_path)
+        for start in ({}, {"start": "1"})
+    )
     assert never.history == erm.history
     assert whole.history.loss[:4] == erm.history.loss[:4]
     assert whole.history.accuracy[:4] == erm.history.accuracy[:4]
@@ -50,10 +52,11 @@ def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=str)
 def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp_path: Path) -> None:
-    chosen = settings(ablation)
+    early = {"start": "0.6"}  # so that two epochs are the method's own
+    chosen = settings(early | ablation)
     run = tiny_run("open", epochs=5, settings=chosen)
     whole = carry_out(run, tmp_path / "whole")
-    default = carry_out(tiny_run("open", epochs=5), tmp_path / "default")
+    default = carry_out(tiny_run("open", epochs=5, settings=settings(early)), tmp_path / "default")
     assert whole.id != default.id
     assert whole.history.loss != default.history.loss
     (tmp_path / "again" / run.id).mkdir(parents=True)

@@ -15,7 +15,7 @@ from ltbench.benchmarks.network import Classifier, CosineHead
 from ltbench.benchmarks.prerequisites import erm_of, snapshot_of
 from ltbench.benchmarks.run import Run, Watcher, execute
 from ltbench.benchmarks.sweep import run_missing
-from tiny import carry_out, tiny_run, without_timings
+from tiny import carry_out, on_its_own, tiny_run, without_timings
 
 CPU = torch.device("cpu")
 
@@ -71,8 +71,7 @@ def test_a_deferral_that_no_other_method_shares_gets_its_own_snapshot(tmp_path: 
     early = tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
     shared = execute(early, CPU, tmp_path, counter)
     assert counter.epochs == {"erm": 2, "drs": 3}
-    own = tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
-    object.__setattr__(own.method, "needs", lambda epochs: Needs())
+    own = on_its_own(tiny_run("drs", epochs=5, settings=("drs.defer=0.4",)))
     assert without_timings(shared) == without_timings(carry_out(own, tmp_path / "own"))
 
 
