@@ -36,17 +36,19 @@ def save_snapshot(folder: Path, state: dict[str, Any], number: int) -> None:
     _write(_snapshot(folder, number), state, number)
 
 
-def load(folder: Path, most: int | None = None) -> dict[str, Any] | None:
+def load(folder: Path, most: int | None = None, snapshots: bool = True) -> dict[str, Any] | None:
     """The newest whole checkpoint or snapshot of a folder, on the CPU; None if there is none.
 
     Args:
         folder: of the run.
         most: leave out those with a larger number.
+        snapshots: take these, too.
 
     Warns of each damaged one.
     """
     paths = [folder / name for name in SLOTS]
-    paths += [path for path in folder.glob("epoch-*.pt") if most is None or path <= _snapshot(folder, most)]
+    if snapshots:
+        paths += [path for path in folder.glob("epoch-*.pt") if most is None or path <= _snapshot(folder, most)]
     states = [state for path in paths if (state := _read(path)) is not None]
     fitting = [state for state in states if most is None or state["number"] <= most]
     return max(fitting, key=lambda state: state["number"], default=None)

@@ -24,21 +24,29 @@ class Folded:
     it is.
 
     Args:
-        net: gives the structure.
-        bf16: convolve in bfloat16.
+        net: gives the structure, on the device where it will be used.
     """
 
-    def __init__(self, net: Classifier, bf16: bool = False) -> None:
-        self.bf16 = bf16
-        graph, self.pairs = _trace(copy.deepcopy(net.backbone).eval())
-        self.backbone = graph.to("meta").requires_grad_(False)  # it lends its structure only
+    def __init__(self, net: Classifier) -> None:
+        self.backbone, self.pairs = _trace(copy.deepcopy(net.backbone).eval().requires_grad_(False))
+        self.convolutions = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Conv2d)]
 
-    def freeze(self, net: Classifier) -> Logits:
-        """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the weights that `net` has now."""
-        tensors = {name: value.detach() for name, value in net.backbone.state_dict(keep_vars=True).items()}
+    def freeze(self, net: Classifier, bf16: bool = False) -> Logits:
+        """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the weights that `net` has now.
+
+        Args:
+            net: of the structure given at first.
+            bf16: convolve in bfloat16.
+        """
+        layers = net.backbone  # all its tensors, also buffers that no state dict holds
+        tensors: dict[str, Tensor] = {
+            **dict(layers.named_parameters(remove_duplicate=False)),
+            **dict(layers.named_buffers(remove_duplicate=False)),
+        }
+        tensors = {name: value.detach() for name, value in tensors.items()}
         for conv, norm in self.pairs.items():
             part = {name: tensors.pop(f"{norm}.{name}") for name in _NORM if f"{norm}.{name}" in tensors}
-            eps = cast(float, net.backbone.get_submodule(norm).eps)
+            eps = cast(float, layers.get_submodule(norm).eps)
             weight, bias = fuse_conv_bn_weights(
                 tensors[f"{conv}.weight"],
                 tensors.get(f"{conv}.bias"),
@@ -49,10 +57,14 @@ class Folded:
                 part.get("bias"),
             )
             tensors[f"{conv}.weight"], tensors[f"{conv}.bias"] = weight.detach(), bias.detach()
+        if bf16:  # once, not in every forward pass
+            for name in (f"{conv}.{kind}" for conv in self.convolutions for kind in ("weight", "bias")):
+                if name in tensors:
+                    tensors[name] = tensors[name].bfloat16()
         head = {name: value.detach() for name, value in net.head.state_dict(keep_vars=True).items()}
 
         def logits(images: Tensor) -> Tensor:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
                 features = functional_call(self.backbone, tensors, (net.normalise(images),))
             with torch.autocast(images.device.type, enabled=False):
                 return functional_call(net.head, head, (features.float(),))

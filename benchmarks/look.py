@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -117,7 +118,13 @@ def _network(run: Run, stage: Stage, runs: Path) -> tuple[Classifier, str]:
             break
     finished = runs / run.id / "network.pt"
     if finished.is_file():
-        net.load_state_dict(torch.load(io.BytesIO(finished.read_bytes()), weights_only=True), strict=False)
+        try:
+            weights = torch.load(io.BytesIO(finished.read_bytes()), weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise UserError(
+                f"{finished} is damaged ({error}). Delete it; the picture then needs no network."
+            ) from error
+        net.load_state_dict(weights, strict=False)
         return net, "finished network"
     if (own := checkpoint.load(runs / run.id)) is not None:
         net.load_state_dict(own["net"], strict=False)

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from . import checkpoint
-from .environment import commit
+from .environment import environment
 from .errors import UserError
 from .evaluate import confusion_of, logits_of
 from .method import Method, epochs_before
@@ -54,7 +54,7 @@ def snapshot_of(
     try:
         if state is not None:
             return state, True
-        state = checkpoint.load(folder, most=epochs)
+        state = checkpoint.load(folder, most=epochs - 1)  # the epoch that ends there makes the snapshot
         trail = Trail(**state["trail"]) if state else Trail()
         trail.resumed += checkpoint.interrupted(folder)
         net = build_network(erm).to(device)
@@ -71,7 +71,8 @@ def fact(run: Run, use: str, state: dict[str, Any], reused: bool) -> dict[str, A
     """What the record says of a prerequisite."""
     return {
         "method": "erm", "id": erm_of(run).id, "use": use, "epochs": state["number"],
-        "seconds": round(state["trail"]["seconds"], 3), "reused": reused, "commit": state["commit"],
+        "seconds": round(state["trail"]["seconds"], 3), "reused": reused,
+        **{name: state["environment"][name] for name in ("commit", "dirty", "torch", "device")},
     }  # fmt: skip
 
 
@@ -91,8 +92,9 @@ def train_epochs(
     ERM runs leave snapshots where others start from: before the first drop of the learning rate, at the end, at
     `until`.
     """
-    started, before, code = time.perf_counter(), trail.seconds, commit()
-    newest = checkpoint.load(folder) if until else None
+    started, before = time.perf_counter(), trail.seconds
+    place = environment(split.labels.device, torch.get_num_threads()).model_dump()
+    newest = checkpoint.load(folder, snapshots=False) if until else None
     ahead = newest is not None and newest["number"] > (until or 0)  # the run itself is further on: leave its files
     total = sum(stage.epochs for stage in run.method.stages(run.recipe.epochs))
     points = _branch_points(run) | ({until} if until else set())
@@ -103,13 +105,13 @@ def train_epochs(
         if due and done < total:
             trail.evaluate(confusion_of(logits_of(net, test, run.recipe), test.labels))
         trail.seconds = before + time.perf_counter() - started
-        if not ahead:
-            checkpoint.save(folder, _state(net, end, trail, code), done)
-        if done in points:
+        if done in points:  # before the checkpoint: one that is killed in between makes it again
             shared = copy.deepcopy(trail)
             if due:
                 shared.evaluate(confusion_of(logits_of(net, test, run.recipe), test.labels))
-            checkpoint.save_snapshot(folder, _state(net, end, shared, code), done)
+            checkpoint.save_snapshot(folder, _state(net, end, shared, place), done)
+        if not ahead:
+            checkpoint.save(folder, _state(net, end, trail, place), done)
         watcher.epoch(trail)
         if done == until:
             break
@@ -125,7 +127,7 @@ def _branch_points(run: Run) -> set[int]:
     return {epochs_before(first, epochs), epochs}
 
 
-def _state(net: Classifier, end: EpochEnd, trail: Trail, code: str | None) -> dict[str, Any]:
+def _state(net: Classifier, end: EpochEnd, trail: Trail, place: dict[str, Any]) -> dict[str, Any]:
     return {
         "stage": end.stage,
         "epoch": end.epoch,
@@ -133,7 +135,7 @@ def _state(net: Classifier, end: EpochEnd, trail: Trail, code: str | None) -> di
         "optimiser": end.optimiser.state_dict(),
         "parameters": names_of(net, end.optimiser),
         "trail": dataclasses.asdict(trail),
-        "commit": code,
+        "environment": place,
     }
 
 

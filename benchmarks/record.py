@@ -83,12 +83,16 @@ class Prerequisite(Part):
     method: str
     id: str = Field(description="of the run that it is, or is the beginning of")
     use: Literal["prefix", "network"] = Field(
-        description="the run's own first epochs, counted in its cost; or a finished network, whose cost comes on top"
+        description="the run's own first epochs, counted in its cost; or a finished network, which is not, though it "
+        "may have the same first epochs"
     )
     epochs: Count
-    seconds: Seconds
+    seconds: Seconds = Field(description="of all these epochs")
     reused: bool = Field(description="it was there already; else it was trained for this run")
-    commit: str | None = Field(description="of the code that trained it")
+    commit: str | None = Field(description="of the code that trained it; the next three belong to it, too")
+    dirty: bool | None = None
+    torch: str | None = None
+    device: str | None = None
 
 
 class Cost(Part):

@@ -44,8 +44,8 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
         net = build_network(run)
         if state is None:
             state, given = _begin(run, net, device, runs, watcher, wait)
-        else:
-            given = []
+        else:  # its own checkpoint; or, of an ERM run, what was trained for another run
+            given = [] if resumed else [fact(run, "prefix", state, True)]
             attach_source(run, net)
         started = time.perf_counter()
         trail = Trail(**state["trail"]) if state else Trail()

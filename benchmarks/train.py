@@ -93,7 +93,7 @@ def train(
                 fresh = partial(augment.anew, random=generator(seed, "fresh", stage.name, epoch))
                 now = Now(stage.name, epoch, stage.epochs, random, fresh)
                 for group in optimiser.param_groups:
-                    group["lr"] = group["factor"] * recipe.learning_rate(epoch, stage.epochs, stage.drops)
+                    group["lr"] = group.get("factor", 1.0) * recipe.learning_rate(epoch, stage.epochs, stage.drops)
                 method.begin_epoch(net, split, now)
                 probabilities = method.sampling(split.counts, now)
                 count = method.draws(split.counts, now)
@@ -197,6 +197,6 @@ def restore(net: Classifier, optimiser: torch.optim.Optimizer, state: dict[str, 
     own = optimiser.state_dict()
     shared = state["optimiser"]["state"]
     for number, name in enumerate(names_of(net, optimiser)):
-        if name in numbers:
+        if numbers.get(name) in shared:
             own["state"][number] = shared[numbers[name]]
     optimiser.load_state_dict(own)

@@ -50,9 +50,13 @@ def pick(tail: Tensor, uniform: Tensor, share: float, slots: int, ceil: bool = T
         ceil: see there.
     """
     rows = (uniform + 2 * ~tail).argsort()[:slots]
-    wanted = tail.sum().double() * share
-    number = (wanted - 1e-9).ceil() if ceil else (wanted + 1e-9).floor()
-    return rows, torch.arange(len(rows), device=tail.device) < number
+    return rows, torch.arange(len(rows), device=tail.device) < wanted(tail.sum(), share, ceil)
+
+
+def wanted(tails: Tensor, share: float, ceil: bool) -> Tensor:
+    """How many images `share` of so many tail rows are, (): rounded up or down, products of decimals forgiven."""
+    product = tails.double() * share
+    return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
 
 
 def capacity(share: float, tail_share: float, size: int) -> int:

@@ -11,7 +11,7 @@ new network is trained from the start of ERM's own run, which also ends as g. Th
 which it does not depend: images that it rejects are never made. Probability 1 - n / n_max uses the largest class, not
 the first. Evaluation on all test images and the last epoch (the code selects on a tenth of the test set). Unset, `beta`
 follows the class sizes: the paper tuned it per data set. The attack runs in bfloat16 (`attack=fp32` otherwise).
-Ablations: `lam=0` (g alone), `iterations=0` (seeds as they are, with new labels), `gamma=0` (g refuses nothing),
+Ablations: `lam=0` (g alone), `gamma=0` (g refuses nothing), `gamma=0` with `iterations=0` (seeds with new labels),
 `seeds=noise` (noise in place of images of the batch), `random_start=per_sample` (the start as it was meant).
 Reported: ResNet-32, 200 epochs, balanced accuracy: CIFAR-10-LT ratio 100 79.1, CIFAR-100-LT ratio 100 43.5 (Table 1;
 best epoch on a tenth of the test set).
@@ -19,7 +19,6 @@ best epoch on a tenth of the test set).
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,7 +41,7 @@ from ..benchmarks.method import (
     epochs_before,
 )
 from ..benchmarks.network import Classifier
-from ._losses import LOSSES, Loss
+from ._losses import Loss, MarginLoss
 from ._m2m import (
     acceptance,
     capacity,
@@ -63,7 +62,7 @@ class M2m(Method):
     """Rare-class images by translation, late.
 
     Attributes:
-        criterion: the loss, with the defaults of the method of that name.
+        criterion: the loss; `ldam-drw` adds class weights to the equal draws, `ldam` has margins alone.
         start: share of training before translation and class-balanced draws (160 of 200 epochs).
         beta: how many more images the seed's class must have; None for 0.999, 0.99 or 0.9 by the class sizes.
         gamma: probability that g must give the new class.
@@ -76,7 +75,7 @@ class M2m(Method):
     """
 
     # The name that users expect; it hides the hook `criterion`, which this method does not use.
-    criterion: Literal["erm", "ldam-drw"] = "erm"  # type: ignore[assignment]
+    criterion: Literal["erm", "ldam", "ldam-drw"] = "erm"  # type: ignore[assignment]
     start: Share = 0.8
     beta: BelowOne | None = None
     gamma: Share = 0.9
@@ -96,20 +95,22 @@ class M2m(Method):
         return Classifier(backbone(), self._loss().head(), num_classes)
 
     def _loss(self) -> Loss:
-        return copy.copy(LOSSES[self.criterion])
+        if self.criterion == "erm":
+            return Loss()
+        return MarginLoss("effective" if self.criterion == "ldam-drw" else None, defer=self.start)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Class constants; the structure of both networks."""
         self.loss_ = self._loss()
         self.loss_.begin(train.counts)
         counts = train.counts
+        self.beta_ = float(fitting_beta(counts)) if self.beta is None else self.beta
         self.natural_ = (counts.double() / counts.max()).float()
-        self.accept_ = acceptance(counts, fitting_beta(counts) if self.beta is None else self.beta)
+        self.accept_ = acceptance(counts, self.beta_)
         squares = (self.accept_ * self.accept_).sum(0) / self.accept_.sum(0).clamp(min=1e-12)
         self.shares_ = ((1 - self.natural_) * squares).tolist()  # of a class's rows: candidates that the coin accepts
-        self.own_ = Folded(net, self.attack == "bf16")
-        self.other_ = Folded(_source(net), self.attack == "bf16")
-        net.register_buffer("m2m_count", counts.new_zeros(len(COUNTED)), persistent=False)
+        self.own_, self.other_ = Folded(net), Folded(_source(net))
+        net.register_buffer("m2m_count", counts.new_zeros(len(COUNTED), len(counts)), persistent=False)
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
         """Classes equally often, once translation begins."""
@@ -134,7 +135,8 @@ class M2m(Method):
         chosen = candidate & ~seedless & agreed
         rows, valid = fill_slots(chosen, capacity(self.shares_, len(labels)))
         origin, target = seeds[rows], labels[rows]
-        own, other = self.own_.freeze(net), self.other_.freeze(_source(net))
+        bf16 = self.attack == "bf16"
+        own, other = self.own_.freeze(net, bf16), self.other_.freeze(_source(net), bf16)
 
         noise = torch.rand(images[rows].shape, generator=random, device=images.device) - 0.5
         if self.seeds == "noise":
@@ -151,28 +153,38 @@ class M2m(Method):
         passed = other(made).softmax(1).gather(1, target[:, None])[:, 0] >= self.gamma
         used = valid & passed
         kept = torch.where(used.view(-1, 1, 1, 1), made, images[rows])
-        self._count(net, candidate, candidate & seedless, candidate & ~seedless & ~agreed, chosen, valid, used)
-        return Batch(
-            _like(images.index_copy(0, rows, kept), images),
-            labels,
-            torch.zeros_like(chosen).index_copy(0, rows, used),
-            torch.zeros_like(labels).index_copy(0, rows, origin),
-            labels,
-        )
+        parts = [candidate, candidate & seedless, candidate & ~seedless & ~agreed, chosen]
+        self._count(net, labels, parts, rows, [valid, used])
+        changed = _like(images.index_copy(0, rows, kept), images)
+        made_up = torch.zeros_like(chosen).index_copy(0, rows, used)
+        if self.seeds == "noise":
+            return Batch(changed, labels, made_up)
+        return Batch(changed, labels, made_up, torch.zeros_like(labels).index_copy(0, rows, origin), labels)
 
     def _count(
-        self, net: Classifier, candidate: Tensor, seedless: Tensor, refused: Tensor, chosen: Tensor, valid: Tensor,
-        used: Tensor,
-    ) -> None:  # fmt: skip
-        crowded = chosen.sum() - valid.sum()
-        parts = [candidate.sum(), seedless.sum(), refused.sum(), crowded, (valid & ~used).sum(), used.sum()]
+        self, net: Classifier, labels: Tensor, marks: list[Tensor], rows: Tensor, slot_marks: list[Tensor]
+    ) -> None:
+        """Add up, per class: candidates, without a seed, refused by the coin; no slot, refused by g, translated."""
         count = net.get_buffer("m2m_count")
-        count += torch.stack(parts)
+        total, seedless, refused, chosen = (_per_class(mark, labels, count) for mark in marks)
+        valid, used = (_per_class(mark, labels[rows], count) for mark in slot_marks)
+        count += torch.stack([total, seedless, refused, chosen - valid, valid - used, used])
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Of the epoch's candidates: without a seed, refused by the coin, without a slot, refused by g, translated."""
-        total, *parts = net.get_buffer("m2m_count").tolist()
-        return {f"m2m_{name}": part / total for name, part in zip(COUNTED[1:], parts, strict=True)} if total else {}
+        """Of the epoch's candidates: without a seed, refused by the coin, without a slot, refused by g, translated.
+
+        After the last epoch also `beta`, and the translated share of each class's candidates.
+        """
+        count = net.get_buffer("m2m_count").tolist()
+        total = sum(count[0])
+        if not total:
+            return {}
+        measures = {f"m2m_{name}": sum(part) / total for name, part in zip(COUNTED[1:], count[1:], strict=True)}
+        if now.epoch + 1 == now.epochs:
+            measures["m2m_beta"] = self.beta_
+            each = zip(count[0], count[-1], strict=True)
+            measures |= {f"m2m_translated_class{k}": used / many for k, (many, used) in enumerate(each) if many}
+        return measures
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """The criterion on the mixed batch; no gradient reaches the translated images."""
@@ -196,3 +208,8 @@ def _like(images: Tensor, model: Tensor) -> Tensor:
     """Images in the memory format of others."""
     last = model.is_contiguous(memory_format=torch.channels_last)
     return images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def _per_class(mark: Tensor, labels: Tensor, like: Tensor) -> Tensor:
+    """How many marked rows each class has, (C,)."""
+    return torch.zeros_like(like[0]).index_add_(0, labels, mark.to(like.dtype))

@@ -16,6 +16,7 @@ from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.run import Run, attach_source, build_network
 from ltbench.benchmarks.split import Split
+from ltbench.methods.m2m import COUNTED
 from tiny import carry_out, tiny_run
 
 EASY = ("m2m.gamma=0", "m2m.beta=0")
@@ -103,7 +104,9 @@ def test_m2m_counts_where_its_candidates_went() -> None:
     run, net, now, batch = ready("m2m", "m2m.gamma=1", "m2m.beta=0.9")
     changed = run.method.transform(batch, net, now)
     measures = run.method.measures(net, now)
-    assert sum(measures.values()) == pytest.approx(1)
+    assert sum(measures[f"m2m_{name}"] for name in COUNTED[1:]) == pytest.approx(1)
+    assert measures["m2m_beta"] == 0.9
+    assert measures["m2m_translated_class9"] == 0
     assert measures["m2m_translated"] == 0
     assert measures["m2m_gate"] > 0
     assert measures["m2m_coin"] > 0
@@ -133,7 +136,12 @@ def test_hallucinated_images_follow_the_batch_and_keep_their_labels() -> None:
     assert (changed.towards[80:] != extra)[used].all()
     moved = (changed.images[80:] - batch.images[changed.origin[80:]]).flatten(1).norm(dim=1)
     assert (moved[used] > 0).all()
-    assert run.method.measures(net, now) == {"blt_images_per_batch": used.sum(), "blt_steps": 3, "blt_at_limit": 1}
+    assert run.method.measures(net, now) == {
+        "blt_images_per_batch": used.sum(),
+        "blt_steps": 3,
+        "blt_at_limit": 1,
+        "blt_no_slot": 0,
+    }
 
 
 def test_empty_slots_change_neither_loss_nor_statistics() -> None:
@@ -205,7 +213,7 @@ def test_a_class_of_one_image_cannot_be_held_out() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [("m2m.criterion=ldam-drw",), ("m2m.lam=0",), ("m2m.iterations=0",), ("m2m.seeds=noise",),
+    [("m2m.criterion=ldam-drw",), ("m2m.criterion=ldam",), ("m2m.lam=0",), ("m2m.iterations=0",), ("m2m.seeds=noise",),
      ("m2m.random_start=per_sample", "m2m.attack=fp32"), ("blt.first=own",), ("blt.start_image=class",),
      ("blt.instead=augment",), ("blt.instead=none",), ("blt.target=static",), ("blt.target=random",),
      ("blt.confusion=train_soft", "blt.threshold=three", "blt.rounding=floor", "blt.grad_accumulate=true")],

@@ -27,7 +27,8 @@ def network(name: str) -> Classifier:
 
 @pytest.mark.parametrize("routed", [False, True])
 @pytest.mark.parametrize(
-    ("name", "pairs"), [("resnet32", 31), ("resnet8-narrow", 7), ("densenet40", 0), ("timm:resnet10t", 14)]
+    ("name", "pairs"),
+    [("resnet32", 31), ("resnet8-narrow", 7), ("densenet40", 0), ("timm:resnet10t", 14), ("timm:resnetblur18", 20)],
 )
 def test_folded_equals_evaluation_mode_and_so_do_gradients_of_images(name: str, pairs: int, routed: bool) -> None:
     net = network(name)

@@ -13,7 +13,7 @@ from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Backbone, Method, Needs
 from ltbench.benchmarks.network import Classifier, CosineHead
 from ltbench.benchmarks.prerequisites import erm_of, snapshot_of
-from ltbench.benchmarks.run import Run, Watcher, execute
+from ltbench.benchmarks.run import Run, Trail, Watcher, execute
 from ltbench.benchmarks.sweep import run_missing
 from tiny import carry_out, on_its_own, tiny_run, without_timings
 
@@ -33,16 +33,27 @@ class Counter(Watcher):
         self.epochs[self.name] = self.epochs.get(self.name, 0) + 1
 
 
+class StopAfter(Watcher):
+    """Interrupts after some epochs, when the last of them is saved."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def epoch(self, trail: Trail) -> None:
+        if len(trail.losses) == self.epochs:
+            raise KeyboardInterrupt
+
+
 def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
     counter = Counter()
     plan = [tiny_run(name, epochs=5) for name in ("drs", "drw", "m2m", "open", "erm")]
     records, failed = run_missing(plan, CPU, tmp_path / "results", tmp_path / "runs", counter, lambda text: None)
     assert not failed
     assert counter.epochs == {"erm": 5, "drs": 1, "drw": 1, "m2m": 1, "open": 1}
-    for record in records[:4]:
+    for record in records:
         assert {part.id for part in record.cost.prerequisites} == {plan[4].id}
         assert all(part.seconds > 0 for part in record.cost.prerequisites)
-    assert [len(record.cost.prerequisites) for record in records] == [1, 1, 2, 1, 0]
+    assert [len(record.cost.prerequisites) for record in records] == [1, 1, 2, 1, 1]
 
 
 def test_the_erm_run_of_a_prerequisite_is_the_erm_run(tmp_path: Path) -> None:
@@ -76,18 +87,67 @@ def test_a_deferral_that_no_other_method_shares_gets_its_own_snapshot(tmp_path: 
 
 
 def test_an_interrupted_erm_run_that_is_further_on_keeps_its_progress(tmp_path: Path) -> None:
-    class Stop(Watcher):
-        def epoch(self, trail: object) -> None:
-            if len(trail.losses) == 4:  # type: ignore[attr-defined]
-                raise KeyboardInterrupt
-
     erm = tiny_run("erm", epochs=5, settings=("recipe.drops=[[0.2, 0.1]]",))
     with pytest.raises(KeyboardInterrupt):
-        execute(erm, CPU, tmp_path, Stop())
+        execute(erm, CPU, tmp_path, StopAfter(4))
     carry_out(tiny_run("drs", epochs=5, settings=("recipe.drops=[[0.2, 0.1]]", "drs.defer=0.4")), tmp_path)
     left = checkpoint.load(tmp_path / erm.id)
     assert left is not None
     assert left["number"] == 4
+
+
+@pytest.mark.parametrize(("method", "prefix"), [("drs", 2), ("m2m", 5)])
+def test_an_erm_run_stopped_just_where_others_begin(method: str, prefix: int, tmp_path: Path) -> None:
+    """Its checkpoint is there, no snapshot: as if killed between the two, or with a deferral of one's own."""
+    erm = tiny_run("erm", epochs=5)
+    with pytest.raises(KeyboardInterrupt):
+        execute(erm, CPU, tmp_path, StopAfter(prefix))
+    for path in (tmp_path / erm.id).glob("epoch-*.pt"):
+        path.unlink()
+    settings = ("drs.defer=0.4",) if method == "drs" else ()
+    found = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path)
+    plain = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path / "other")
+    assert without_timings(found) == without_timings(plain)
+
+
+@pytest.mark.parametrize("recipe", [("recipe.momentum=0",), ("recipe.optimiser=adam", "recipe.lr=0.001")])
+def test_shared_and_own_beginnings_agree_for_other_optimisers(recipe: tuple[str, ...], tmp_path: Path) -> None:
+    shared = carry_out(tiny_run("drs", epochs=5, settings=recipe), tmp_path / "shared")
+    own = carry_out(on_its_own(tiny_run("drs", epochs=5, settings=recipe)), tmp_path / "own")
+    assert without_timings(shared) == without_timings(own)
+
+
+def test_a_prefix_that_was_interrupted_resumes_though_the_erm_run_has_ended(tmp_path: Path) -> None:
+    carry_out(tiny_run("erm", epochs=10), tmp_path)
+    checkpoint.remove(tmp_path / tiny_run("erm", epochs=10).id)
+    early = tiny_run("drs", epochs=10, settings=("drs.defer=0.5",))
+    with pytest.raises(KeyboardInterrupt):
+        execute(early, CPU, tmp_path, StopAfter(4))
+    counter = Counter()
+    execute(early, CPU, tmp_path, counter)
+    assert counter.epochs == {"erm": 1, "drs": 5}
+
+
+def test_an_erm_run_made_of_another_run_s_beginning_says_so(tmp_path: Path) -> None:
+    carry_out(tiny_run("drs", epochs=5), tmp_path)
+    record = carry_out(tiny_run("erm", epochs=5), tmp_path)
+    (part,) = record.cost.prerequisites
+    assert (part.use, part.epochs, part.reused, part.device) == ("prefix", 4, True, "cpu")
+
+
+def test_checkpoints_without_factors_of_the_learning_rate_still_resume(tmp_path: Path) -> None:
+    """They were made before a stage could slow a part of the network."""
+    run = tiny_run("ldam-drw", epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, CPU, tmp_path, StopAfter(2))
+    state = checkpoint.load(tmp_path / run.id)
+    assert state is not None
+    for group in state["optimiser"]["param_groups"]:
+        del group["factor"]
+    number = state.pop("number")
+    checkpoint.save(tmp_path / run.id, state, number)
+    resumed = carry_out(run, tmp_path)
+    assert without_timings(resumed) == without_timings(carry_out(tiny_run("ldam-drw", epochs=3), tmp_path / "other"))
 
 
 def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Parameters(NamedTuple):
 
     def to(self, device: torch.device | str) -> Parameters:
         """The same parameters on another device."""
-        return Parameters(*(part.to(device) for part in self))
+        return Parameters(*(part.to(device, non_blocking=True) for part in self))
 
 
 class Augment:
@@ -102,7 +102,10 @@ class Augment:
 
     def anew(self, index: Tensor, random: torch.Generator) -> Tensor:
         """Images at `index` (B,) with parameters drawn from a CPU generator, float (B, 3, H, W) in [0, 1]."""
-        return self(index, self.draw(len(index), lambda purpose: random).to(index.device))
+        parameters = self.draw(len(index), lambda purpose: random)
+        if index.is_cuda:  # a copy from ordinary memory would make the host wait
+            parameters = Parameters(*(part.pin_memory() for part in parameters))
+        return self(index, parameters.to(index.device))
 
 
 def as_floats(images: Tensor, recipe: Recipe) -> Tensor:
