@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,20 +57,36 @@ def make_plan(
         check_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
     root = DataRoot.find(data_root, allow_unverified)
     plan = []
+    _tell_apart([plugin for plugin in plugins if _holds_out(plugin, scopes)], plugins, [source for _, source in ready])
     for (_, source), (chosen, recipe_changes) in zip(ready, recipes, strict=True):
         whole = source.load(root)
         check_fit(whole, chosen)
         part = None
         for plugin in plugins:
-            needs = configure(plugin, scopes[plugin.name]).needs(chosen.epochs)
-            if needs.validation or source.holdout:
-                part = part or whole.holding_out()
-            dataset = part if part and (needs.validation or source.holdout) else whole
+            holds_out = source.holdout or _holds_out(plugin, scopes)
+            part = whole.holding_out() if holds_out and part is None else part
+            dataset = part if holds_out and part is not None else whole
             for seed in numbers:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
                 plan.append(Run(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
     return plan
+
+
+def _holds_out(plugin: Plugin, scopes: dict[str, dict[str, Any]]) -> bool:
+    """Whether a method needs images that are held out of the training split."""
+    return bool(configure(plugin, scopes[plugin.name]).needs(1).validation)
+
+
+def _tell_apart(some: list[Plugin], plugins: list[Plugin], sources: list[Source]) -> None:
+    """Warn if only some of the methods hold images out: they do not stand in one table with the others."""
+    if some and len(some) < len(plugins) and not all(source.holdout for source in sources):
+        names = ", ".join(plugin.name for plugin in some)
+        warnings.warn(
+            f"{names} needs images held out of the training split and gets a table of its own. To train all methods on "
+            "the same images, add --set dataset.holdout=true.",
+            stacklevel=2,
+        )
 
 
 def find_methods(texts: Sequence[str]) -> list[Plugin]:

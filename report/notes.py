@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..benchmarks.record import recipe_facts
+from ..benchmarks.record import Environment, Prerequisite, Record, recipe_facts
 from .statistics import Setting
 
 _SHOWN = {"backbone": "backbone", "epochs": "epochs", "batch_size": "batch", "precision": "precision"}
@@ -19,7 +19,7 @@ def warnings(setting: Setting) -> list[str]:
     found = []
     if setting.dataset.verified is False:
         found.append("Verified: no. The dataset's files do not match the published checksums.")
-    dirty = {row.label: [str(run.seed) for run in row.runs if run.environment.dirty] for row in setting.rows}
+    dirty = {row.label: [str(run.seed) for run in row.runs if _dirty(run)] for row in setting.rows}
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
         found.append(f"Made with uncommitted changes: {each}.")
@@ -49,6 +49,7 @@ def _shared(setting: Setting) -> list[str]:
         f"classes ({each}); {sum(data.test_counts):,} test images; data checksum {data.checksum[:8]}; "
         f"setting {setting.id}.",
         _epochs(setting),
+        *_prerequisites(setting),
     ]
 
 
@@ -60,6 +61,22 @@ def _epochs(setting: Setting) -> str:
         return f"Every number is of the last epoch, after {totals[0]} epochs."
     each = ", ".join(f"{label} {' or '.join(map(str, run))}" for label, run in by_label.items())
     return f"Every number is of the last epoch; epochs run differ: {each}."
+
+
+def _prerequisites(setting: Setting) -> list[str]:
+    """What rows have in common because it was trained once."""
+    words = {"prefix": "first epochs", "network": "a finished network to learn from"}
+    users: dict[str, list[str]] = {}
+    for row in setting.rows:
+        for use in sorted({part.use for run in row.runs for part in run.cost.prerequisites if run.method != "erm"}):
+            users.setdefault(words[use], []).append(row.label)
+    each = "; ".join(f"{word}: {', '.join(labels)}" for word, labels in sorted(users.items()))
+    return [f"Taken from the ERM run of the same seed, trained once ({each})."] if each else []
+
+
+def _dirty(run: Record) -> bool:
+    """Whether the code was changed and not committed, when the run or what it builds on was trained."""
+    return bool(run.environment.dirty) or any(part.dirty for part in run.cost.prerequisites)
 
 
 def _columns(setting: Setting) -> list[str]:
@@ -79,11 +96,12 @@ def _columns(setting: Setting) -> list[str]:
 
 
 def _origin(setting: Setting) -> list[str]:
-    places = [run.environment for run in setting.runs]
+    versions = sorted({run.environment.ltbench for run in setting.runs})
+    places: list[Environment | Prerequisite] = [run.environment for run in setting.runs]
+    places += [part for run in setting.runs for part in run.cost.prerequisites]
     commits = sorted({place.commit[:8] if place.commit else "unknown" for place in places})
-    versions = sorted({place.ltbench for place in places})
-    torches = sorted({place.torch for place in places})
-    devices = sorted({place.device for place in places})
+    torches = sorted({place.torch for place in places if place.torch})
+    devices = sorted({place.device for place in places if place.device})
     return [
         f"Made with ltbench {', '.join(versions)} (commit{'s' * (len(commits) > 1)} {', '.join(commits)}), "
         f"torch {', '.join(torches)}, on {', '.join(devices)}."

@@ -12,6 +12,7 @@ from ltbench.benchmarks.record import (
     Environment,
     Final,
     History,
+    Prerequisite,
     Record,
     record_path,
     run_id,
@@ -56,6 +57,7 @@ def record(
     dirty: bool = False,
     epochs: int = 3,
     best: list[int] | None = None,
+    prerequisites: list[Prerequisite] | None = None,
 ) -> Record:
     recipe, changed = recipe or RECIPE, changed or {}
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
@@ -74,7 +76,7 @@ def record(
         history=History(loss=[1.0] * epochs, accuracy=[0.5], evaluated_epochs=[epochs - 1]),
         cost=Cost(
             seconds=2, seconds_training=1, images_per_second=10, peak_memory_bytes=1, parameters=1,
-            epochs_per_stage={"train": epochs}, resumed=0,
+            epochs_per_stage={"train": epochs}, resumed=0, prerequisites=prerequisites or [],
         ),
         environment=Environment(
             ltbench="0.1.0", commit=commit, dirty=dirty, python="3.11", torch="2.6", platform="Linux", device="cpu",

@@ -12,7 +12,7 @@ import ltbench.report.build
 import numpy as np
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.record import Prerequisite, Record
 from ltbench.report.build import build
 from ltbench.report.notes import notes
 from ltbench.report.plots import class_counts, class_lines, group_bars, moving_mean, save
@@ -79,6 +79,25 @@ def test_notes_warn() -> None:
         "epochs run differ", "crt 4", "not the plain accuracy, as classes have 10 to 1,000",
     ):  # fmt: skip
         assert fact in text
+
+
+def test_notes_name_what_was_trained_once_and_where() -> None:
+    data = dataset([30, 20, 10])
+    shared = {"method": "erm", "id": "0" * 16, "seconds": 1.0, "reused": True}
+    prefix = Prerequisite(**shared, use="prefix", epochs=2, commit="feed" * 10, dirty=True, torch="2.5", device="cuda")
+    network = Prerequisite(**shared, use="network", epochs=3, commit="1234567890abcdef")
+    rows = [
+        record(data, [1, 2, 3]),
+        record(data, [1, 2, 3], "drs", prerequisites=[prefix]),
+        record(data, [1, 2, 3], "m2m", prerequisites=[prefix, network]),
+    ]
+    (setting,) = settings(rows)
+    text = " ".join(notes(setting))
+    assert (
+        "ERM run of the same seed, trained once (a finished network to learn from: m2m; first epochs: drs, m2m)" in text
+    )
+    assert "commits 12345678, feedfeed), torch 2.5, 2.6, on cpu, cuda." in text
+    assert "Made with uncommitted changes: drs, seed 0; m2m, seed 0." in text
 
 
 def test_latex_is_escaped_and_balanced() -> None:
