@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from types import ModuleType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -164,6 +164,8 @@ def _allowed(hint: Any) -> str:
     """A type in words: its choices, its bounds or its name."""
     if get_origin(hint) is Literal:
         return " | ".join(map(str, get_args(hint)))
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        return " or ".join("None" if part is type(None) else _allowed(part) for part in get_args(hint))
     if get_origin(hint) is not Annotated:
         return getattr(hint, "__name__", str(hint))
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}

@@ -6,11 +6,12 @@ of a class with more images (class i for class k with weight 1 - beta^(n_i - n_k
 length `step` bring the seed to where a frozen network g, trained by ERM, sees class k and the network in training has a
 low logit of the seed's class (`lam`). The result takes the place of the drawn image if g gives class k a probability of
 at least `gamma` and a coin with the same weight agrees; else the drawn image stays.
-Departs from the paper: follows the reference code, where `gamma` is a probability of g and the weight is used twice. A
-new network is trained from the start of ERM's own run, which also ends as g. The coin is tossed before the attack, on
-which it does not depend: images that it rejects are never made. Probability 1 - n / n_max uses the largest class, not
-the first. Evaluation on all test images and the last epoch (the code selects on a tenth of the test set). Unset, `beta`
-follows the class sizes: the paper tuned it per data set. The attack runs in bfloat16 (`attack=fp32` otherwise).
+Departs from the paper: follows the reference code, where `gamma` is a probability of g and the weight is used twice.
+Both networks are one ERM run: the network in training leaves it at `start`, g is its end. The coin is tossed before the
+attack, on which it does not depend: images that it rejects are never made. Probability 1 - n / n_max uses the largest
+class, not the first. Evaluation on all test images and the last epoch (the code selects on a tenth of the test set).
+Unset, `beta` follows the class sizes: the paper tuned it per data set. The attack runs in bfloat16 (`attack=fp32`
+otherwise).
 Ablations: `lam=0` (g alone), `gamma=0` (g refuses nothing), `gamma=0` with `iterations=0` (seeds with new labels),
 `seeds=noise` (noise in place of images of the batch), `random_start=per_sample` (the start as it was meant).
 Reported: ResNet-32, 200 epochs, balanced accuracy: CIFAR-10-LT ratio 100 79.1, CIFAR-100-LT ratio 100 43.5 (Table 1;
