@@ -50,7 +50,7 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
         started = time.perf_counter()
         trail = Trail(**state["trail"]) if state else Trail()
         trail.resumed += resumed
-        trail.prerequisites += given
+        trail.prerequisites = trail.prerequisites if resumed else given
         before = trail.seconds
 
         net = net.to(device)

@@ -133,6 +133,8 @@ def test_an_erm_run_made_of_another_run_s_beginning_says_so(tmp_path: Path) -> N
     record = carry_out(tiny_run("erm", epochs=5), tmp_path)
     (part,) = record.cost.prerequisites
     assert (part.use, part.epochs, part.reused, part.device) == ("prefix", 4, True, "cpu")
+    later = carry_out(tiny_run("blt", epochs=5, settings=("blt.confusion=train_soft", "blt.second=0.2")), tmp_path)
+    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]  # nothing of ERM's own
 
 
 def test_checkpoints_without_factors_of_the_learning_rate_still_resume(tmp_path: Path) -> None:
