@@ -167,7 +167,7 @@ class Source:
     recipe: ClassVar[str] = "cifar-short"  # used when the user names none
     place: ClassVar[tuple[str, ...]] = ()  # fields that name a place on this machine: kept out of the record
 
-    holdout: bool = False
+    holdout: bool = field(default=False, kw_only=True)
 
     def described(self) -> dict[str, dict[str, Any]]:
         """The arguments `options` and `changed` of Dataset: the fields except places, profile, imbalance and holdout.
