@@ -150,12 +150,13 @@ def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of each field; the meaning stands in the class's docstring."""
+    """Name, default, allowed values and meaning of each field; the meaning stands in the docstring of the class or a base."""
     hints = get_type_hints(cls, include_extras=True)
+    docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # its own first
     rows = []
     for field in dataclasses.fields(cls):
         default = "" if field.default is dataclasses.MISSING else str(field.default)
-        meaning = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", inspect.getdoc(cls) or "", re.MULTILINE)
+        meaning = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
         rows.append((field.name, default, _allowed(hints[field.name]), " ".join(meaning[1].split()) if meaning else ""))
     return rows
 

@@ -102,6 +102,7 @@ def test_list_and_info(cli: Cli) -> None:
         assert len(answer.out) > 200, f"the card of {name} says next to nothing"
     assert "max_margin" in cli("info", "ldam-drw").out
     assert "int, >= 1 or None" in cli("info", "rsg").out
+    assert "hold a tenth of each class out" in cli("info", "digits-lt").out
     both = cli("info", "open").out  # a method and a recipe
     assert "noise_grad" in both
     assert 'augment = "simclr"' in both
