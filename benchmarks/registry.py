@@ -150,7 +150,7 @@ def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of each field; the meaning stands in the docstring of the class or a base."""
+    """Name, default, allowed values and meaning of each field; the meaning stands in a docstring of the class."""
     hints = get_type_hints(cls, include_extras=True)
     docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # its own first
     rows = []
