@@ -6,6 +6,7 @@ import io
 import pickle
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from .network import Classifier
 from .prerequisites import erm_of
 from .run import Run, attach_source, build_network
 
+MOST = 2048  # images to pass through the method; some take seconds for a batch
+
 
 @dataclass
 class View:
-    """Images of the beginning of an epoch, and what of each class the whole epoch shows.
+    """Images of the beginning of an epoch, and how many of each class it shows, up to MOST images.
 
     Attributes:
         state: whose weights the network has, in words.
@@ -34,7 +37,7 @@ class View:
         sources: float (M, 3, H, W), the images that synthetic rows were made from; empty if from none.
         source_labels: (M,) or empty.
         towards: (M,) or empty, classes that synthetic rows were moved towards.
-        shown: images per class in the epoch, (C,).
+        shown: images per class, (C,).
         made: of these, synthetic ones.
     """
 
@@ -76,7 +79,8 @@ def view(run: Run, progress: float, runs: Path, keep: int = 512) -> View:
     probabilities, count = run.method.sampling(split.counts, now), run.method.draws(split.counts, now)
     kept, seen = [], 0
     shown, made = torch.zeros(2, split.num_classes)
-    for before in batches(split, augment, run.recipe, probabilities, run.seed, stage.name, epoch, count):
+    stream = batches(split, augment, run.recipe, probabilities, run.seed, stage.name, epoch, count)
+    for before in islice(stream, max(1, MOST // run.recipe.batch_size)):
         images, labels, synthetic, sources, source_labels, towards = _facts(
             before, run.method.transform(before, net, now)
         )

@@ -136,7 +136,7 @@ def _shares(figure: Figure, place: SubplotSpec, class_names: list[str], shown: n
         axes.set_xticks(at, [name[:12] for name in class_names], fontsize=7, **turned)
     axes.set(
         xlabel="class; above each bar the synthetic share of its images" if len(shown) <= 20 else "class",
-        ylabel="images of an epoch (%)", ylim=(0, 118 * shown.max() / total),
+        ylabel="images shown (%)", ylim=(0, 118 * shown.max() / total),
     )  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, ncols=2, frameon=False, loc="upper right")
