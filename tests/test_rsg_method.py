@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,8 @@ def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None
     recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
     settings = [*data, *recipe, "criterion=erm", "start=0.5", "frequent=0.34"]
     run = make_plan(["rsg"], ["waves-lt"], imbalance="3", epochs="2", settings=settings)[0]
-    carry_out(run, tmp_path)
+    record = carry_out(run, tmp_path)
+    assert len(record.history.loss) == 2
+    assert all(math.isfinite(loss) for loss in record.history.loss)
     state = torch.load(tmp_path / run.id / "network.pt", weights_only=True)
-    build_network(run).load_state_dict(state)
+    assert state.keys() == build_network(run).state_dict().keys()
