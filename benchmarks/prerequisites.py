@@ -69,10 +69,11 @@ def snapshot_of(
 
 def fact(run: Run, use: str, state: dict[str, Any], reused: bool) -> dict[str, Any]:
     """What the record says of a prerequisite."""
+    known = state.get("environment", {})  # snapshots of earlier versions do not tell
     return {
         "method": "erm", "id": erm_of(run).id, "use": use, "epochs": state["number"],
         "seconds": round(state["trail"]["seconds"], 3), "reused": reused,
-        **{name: state["environment"][name] for name in ("commit", "dirty", "torch", "device")},
+        **{name: known.get(name) for name in ("commit", "dirty", "torch", "device")},
     }  # fmt: skip
 
 

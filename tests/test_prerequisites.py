@@ -197,3 +197,14 @@ def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     wrong = Run("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
     with pytest.raises(UserError, match=r"needs\(\) says that it begins as ERM, but ERM's weights do not fit"):
         carry_out(wrong, tmp_path)
+
+
+def test_a_snapshot_of_an_earlier_version_serves_and_the_record_says_that_its_commit_is_unknown(tmp_path: Path) -> None:
+    erm = tiny_run("erm", epochs=5)
+    carry_out(erm, tmp_path)
+    state = checkpoint.load_snapshot(tmp_path / erm.id, 4)
+    assert state is not None
+    del state["environment"]
+    checkpoint.save_snapshot(tmp_path / erm.id, state, 4)
+    (shared,) = carry_out(tiny_run("drs", epochs=5), tmp_path).cost.prerequisites
+    assert (shared.reused, shared.commit, shared.dirty, shared.torch) == (True, None, None, None)
