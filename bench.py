@@ -26,6 +26,11 @@ def option(*names: str, **settings: Any) -> Any:
 
 
 RESULTS = option("--results", default="results", type=FOLDER, help="Folder of the records.")
+RUNS = option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints, final networks and test logits.")
+READING = [
+    option("--shots", "rule", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few."),
+    option("--groups", default="both", type=click.Choice(["shots", "five", "both"]), help="Groups that tables show."),
+]
 DATA = [
     option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
     option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
@@ -64,7 +69,7 @@ def cli() -> None:
 @option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="Such as 3, 0..2 or 0,4,7.")
 @option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one.")
 @RESULTS
-@option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints and logits.")
+@RUNS
 @options(SETTING)
 def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **choices: Any) -> None:
     """Train, evaluate, record. Finished runs are skipped, interrupted ones resume.
@@ -76,7 +81,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **c
     from ltbench.benchmarks.plan import make_plan
     from ltbench.benchmarks.progress import ProgressLine
     from ltbench.benchmarks.sweep import run_missing
-    from ltbench.report.tables import run_table
+    from ltbench.report.terminal import run_table
 
     where = _device(device)
     plan = make_plan(methods.split(","), datasets.split(","), **choices)
@@ -94,18 +99,66 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **c
 
 @cli.command()
 @RESULTS
-@option("--out", default="runs/report", type=FOLDER, help="Where the leaderboards and figures go.")
+@RUNS
+@option("--out", default="runs/report", type=FOLDER, help="Where the leaderboards, the page and the figures go.")
 @option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
-@option("--shots", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few.")
-def report(results: Path, out: Path, datasets: str | None, shots: str) -> None:
-    """Write leaderboards (Markdown, LaTeX) and figures from the records, and nothing but the records."""
-    from ltbench.report.build import build
+@options(READING)
+@option("--baseline", default="erm", metavar="ROW", help="Row that others are compared with: a method or a label.")
+@option("--published", is_flag=True, help="Show published numbers beside ours.")
+@option("--optimism", is_flag=True, help="Show what choosing the best epoch on the test split would add.")
+@option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, joined by commas; or none.")
+def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **choices: Any) -> None:
+    """Write leaderboards (Markdown, LaTeX, CSV), a page and figures from the records and the stored logits alone."""
+    from ltbench.benchmarks.docstrings import method_cards
+    from ltbench.report.build import build, figure_formats
+    from ltbench.report.sources import Sources
+    from ltbench.report.statistics import Options
 
-    made = build(results, out, datasets.split(",") if datasets else None, shots)
+    formats = figure_formats(figures)
+    sources = Sources(results, runs, cards=method_cards())
+    made = build(sources, out, datasets.split(",") if datasets else None, Options(**choices), formats)
     Console().print(made.table)
-    for warning in made.warnings:
-        Console(stderr=True).print(f"Warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    print(f"\nWrote {len(made.paths)} files: {out / 'leaderboard.md'}, {out / 'leaderboard.tex'}, {out / 'figures'}")
+    _warn(made.warnings)
+    names = ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "index.html", *(["figures"] if formats else []))
+    print(f"\nWrote {len(made.paths)} files: {', '.join(str(out / name) for name in names)}")
+
+
+@cli.command()
+@click.argument("a")
+@click.argument("b")
+@option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
+@RESULTS
+@RUNS
+@options(READING)
+@option("--out", type=FOLDER, help="A .png, .svg or .pdf file: accuracy of both against class size.")
+def compare(a: str, b: str, datasets: str | None, results: Path, runs: Path, out: Path | None, **choices: Any) -> None:
+    """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
+
+    \b
+    bench compare open ldam-drw --dataset cifar100-lt
+    bench compare "open (norm=standard)" open
+    """
+    from ltbench.report.compare import compare_rows
+    from ltbench.report.sources import Sources
+    from ltbench.report.statistics import Options
+
+    chosen = datasets.split(",") if datasets else None
+    table, problems, paths = compare_rows(a, b, Sources(results, runs), chosen, Options(**choices), out)
+    Console().print(table)
+    _warn(problems)
+    for path in paths:
+        print(f"Wrote {path}")
+
+
+@cli.command()
+@click.argument("record")
+@RESULTS
+def show(record: str, results: Path) -> None:
+    """Show one record, by its file or the first digits of its id: numbers, circumstances, the command for it."""
+    from ltbench.report.describe import find_record
+    from ltbench.report.describe import show as described
+
+    Console(highlight=False).print(described(find_record(record, results)))
 
 
 @cli.command()
@@ -114,7 +167,7 @@ def report(results: Path, out: Path, datasets: str | None, shots: str) -> None:
 @option("--progress", default=0.99, type=click.FloatRange(0, 1), help="Moment of training: 0 its start, 1 its end.")
 @option("--out", default="runs/look.png", type=FOLDER, help="A .png, .svg or .pdf file.")
 @option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Of the run whose network is used.")
-@option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints: trained networks are taken from here.")
+@RUNS
 @options(SETTING)
 def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **choices: Any) -> None:
     """Draw what a method's network is shown: natural and synthetic images, and their shares per class.
@@ -126,7 +179,8 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     from ltbench.benchmarks.files import write_whole
     from ltbench.benchmarks.look import view
     from ltbench.benchmarks.plan import make_plan
-    from ltbench.report.pictures import batch_picture, picture_format
+    from ltbench.report.pictures import batch_picture
+    from ltbench.report.style import picture_format
 
     kind = picture_format(out)
     chosen = make_plan([method], [dataset], **choices)[0]
@@ -228,6 +282,13 @@ def _device(name: str) -> torch.device:
             f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        Console(stderr=True).print(
+            f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 def _describe(dataset: Any) -> str:

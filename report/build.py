@@ -1,8 +1,7 @@
-"""The report of a results folder: leaderboards and figures, rebuilt from the records alone."""
+"""The report of a results folder: leaderboards, figures and a page, rebuilt from the records and the stored logits."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,21 @@ from rich.console import Group
 
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.files import write_whole
-from ..benchmarks.record import Record, read_all
-from .plots import FORMATS, figures, save
-from .statistics import Setting, settings
-from .tables import escape_markdown, latex, markdown, run_table
+from . import ranks
+from .draw import Job, draw_all
+from .export import csv
+from .frames import Evidence, Table, tables
+from .logits import Scores, read_scores
+from .page import Section, page
+from .plots import CAPTIONS
+from .published import read_published
+from .sources import Sources, read_records
+from .statistics import Options, Setting, settings
+from .style import FORMATS, light, save
+from .tables import escape_markdown, latex, markdown
+from .terminal import leaderboards
 
-_CAPTIONS = {
-    "shots": "Accuracy by many, medium and few training images",
-    "groups": "Accuracy by equal groups of classes",
-    "classes": "Accuracy of each class",
-    "counts": "Training images of each class",
-}
+_PAGE = "page"  # beside the formats of files: the small SVG for the page
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Report:
 
     Attributes:
         paths: files written.
-        warnings: one sentence for each file that is no valid record and was left out.
+        warnings: one sentence for each file that could not be used and was left out.
         table: for a rich console.
     """
 
@@ -39,64 +42,113 @@ class Report:
     table: Group
 
 
-def build(results: Path, out: Path, datasets: Sequence[str] | None = None, rule: str = "A") -> Report:
-    """Write leaderboard.md, leaderboard.tex and figures/ for all valid records below a folder.
+def build(
+    sources: Sources,
+    out: Path,
+    datasets: Sequence[str] | None = None,
+    options: Options | None = None,
+    formats: Sequence[str] = FORMATS,
+) -> Report:
+    """Write leaderboard.md, .tex and .csv, index.html and figures/ for all valid records below a folder.
 
     Args:
-        results: folder with records; it is only read.
+        sources: what to read.
         out: folder to write to; made if it is not there.
         datasets: names of the datasets to report; None for all.
-        rule: convention for many, medium and few: A, B or C.
+        options: what tables show.
+        formats: of the figures, any of png, svg and pdf; with none, figures are neither drawn nor on the page.
 
     Raises:
-        UserError: there is no record, or a dataset without one is asked for.
+        UserError: there is no record, or a dataset or baseline without one is asked for.
     """
-    records, problems = read_all(results)
-    if not records:
-        bad = f" ({len(problems)} files there are not valid; the first: {problems[0]})" if problems else ""
-        raise UserError(
-            f"There is no record in {results}{bad}. Make one with `bench run --dataset <name> --method <name>`, "
-            "or name the folder that holds your results."
-        )
-    found = settings(_chosen(records, datasets), rule)
-    paths, sections = [], []
-    for setting in found:
-        written, links = _draw(setting, out)
-        paths += written
-        sections.append(f"{markdown(setting)}\n{links}")
+    options = options or Options()
+    chosen, problems = read_records(sources.results, datasets)
+    found = settings(chosen, options)
+    _check_baseline(found, options)
+    scores, bad = read_scores(chosen, sources.runs)
+    evidence = Evidence(scores, read_published(sources.published) if options.published else ())
+    jobs = [Job(setting, _of(setting, scores), tuple(formats), out / "figures") for setting in found]
+    drawn = draw_all(jobs) if formats else [[] for _ in jobs]
+    made = [(setting, tables(setting, evidence)) for setting in found]
+    over, diagram = _over_datasets(found, formats)
+    sections = [
+        Section(setting, shown, {CAPTIONS[name]: job.small(name).read_bytes() for name in names})
+        for (setting, shown), job, names in zip(made, jobs, drawn, strict=True)
+    ]
     texts = {
-        "leaderboard.md": "# Leaderboard\n\n" + _apart(found) + "\n".join(sections),
-        "leaderboard.tex": "% \\input this file; needs \\usepackage{booktabs}\n\n" + "\n".join(map(latex, found)),
+        "leaderboard.md": _markdown(made, jobs, drawn, over, list(diagram)),
+        "leaderboard.tex": "% \\input this file; needs \\usepackage{booktabs}\n\n" + "\n".join(latex(*m) for m in made),
+        "leaderboard.csv": csv(found, evidence),
+        "index.html": page(sections, over, diagram.get(_PAGE), sources.cards),
     }
-    for name, text in texts.items():
-        write_whole(out / name, text, durable=False)  # a report can be built again
-    return Report([*(out / name for name in texts), *paths], problems, run_table(_chosen(records, datasets), rule))
+    files: dict[str, bytes | str] = texts | {f"figures/ranks.{kind}": diagram[kind] for kind in formats if diagram}
+    for name, data in files.items():
+        write_whole(out / name, data, durable=False)  # a report can be built again
+    figures = [job.path(n, suffix) for job, names in zip(jobs, drawn, strict=True) for n in names for suffix in formats]
+    return Report([*(out / name for name in files), *figures], problems + bad, leaderboards(found, evidence))
 
 
-def _chosen(records: list[Record], datasets: Sequence[str] | None) -> list[Record]:
-    known = {record.dataset.name for record in records}
-    for name in datasets or ():
-        if name not in known:
-            raise unknown("dataset in the results", name, known)
-    return [record for record in records if not datasets or record.dataset.name in datasets]
+def _of(setting: Setting, scores: dict[str, Scores]) -> dict[str, Scores]:
+    return {run.id: scores[run.id] for run in setting.runs if run.id in scores}
 
 
-def _apart(found: list[Setting]) -> str:
-    """One table needs no word on why tables are apart."""
-    if len(found) == 1:
-        return ""
-    return "One table per setting (images and recipe); numbers of different tables must not be ranked together.\n\n"
+def figure_formats(text: str) -> list[str]:
+    """`png,svg` -> ["png", "svg"]; `none` -> [].
+
+    Raises:
+        UserError: there is no such format.
+    """
+    formats = [] if text.strip() == "none" else [part.strip() for part in text.split(",") if part.strip()]
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("figure format", name, [*FORMATS, "none"])
+    return list(dict.fromkeys(formats))
 
 
-def _draw(setting: Setting, out: Path) -> tuple[list[Path], str]:
-    """Write a setting's figures; their paths, and Markdown that shows them."""
-    stem = f"{re.sub(r'[^A-Za-z0-9=._-]+', '-', setting.title).strip('-.')[:60]}-{setting.id}"
-    paths, links = [], []
-    for name, figure in figures(setting).items():
-        files = {suffix: f"figures/{stem}-{name}.{suffix}" for suffix in FORMATS}
-        for suffix, file in files.items():
-            write_whole(out / file, save(figure, suffix), durable=False)
-            paths.append(out / file)
-        title = escape_markdown(f"{_CAPTIONS[name]}: {setting.title}")
-        links.append(f"![{title}]({files['png']})\n\n{title} ([SVG]({files['svg']}), [PDF]({files['pdf']}))\n")
-    return paths, "\n".join(links)
+def _check_baseline(found: list[Setting], options: Options) -> None:
+    """The default may be missing; a name that was typed may not."""
+    known = {row.label for setting in found for row in setting.rows}
+    if options.baseline not in known and options.baseline != Options.baseline:
+        raise unknown("baseline (method with what was changed)", options.baseline, known)
+
+
+def _over_datasets(found: list[Setting], formats: Sequence[str]) -> tuple[list[str], dict[str, bytes]]:
+    """Sentences on the ranks over datasets, or why there are none; the diagram in all formats."""
+    try:
+        over = ranks.ranks(found)
+    except UserError as error:
+        return [str(error)], {}
+    if not formats:
+        return ranks.notes(over), {}
+    figure = ranks.diagram(over)
+    return ranks.notes(over), {suffix: save(figure, suffix) for suffix in formats} | {_PAGE: light(figure)}
+
+
+def _markdown(
+    made: list[tuple[Setting, list[Table]]], jobs: list[Job], drawn: list[list[str]], over: list[str], kinds: list[str]
+) -> str:
+    parts = ["# Leaderboard\n"]
+    if len(made) > 1:  # one table needs no word on why tables are apart
+        parts.append(
+            "One leaderboard per setting (images and recipe); numbers of different settings must not be ranked "
+            "together.\n"
+        )
+    for (setting, shown), job, names in zip(made, jobs, drawn, strict=True):
+        parts.append(markdown(setting, shown))
+        for name in names:
+            title = escape_markdown(f"{CAPTIONS[name]}: {setting.title}")
+            parts.append(_link(title, {suffix: job.path(name, suffix).name for suffix in job.formats}))
+    parts.append("## Over several datasets\n")
+    files = {kind: f"ranks.{kind}" for kind in kinds if kind in FORMATS}
+    parts += [_link("Average ranks", files)] * bool(files)
+    parts.append("\n".join(f"- {escape_markdown(note)}" for note in over) + "\n")
+    return "\n".join(parts)
+
+
+def _link(title: str, files: dict[str, str]) -> str:
+    """Markdown that shows a figure and links its other formats; names are those in `figures/`."""
+    shown = files.get("png") or files.get("svg")
+    others = [f"[{suffix.upper()}](figures/{file})" for suffix, file in files.items() if file != shown]
+    return (
+        f"![{title}](figures/{shown})\n\n" * bool(shown) + f"{title}" + f" ({', '.join(others)})" * bool(others) + "\n"
+    )

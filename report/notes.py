@@ -89,8 +89,7 @@ def _columns(setting: Setting) -> list[str]:
     return [
         f"Cells: accuracy in percent, mean ± sample standard deviation over seeds (one seed: the value). Overall: mean "
         f"of the per-class accuracies, {plain}. Groups: the same over their classes; in brackets how many.",
-        f"{_capital(setting.shots.rule)}.",
-        f"{_capital(setting.parts.rule)}.",
+        *(f"{_capital(grouping.rule)}." for grouping in setting.groupings),
         *missing_groups(setting),
     ]
 

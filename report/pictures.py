@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
 
-from ..benchmarks.errors import UserError
-from .plots import METADATA, save, style
+from .style import save, style
 
 COLUMNS = 8
 SPREAD = 2.5  # deviations of a normalised image from black to white
@@ -28,18 +26,6 @@ class View(Protocol):
     towards: np.ndarray
     shown: np.ndarray
     made: np.ndarray
-
-
-def picture_format(path: Path) -> str:
-    """`png`, `svg` or `pdf`, by the name of the file.
-
-    Raises:
-        UserError: it is none of these.
-    """
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in METADATA:
-        raise UserError(f"{path}: a picture is a .png, .svg or .pdf file.")
-    return suffix
 
 
 @style()

@@ -14,6 +14,27 @@ import numpy as np
 from ..benchmarks.record import DatasetFacts, Record, recipe_facts, run_id
 from .groups import Group, Grouping, equal_groups, shot_groups
 
+GROUPS = ("shots", "five", "both")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader chooses.
+
+    Attributes:
+        rule: convention for many, medium and few: A, B or C.
+        groups: columns of the tables: `shots` (many, medium, few), `five`, or `both`.
+        baseline: row that others are compared with: a method, or the label of a row.
+        optimism: show how much the best epoch on the test split would add.
+        published: show published numbers beside ours.
+    """
+
+    rule: str = "A"
+    groups: str = "both"
+    baseline: str = "erm"
+    optimism: bool = False
+    published: bool = False
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -53,6 +74,7 @@ class Setting:
         shots: many, medium, few.
         parts: five groups or two halves.
         rows: highest overall mean first.
+        options: what the reader chose.
     """
 
     id: str
@@ -62,11 +84,22 @@ class Setting:
     shots: Grouping
     parts: Grouping
     rows: tuple[Row, ...]
+    options: Options = Options()
+
+    @property
+    def groupings(self) -> tuple[Grouping, ...]:
+        """The groupings that tables show."""
+        return {"shots": (self.shots,), "five": (self.parts,), "both": (self.shots, self.parts)}[self.options.groups]
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """All groups in the order of the tables' columns."""
-        return self.shots.groups + self.parts.groups
+        """The groups that tables show, in the order of their columns."""
+        return tuple(group for grouping in self.groupings for group in grouping.groups)
+
+    @property
+    def baseline(self) -> Row | None:
+        """The row that others are compared with; None where it has no record."""
+        return next((row for row in self.rows if row.label == self.options.baseline), None)
 
     @property
     def runs(self) -> list[Record]:
@@ -94,7 +127,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.mean(values)), sd, len(values))
 
 
-def settings(records: Iterable[Record], rule: str = "A") -> list[Setting]:
+def settings(records: Iterable[Record], options: Options | None = None) -> list[Setting]:
     """Gather records into settings, by title. Records of different settings must not be ranked against each other.
 
     Two records share a setting if dataset, options, checksum, verification and recipe are equal.
@@ -103,7 +136,7 @@ def settings(records: Iterable[Record], rule: str = "A") -> list[Setting]:
     for record in records:
         buckets[_setting_id(record)].append(record)
     titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
-    found = [_setting(key, titles[key], bucket, rule) for key, bucket in buckets.items()]
+    found = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
     return sorted(found, key=lambda setting: setting.title)
 
 
@@ -113,17 +146,17 @@ def _setting_id(record: Record) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:8]
 
 
-def _setting(key: str, title: str, records: list[Record], rule: str) -> Setting:
+def _setting(key: str, title: str, records: list[Record], options: Options) -> Setting:
     first = records[0]
     counts = first.dataset.train_counts
-    shots, parts = shot_groups(counts, rule), equal_groups(counts, first.dataset.profile)
+    shots, parts = shot_groups(counts, options.rule), equal_groups(counts, first.dataset.profile)
     buckets: dict[str, list[Record]] = defaultdict(list)
     for r in records:
         buckets[run_id(r.method, r.source, r.hyperparameters, r.dataset, r.recipe, None)].append(r)
     labels = _distinct([(_label(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, shots.groups + parts.groups) for name, bucket in buckets.items()]
     rows.sort(key=lambda row: (-row.overall.mean, row.label))
-    return Setting(key, title, first.dataset, first.recipe, shots, parts, tuple(rows))
+    return Setting(key, title, first.dataset, first.recipe, shots, parts, tuple(rows), options)
 
 
 def _row(label: str, records: list[Record], groups: tuple[Group, ...]) -> Row:

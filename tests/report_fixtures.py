@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from ltbench.benchmarks.record import (
     write_record,
 )
 from ltbench.benchmarks.split import long_tail_counts
+from ltbench.report.statistics import Setting, settings
 
+METHODS = {"erm": 0.0, "ldam-drw": 0.2, "balanced-softmax": 0.3}
 RECIPE = {"name": "cifar", "backbone": "resnet32", "epochs": 3, "batch_size": 128, "precision": "float32"}
 
 
@@ -91,6 +94,27 @@ def lifelike(data: DatasetFacts, method: str, seed: int, lift: float, **facts: A
     noise = np.random.default_rng([seed, len(method)]).normal(0, 0.03, len(counts))
     accuracy = 0.9 - (0.75 - lift) * (1 - np.log(counts) / np.log(counts.max() + 1)) + noise
     return record(data, (tests * accuracy.clip(0, 1)).astype(int).tolist(), method, seed, **facts)
+
+
+def lifelike_setting(classes: int = 10, seeds: int = 2, methods: int = 3, **facts: Any) -> Setting:
+    """A setting of ERM, ldam-drw, balanced-softmax and further methods."""
+    data = cifar(classes, 100, **facts)
+    names = [*METHODS, *(f"other-{k}" for k in range(methods))][:methods]
+    return settings([lifelike(data, m, s, METHODS.get(m, 0.1)) for m in names for s in range(seeds)])[0]
+
+
+def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
+    """Make `runs/<id>/logits.npz` for records: each test image gets logits that agree with the record's hits."""
+    for r in records:
+        tests, draw = np.array(r.dataset.test_counts), np.random.default_rng(r.seed)
+        labels = np.repeat(np.arange(len(tests)), tests)
+        logits = draw.normal(0, 0.3, (len(labels), len(tests)))
+        right = np.arange(len(labels)) - np.repeat(tests.cumsum() - tests, tests) < np.repeat(r.final.correct, tests)
+        chosen = np.where(right, labels, (labels + len(tests) - 1) % len(tests))  # else the next larger class
+        logits[np.arange(len(labels)), chosen] += scale
+        path = runs / r.id / "logits.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, logits=logits.astype(np.float16), labels=labels)
 
 
 def store(records: list[Record], results: Any) -> None:

@@ -7,28 +7,31 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import ltbench.report.build
-import numpy as np
 import pytest
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.record import Prerequisite, Record
 from ltbench.report.build import build
+from ltbench.report.frames import Evidence, tables
 from ltbench.report.notes import notes
-from ltbench.report.plots import class_counts, class_lines, group_bars, moving_mean, save
+from ltbench.report.sources import Sources
 from ltbench.report.statistics import Setting, settings
-from ltbench.report.tables import escape_latex, escape_markdown, latex, markdown, run_table
-from report_fixtures import cifar, dataset, lifelike, record, store
+from ltbench.report.tables import escape_latex, escape_markdown, latex, markdown
+from ltbench.report.terminal import run_table
+from report_fixtures import METHODS, cifar, dataset, lifelike, lifelike_setting, record, store
 from rich.console import Console
 
-MODULES = ("groups", "statistics", "notes", "tables", "pictures", "plots", "build")
-METHODS = {"erm": 0.0, "ldam-drw": 0.2, "balanced-softmax": 0.3}
+HERE = Path(ltbench.report.build.__file__).parent
 
 
-def lifelike_setting(classes: int = 10, seeds: int = 2, methods: int = 3, **facts: object) -> Setting:
-    data = cifar(classes, 100, **facts)
-    names = [*METHODS, *(f"other-{k}" for k in range(methods))][:methods]
-    return settings([lifelike(data, m, s, METHODS.get(m, 0.1)) for m in names for s in range(seeds)])[0]
+def md(setting: Setting, **evidence: Any) -> str:
+    return markdown(setting, tables(setting, Evidence(**evidence)))
+
+
+def tex(setting: Setting) -> str:
+    return latex(setting, tables(setting, Evidence()))
 
 
 def cells(text: str) -> list[list[str]]:
@@ -45,7 +48,7 @@ def printed(runs: list[Record], width: int) -> str:
 def test_markdown_cells_by_hand() -> None:
     data = dataset([200, 150, 50, 30, 25], test_counts=[200] * 5)
     runs = [record(data, [200, 180, 100, 80, 40], seed=0), record(data, [200, 160, 80, 60, 20], seed=1)]
-    head, _, row = cells(markdown(settings(runs)[0]))
+    head, _, row = cells(md(settings(runs)[0]).split("###")[0])
     assert head[:5] == ["method", "overall", "many (2)", "medium (3)", "few (0)"]
     assert head[5:] == [*(f"G{k} (1)" for k in range(1, 6)), "seeds"]
     # per class: 1, 0.85 ± 0.0707, 0.45 ± 0.0707, 0.35, 0.15; overall 0.60 and 0.52
@@ -54,7 +57,7 @@ def test_markdown_cells_by_hand() -> None:
 
 
 def test_one_seed_has_no_deviation() -> None:
-    table = cells(markdown(lifelike_setting(seeds=1)))
+    table = cells(md(lifelike_setting(seeds=1)).split("###")[0])
     assert all(re.fullmatch(r"\d+\.\d|–", cell) for row in table[2:] for cell in row[1:-1])
 
 
@@ -102,7 +105,7 @@ def test_notes_name_what_was_trained_once_and_where() -> None:
 
 def test_latex_is_escaped_and_balanced() -> None:
     data = dataset([200, 50], name="a_b&c%")
-    text = latex(settings([record(data, [50, 50], method="x_y", changed={"p": "#1~^{$\\"})])[0])
+    text = tex(settings([record(data, [50, 50], method="x_y", changed={"p": "#1~^{$\\"})])[0])
     assert r"x\_\allowbreak{}y" in text
     assert r"\#1\textasciitilde{}\textasciicircum{}\{\$\textbackslash{}" in text
     assert r"a\_\allowbreak{}b\&c\%" in text
@@ -114,7 +117,7 @@ def test_latex_is_escaped_and_balanced() -> None:
 
 
 def test_every_latex_line_has_as_many_cells_as_columns() -> None:
-    text = latex(lifelike_setting())
+    text = tex(lifelike_setting()).split(r"\end{table*}")[0]
     columns = 1 + len(re.search(r"\{@\{\}p\{7em\}(r+)@\{\}\}", text)[1])  # type: ignore[index]
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert {line.count(" & ") + 1 for line in body if line != r"\midrule"} == {columns}
@@ -147,96 +150,44 @@ def test_terminal_table_keeps_settings_apart_and_prints_brackets() -> None:
     assert "layers=[1," in text
 
 
-def test_bars_leave_the_place_of_an_empty_group() -> None:
-    setting = lifelike_setting()
-    (axes,) = group_bars(setting, setting.shots).axes
-    assert [len(bars) for bars in axes.containers if hasattr(bars, "patches")] == [2, 2, 2]
-    assert axes.get_xticklabels()[2].get_text() == "few\nno class"
-    assert "–" in [text.get_text() for text in axes.texts]
-    heights = [bar.get_height() for bar in axes.containers[0].patches]  # type: ignore[attr-defined]
-    spreads = [setting.rows[0].groups[name] for name in ("many", "medium")]
-    assert heights == pytest.approx([100 * s.mean for s in spreads if s])
-
-
-def test_class_counts_have_a_log_axis_from_ratio_10() -> None:
-    runs = [record(dataset(counts), [50, 50, 50]) for counts in ([300, 100, 30], [300, 100, 31])]
-    assert [class_counts(settings([r])[0]).axes[0].get_yscale() for r in runs] == ["log", "linear"]
-
-
-def test_a_balanced_small_set_still_shows_its_counts() -> None:
-    setting = settings([record(dataset([50, 50, 50, 50, 50]), [10, 20, 30, 40, 50])])[0]
-    (axes,) = class_counts(setting).axes
-    assert [text.get_text() for text in axes.figure.legends[0].get_texts()] == ["all (5)"]
-    (axes,) = group_bars(setting, setting.parts).axes
-    assert [text.get_text() for text in axes.texts] == ["–"] * 5
-
-
-def test_dollars_in_names_are_no_formulas() -> None:
-    data = dataset([200, 50], class_names=["$x_", "$\\frac$"])
-    setting = settings([record(data, [50, 50], changed={"p": "$\\bad$"})])[0]
-    assert save(class_lines(setting), "png").startswith(b"\x89PNG")
-
-
-def test_class_lines_sort_by_training_images() -> None:
-    runs = [record(dataset([50, 200, 10]), [50, 90, 10]), record(dataset([50, 200, 10]), [70, 90, 10], seed=1)]
-    (axes,) = class_lines(settings(runs)[0]).axes
-    assert np.asarray(axes.lines[0].get_ydata()).tolist() == pytest.approx([90, 60, 10])
-    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["class 1", "class 0", "class 2"]
-    assert moving_mean(np.array([1.0, 2.0, 6.0, 4.0]), 3).tolist() == pytest.approx([3, 4])
-
-
-@pytest.mark.parametrize(("classes", "methods"), [(10, 1), (100, 12)])
-def test_legend_is_outside_and_figures_fit_a_page(classes: int, methods: int) -> None:
-    setting = lifelike_setting(classes, methods=methods)
-    for figure in (group_bars(setting, setting.parts), class_lines(setting), class_counts(setting)):
-        figure.draw_without_rendering()
-        legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
-        assert legend.y0 >= axes.y1
-        assert 0 <= legend.x0 < legend.x1 <= figure.bbox.x1
-        assert 3.4 <= figure.get_figwidth() <= 7
-        assert figure.get_figheight() < 6
-
-
 def test_build_writes_everything_twice_the_same(tmp_path: Path) -> None:
     data = cifar(10, 100)
     store([lifelike(data, m, s, lift) for m, lift in METHODS.items() for s in range(2)], tmp_path / "results")
     (tmp_path / "results" / "bad.json").write_text("{")
     before = sorted((tmp_path / "results").rglob("*"))
-    first, second = (build(tmp_path / "results", tmp_path / name) for name in ("one", "two"))
+    first, second = (build(Sources(tmp_path / "results"), tmp_path / name) for name in ("one", "two"))
     assert sorted((tmp_path / "results").rglob("*")) == before
-    assert len(first.paths) == 2 + 4 * 3
+    assert len(first.paths) == 4 + 8 * 3  # no confusion matrices, no logits: three figures less
     for a, b in zip(first.paths, second.paths, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
-    assert set(first.paths) == {path for path in (tmp_path / "one").rglob("*") if path.is_file()}
+    assert set(first.paths) == {p for p in (tmp_path / "one").rglob("*") if p.is_file() and p.parent.name != "page"}
     assert len(first.warnings) == 1
     assert "bad.json" in first.warnings[0]
     text = (tmp_path / "one" / "leaderboard.md").read_text(encoding="utf-8")
     linked = set(re.findall(r"\]\((figures/[^)]+)\)", text))
-    assert {tmp_path / "one" / link for link in linked} == set(first.paths[2:])
+    assert {tmp_path / "one" / link for link in linked} == set(first.paths[4:])
 
 
 def test_build_filters_by_dataset(tmp_path: Path) -> None:
     store([record(dataset([200, 50], name=name), [50, 50]) for name in ("toy-a", "toy-b")], tmp_path)
-    build(tmp_path, tmp_path / "out", ["toy-b"])
+    build(Sources(tmp_path), tmp_path / "out", ["toy-b"])
     text = (tmp_path / "out" / "leaderboard.md").read_text(encoding="utf-8")
     assert "toy-b" in text
     assert "toy-a" not in text
     with pytest.raises(UserError, match=r"'toy-c'. Did you mean 'toy-[ab]'\? Known: toy-a, toy-b"):
-        build(tmp_path, tmp_path / "out2", ["toy-b", "toy-c"])
+        build(Sources(tmp_path), tmp_path / "out2", ["toy-b", "toy-c"])
     assert not (tmp_path / "out2").exists()
 
 
 def test_build_without_records_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"no record in {tmp_path}.*bench run"):
-        build(tmp_path, tmp_path / "out")
+        build(Sources(tmp_path), tmp_path / "out")
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(UserError, match="bad.json"):
-        build(tmp_path, tmp_path / "out")
+        build(Sources(tmp_path), tmp_path / "out")
 
 
 def test_the_report_needs_no_torch() -> None:
-    names = ", ".join(f"ltbench.report.{name}" for name in MODULES)
+    names = ", ".join(f"ltbench.report.{path.stem}" for path in HERE.glob("*.py"))
     code = f"import sys, {names}; sys.exit(any(m in sys.modules for m in ('torch', 'matplotlib.pyplot')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    folder = Path(ltbench.report.build.__file__).parent
-    assert {path.stem for path in folder.glob("*.py")} == set(MODULES)

@@ -1,0 +1,83 @@
+"""What a row cost: seconds, memory, parameters; trainings that a run builds on are counted in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..benchmarks.record import Record
+from .statistics import Row, Setting, mean_accuracy
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Means over the seeds of a row.
+
+    Attributes:
+        epoch: training seconds of an epoch, evaluation not included.
+        total: seconds of all that had to be trained to have one run, evaluation included.
+        borrowed: those of them that lie in trainings which other runs share.
+        memory: largest peak in bytes, of the device on CUDA, of the process on a CPU.
+        parameters: trainable parameters of the finished network.
+    """
+
+    epoch: float
+    total: float
+    borrowed: float
+    memory: int
+    parameters: int
+
+
+def costs(row: Row) -> Costs:
+    """The costs of a row."""
+    runs = row.runs
+    return Costs(
+        epoch=float(np.mean([run.cost.seconds_training / (run.final.epoch + 1) for run in runs])),
+        total=float(np.mean([total_seconds(run) for run in runs])),
+        borrowed=float(np.mean([borrowed_seconds(run) for run in runs])),
+        memory=max(run.cost.peak_memory_bytes for run in runs),
+        parameters=max(run.cost.parameters for run in runs),
+    )
+
+
+def total_seconds(run: Record) -> float:
+    """Seconds of a run and of the finished networks that it needs; epochs that both have in common count once."""
+    own = sum(part.seconds for part in run.cost.prerequisites if part.use == "prefix")
+    return run.cost.seconds - own + borrowed_seconds(run)
+
+
+def borrowed_seconds(run: Record) -> float:
+    """Seconds of the trainings that a run builds on, each training once, as far as the run needs it."""
+    needed: dict[str, float] = {}
+    for part in run.cost.prerequisites:
+        needed[part.id] = max(needed.get(part.id, 0.0), part.seconds)
+    return sum(needed.values())
+
+
+def optimism(row: Row) -> float:
+    """Accuracy of the best epoch, chosen on the test split, minus that of the last one: mean over seeds, a fraction."""
+    tests = np.array(row.runs[0].dataset.test_counts)
+    best = [float(np.mean(np.array(run.best.correct) / tests)) for run in row.runs]
+    return float(np.mean(best) - np.mean([mean_accuracy(run) for run in row.runs]))
+
+
+def comparable(setting: Setting) -> bool:
+    """Whether all runs of a setting were timed on the same kind of device with the same number of threads."""
+    return len({(run.environment.device, run.environment.threads) for run in setting.runs}) == 1
+
+
+def duration(seconds: float) -> str:
+    """`0.42 s`, `12 s`, `5:07 min` or `1:07 h`."""
+    if seconds < 60:
+        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def size(count: float) -> str:
+    """`464 k`, `36.5 M`, `1.5 G`."""
+    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= factor * 0.9995:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count:.0f}"

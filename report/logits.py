@@ -1,0 +1,178 @@
+"""What the stored test logits of a run tell beyond its record: calibration, logit adjustment, other test priors."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..benchmarks.record import Record
+from .groups import by_size
+from .paired import Paired, paired
+from .statistics import Row, Setting, Spread, spread
+
+TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logits as they are, 1 removes the prior
+BINS = 15
+RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # of the shifted test priors, in both directions
+_CHUNK = 2_000  # images at a time, so that many classes do not fill the memory
+_TIES = 0.005  # share of test images whose prediction may change by rounding to float16
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one run's logits give; C classes.
+
+    Attributes:
+        hits: (len(TAUS), C) correct test predictions per class with logits adjusted by each of TAUS.
+        told: (len(PRIORS), C) the same with each prior of `tail_priors` put in place of the training prior.
+        bins: (BINS, 3) images, sum of confidences, hits by confidence, of the logits as they are.
+    """
+
+    hits: np.ndarray
+    told: np.ndarray
+    bins: np.ndarray
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: mean gap between confidence and accuracy over test images, in [0, 1].
+
+        Source: Guo et al. 2017, equation 3, with 15 bins of equal width.
+        """
+        images, confidence, hits = self.bins.T
+        return float(np.abs(confidence - hits).sum() / images.sum())
+
+
+def log_prior(counts: Iterable[int]) -> np.ndarray:
+    """Logarithm of the classes' shares of the training images, (C,)."""
+    values = np.asarray(list(counts), dtype=np.float64)
+    return np.log(values / values.sum())
+
+
+def tail_priors(counts: list[int]) -> tuple[list[str], np.ndarray]:
+    """Names and class shares (11, C) of test sets with another long tail than the training set.
+
+    `forward R`: exponential with ratio R, frequent classes stay frequent; `backward R`: rare classes are frequent.
+    """
+    rank = np.argsort(by_size(counts)) / max(1, len(counts) - 1)  # 0 for the most frequent class, 1 for the rarest
+    ratios = {f"forward {r:g}": -np.log(r) for r in RATIOS}
+    ratios["balanced"] = 0.0
+    ratios |= {f"backward {r:g}": np.log(r) for r in reversed(RATIOS)}
+    weights = np.exp(np.outer(list(ratios.values()), rank))
+    return list(ratios), weights / weights.sum(1, keepdims=True)
+
+
+def scores(logits: np.ndarray, labels: np.ndarray, counts: list[int]) -> Scores:
+    """Evaluate logits (N, C) of images with labels (N,), from a training set with `counts` images per class.
+
+    Adjusted logits are z - tau * log prior; told ones z - log prior + log test prior.
+
+    Source: Menon et al. 2021, section 4.1; Hong et al. 2021 (LADE), PC-softmax.
+    """
+    prior = log_prior(counts)
+    classes = len(prior)
+    shifts = np.concatenate([-TAUS[:, None] * prior, np.log(tail_priors(counts)[1]) - prior]).astype(np.float32)
+    hits, bins = np.zeros((len(shifts), classes), np.int64), np.zeros((BINS, 3))
+    for start in range(0, len(labels), _CHUNK):
+        z, y = logits[start : start + _CHUNK].astype(np.float32), labels[start : start + _CHUNK]
+        for k, shift in enumerate(shifts):
+            hits[k] += np.bincount(y[(z + shift).argmax(1) == y], minlength=classes)
+        confidence = 1 / np.exp(z - z.max(1, keepdims=True)).sum(1)
+        where = np.minimum(np.ceil(confidence * BINS).astype(int) - 1, BINS - 1).clip(0)
+        for column, weight in enumerate((None, confidence, z.argmax(1) == y)):
+            bins[:, column] += np.bincount(where, weight, minlength=BINS)
+    return Scores(hits[: len(TAUS)], hits[len(TAUS) :], bins)
+
+
+def read_scores(records: Iterable[Record], runs: Path) -> tuple[dict[str, Scores], list[str]]:
+    """Scores by record id for all records whose logits lie in `runs/<id>/logits.npz`, and a sentence per bad file."""
+    found, problems = {}, []
+    for record in records:
+        path = runs / record.id / "logits.npz"
+        if not path.is_file():
+            continue
+        try:
+            with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
+                found[record.id] = _checked(stored["logits"], stored["labels"], record)
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            problems.append(f"{path} is left out: {str(error).rstrip('.')}.")
+    return found, problems
+
+
+def _checked(logits: np.ndarray, labels: np.ndarray, record: Record) -> Scores:
+    """The scores, if the logits are those that the record's hits were counted from."""
+    tests = record.dataset.test_counts
+    if logits.shape != (sum(tests), len(tests)) or np.bincount(labels, minlength=len(tests)).tolist() != tests:
+        raise ValueError("it holds other test images than the record names")
+    if not np.isfinite(logits).all():
+        raise ValueError("it holds numbers that are not finite")
+    found = scores(logits, labels, record.dataset.train_counts)
+    plain = found.hits[np.flatnonzero(TAUS == 0)[0]]
+    if np.abs(plain - record.final.correct).sum() > max(1, _TIES * len(labels)):
+        raise ValueError("its predictions are not those that the record counts")
+    return found
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A row before and after logit adjustment; accuracies are means over classes, of the seeds that have logits.
+
+    Attributes:
+        plain: as trained.
+        adjusted: with tau = 1, which needs no tuning.
+        best_tau, best: the tau that is best on the test split, and its accuracy: an upper bound, not a result.
+        ece: expected calibration error as trained.
+        against: as trained, minus the baseline adjusted with tau = 1, paired by seed; None without shared seeds.
+    """
+
+    row: Row
+    plain: Spread
+    adjusted: Spread
+    best_tau: float
+    best: Spread
+    ece: Spread
+    against: Paired | None
+
+
+def corrections(setting: Setting, found: dict[str, Scores]) -> list[Correction]:
+    """What the one free correction does to each row that has logits, in the order of the rows."""
+    plain, one = (int(np.flatnonzero(tau == TAUS)[0]) for tau in (0.0, 1.0))
+    base = {run.seed: curve(run, found)[one] for run in _with_logits(setting.baseline, found)}
+    made = []
+    for row in setting.rows:
+        runs = _with_logits(row, found)
+        if not runs:
+            continue
+        curves = np.array([curve(run, found) for run in runs])
+        best = int(curves.mean(0).argmax())
+        pairs = [c[plain] - base[run.seed] for c, run in zip(curves, runs, strict=True) if run.seed in base]
+        made.append(
+            Correction(
+                row,
+                spread(curves[:, plain]),
+                spread(curves[:, one]),
+                float(TAUS[best]),
+                spread(curves[:, best]),
+                spread([found[run.id].ece for run in runs]),
+                paired(pairs) if pairs else None,
+            )  # fmt: skip
+        )
+    return made
+
+
+def curve(run: Record, found: dict[str, Scores]) -> np.ndarray:
+    """Mean of the per-class accuracies at each of TAUS."""
+    return group_curve(run, found, range(len(run.dataset.test_counts)))
+
+
+def group_curve(run: Record, found: dict[str, Scores], classes: Iterable[int]) -> np.ndarray:
+    """Mean accuracy of some classes at each of TAUS, in [0, 1]."""
+    where = list(classes)
+    accuracies: np.ndarray = (found[run.id].hits / np.array(run.dataset.test_counts))[:, where].mean(1)
+    return accuracies
+
+
+def _with_logits(row: Row | None, found: dict[str, Scores]) -> list[Record]:
+    return [run for run in row.runs if run.id in found] if row else []

@@ -1,0 +1,173 @@
+"""Numbers as papers print them (`results/published.toml`): read, checked, and matched with the rows of a setting."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from ..benchmarks.errors import UserError
+from .statistics import Setting, Spread, changes
+
+FILE = Path(__file__).parent.parent / "results" / "published.toml"
+NOT_STATED = "not stated"
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Percent = Annotated[float, Field(gt=0, lt=100)] | Literal["-"]
+# dataset, profile with its imbalance, and a group of classes where it is not all of them
+_COLUMN = re.compile(r"[a-z0-9-]+ (natural|(exp|step)\d+)( (many|medium|few))?")
+
+
+class PublishedTable(BaseModel):
+    """Numbers of one source that share a protocol; "-" stands for one that the source does not print.
+
+    Attributes:
+        source: who published the numbers.
+        where: the table, section or file.
+        evidence: `[paper]`, `[code X]`, `[readme X]`, `[issue X#k]`; with a dagger where it is recalled, not read.
+        backbone: named as in the recipes.
+        epochs: of training.
+        augmentation: of training images.
+        metric: `error` or `accuracy`, percent; over all classes, or over a group of them where a column says so.
+        selection: which epoch the source reports, and on which images it was chosen.
+        runs: how many runs a number is the mean of.
+        columns: `dataset profile` as in the records, such as `cifar10-lt exp100`, and `many`, `medium` or `few`.
+        rows: label of a row as in our tables, to one number per column.
+        standard_errors: the same for the standard errors that the source prints.
+        note: what else a reader must know.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: Text
+    where: Text
+    evidence: Text
+    backbone: Text
+    epochs: Annotated[int, Field(gt=0)] | Literal["not stated"]
+    augmentation: Text
+    metric: Literal["error", "accuracy"]
+    selection: Text
+    runs: Annotated[int, Field(gt=0)] | Literal["not stated"] = NOT_STATED
+    columns: Annotated[list[str], Field(min_length=1)]
+    rows: Annotated[dict[str, list[Percent]], Field(min_length=1)]
+    standard_errors: dict[str, list[Percent]] = {}
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _whole(self) -> PublishedTable:
+        for column in self.columns:
+            if not _COLUMN.fullmatch(column):
+                raise ValueError(f"column '{column}' is not 'dataset profile' or 'dataset profile many|medium|few'")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column stands twice")
+        for label, values in (*self.rows.items(), *self.standard_errors.items()):
+            if len(values) != len(self.columns):
+                raise ValueError(f"row '{label}' has {len(values)} numbers for {len(self.columns)} columns")
+        for label, values in self.standard_errors.items():
+            if label not in self.rows or any(self.rows[label][k] == "-" for k, v in enumerate(values) if v != "-"):
+                raise ValueError(f"a standard error in row '{label}' has no number")
+        return self
+
+
+def read_published(path: Path = FILE) -> list[PublishedTable]:
+    """All tables of a file.
+
+    Raises:
+        UserError: it cannot be read, or a number lacks its source or its protocol; the message names table and field.
+    """
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"Cannot read the published numbers in {path}: {error}.") from error
+    tables = []
+    for k, values in enumerate(found.get("table", [])):
+        try:
+            tables.append(PublishedTable.model_validate(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "table"
+            name = f"table {k + 1} ({values.get('source', 'no source')}, {values.get('where', 'no place')})"
+            reason = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"{path}: {name}: {place}: {reason}.") from error
+    return tables
+
+
+@dataclass(frozen=True)
+class Match:
+    """A published number and ours.
+
+    Attributes:
+        label: of the row, here and there.
+        group: `many`, `medium` or `few`; "" for all classes.
+        table: where the number stands.
+        accuracy: the published one, in percent.
+        error: its standard error; None where none is printed.
+        ours: over our seeds, a fraction.
+        differs: in what the protocols differ; empty where nothing is known to.
+    """
+
+    label: str
+    group: str
+    table: PublishedTable
+    accuracy: float
+    error: float | None
+    ours: Spread
+    differs: list[str]
+
+
+def matches(setting: Setting, tables: Sequence[PublishedTable]) -> list[Match]:
+    """All published numbers for the rows of a setting: same dataset, profile and imbalance, same label."""
+    data, found = setting.dataset, []
+    profile = data.profile if data.profile == "natural" else f"{data.profile}{data.imbalance:g}"
+    for row in setting.rows:
+        for table in tables:
+            for k, column in enumerate(table.columns):
+                name, split, *group = column.split(" ")
+                values = table.rows.get(row.label)
+                ours = row.groups.get(group[0]) if group else row.overall
+                if (name, split) != (data.name, profile) or values is None or values[k] == "-" or ours is None:
+                    continue
+                value = float(values[k])
+                accuracy = value if table.metric == "accuracy" else 100 - value
+                errors = table.standard_errors.get(row.label, ["-"] * len(table.columns))
+                error = None if errors[k] == "-" else float(errors[k])
+                differs = _differences(setting, table)
+                found.append(Match(row.label, "".join(group), table, accuracy, error, ours, differs))
+    return found
+
+
+def _differences(setting: Setting, table: PublishedTable) -> list[str]:
+    """What a reader must know before the two numbers are compared."""
+    recipe, data = setting.recipe, setting.dataset
+    there = {
+        "backbone": (table.backbone, recipe.get("backbone")),
+        "epochs": (table.epochs, recipe.get("epochs")),
+        "augmentation": (_words(table.augmentation), _words(augmentation(recipe))),
+    }
+    shown = {"backbone": table.backbone, "epochs": table.epochs, "augmentation": table.augmentation}
+    found = [f"{name} {shown[name]}" for name, (a, b) in there.items() if a != b]
+    if not table.selection.startswith("last"):
+        found.append("best test epoch" if "best" in table.selection else "epoch not stated")
+    if data.changed:
+        found.append("our split has " + changes(data.changed))
+    if data.verified is False:
+        found.append("our files are not verified")
+    return found
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip().lower() for word in text.split(","))
+
+
+def augmentation(recipe: dict[str, Any]) -> str:
+    """The augmentation of a recipe in the words of the published tables, such as `crop, flip, Cutout, SimCLR`."""
+    if recipe.get("augment") == "autoaugment" and not recipe.get("keep_base"):
+        return "AutoAugment"  # it takes the place of the others
+    named = {"crop_padding": "crop", "flip": "flip", "cutout": "Cutout"}
+    added = {"simclr": "SimCLR", "autoaugment": "AutoAugment"}.get(recipe.get("augment", ""), "")
+    return ", ".join(filter(None, [*(word for key, word in named.items() if recipe.get(key)), added])) or "none"

@@ -1,0 +1,116 @@
+"""Average ranks over several datasets, Friedman's test, and the critical-difference diagram."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..benchmarks.errors import UserError
+from .statistics import Setting
+from .style import PAGE, style
+
+FEWEST_DATASETS = 6  # a method that wins on all of five is not yet separable from another: 2 / 2^5 > 0.05
+FEWEST_METHODS = 3  # Friedman's test compares three or more
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Methods ranked on each dataset.
+
+    Attributes:
+        accuracies: mean overall accuracies, one line per dataset, one column per method, no gaps.
+        mean: average rank of each method, 1 is the best, ties share; best first.
+        p: p-value of Friedman's test that all methods are equal.
+        pairs: p-values of Nemenyi's test, (methods, methods).
+    """
+
+    accuracies: pd.DataFrame
+    mean: pd.Series[float]
+    p: float
+    pairs: pd.DataFrame
+
+
+def ranks(settings: Iterable[Setting]) -> Ranks:
+    """Rank the methods that enough datasets have in common.
+
+    Of each dataset (name, profile, imbalance) the setting with most rows counts. Methods that the fewest datasets have
+    are left out until six datasets have all of the others.
+
+    Raises:
+        UserError: there are too few datasets or methods, or the extra `stats` is not installed.
+
+    Source: Demsar 2006, sections 3.2.2 and 3.2.4.
+    """
+    table = _common(settings)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the libraries below it
+            from scikit_posthocs import posthoc_nemenyi_friedman
+    except ImportError as error:
+        raise UserError("Ranks over datasets need scikit-posthocs: pip install 'ltbench[stats]'.") from error
+    from scipy.stats import friedmanchisquare
+
+    mean = (-table).rank(axis=1).mean().sort_values(kind="stable")
+    p = float(friedmanchisquare(*(table[name] for name in table)).pvalue)
+    return Ranks(table, mean, p, posthoc_nemenyi_friedman(table))
+
+
+def _common(settings: Iterable[Setting]) -> pd.DataFrame:
+    best: dict[tuple[str, str, float], Setting] = {}
+    for setting in settings:
+        key = (setting.dataset.name, setting.dataset.profile, setting.dataset.imbalance)
+        if key not in best or len(setting.rows) > len(best[key].rows):
+            best[key] = setting
+    values = {s.title: {row.label: row.overall.mean for row in s.rows} for s in best.values()}
+    often = Counter(label for rows in values.values() for label in rows)
+    labels = [label for label, _ in sorted(often.items(), key=lambda item: (-item[1], item[0]))]
+    while labels:
+        shared = {title: rows for title, rows in values.items() if set(labels) <= set(rows)}
+        if len(shared) >= FEWEST_DATASETS:
+            break
+        labels.pop()
+    if len(labels) < FEWEST_METHODS:
+        raise UserError(
+            f"No ranks over datasets: that takes {FEWEST_METHODS} methods with records on the same {FEWEST_DATASETS} "
+            f"datasets or imbalances; there are {len(best)} datasets, and {len(labels)} methods on {FEWEST_DATASETS}."
+        )
+    lines = {title: [rows[label] for label in labels] for title, rows in shared.items()}
+    return pd.DataFrame.from_dict(lines, "index", columns=labels)
+
+
+def notes(found: Ranks) -> list[str]:
+    """What the ranks rest on, and what they allow to say."""
+    verdict = (
+        "at least two methods differ; a bar joins methods that Nemenyi's test does not separate"
+        if found.p < ALPHA
+        else "no difference between the methods is shown, whatever their order"
+    )
+    each = ", ".join(f"{name} {rank:.2f}" for name, rank in found.mean.items())
+    return [
+        f"Average rank (1 is the best): {each}.",
+        f"Friedman's test over {len(found.accuracies)} datasets: p = {found.p:.3g}; at the level {ALPHA:g}, {verdict}.",
+        f"Datasets: {'; '.join(found.accuracies.index)}. Several imbalances of one dataset are not independent of each "
+        "other, which makes the test look surer than it is.",
+    ]
+
+
+@style()
+def diagram(found: Ranks) -> Figure:
+    """Critical-difference diagram: methods by average rank; a bar joins those that are not separable."""
+    from scikit_posthocs import critical_difference_diagram
+
+    figure = Figure(figsize=(PAGE, 0.8 + 0.2 * (len(found.mean) + 1) // 2), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(visible=False)
+    critical_difference_diagram(
+        found.mean, found.pairs, ax=axes, alpha=ALPHA, label_props={"fontsize": 8},
+        crossbar_props={"color": "0.4", "linewidth": 3}, elbow_props={"color": "0.3", "linewidth": 0.8},
+        color_palette=dict.fromkeys(found.mean.index, "black"),
+    )  # fmt: skip
+    return figure

@@ -1,0 +1,48 @@
+"""Where a report comes from: records, stored logits, published numbers, method cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..benchmarks.errors import UserError, unknown
+from ..benchmarks.record import Record, read_all
+from .published import FILE
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where a report comes from.
+
+    Attributes:
+        results: folder with records; it is only read.
+        runs: folder with the logits of runs; it is only read, and may be missing.
+        published: file of published numbers.
+        cards: name of a method to its card.
+    """
+
+    results: Path
+    runs: Path = Path("runs")
+    published: Path = FILE
+    cards: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
+    """All valid records below a folder, of some datasets or of all, and a sentence for each file that is none.
+
+    Raises:
+        UserError: there is no valid record, or none of a dataset.
+    """
+    records, problems = read_all(results)
+    if not records:
+        bad = f" ({len(problems)} files there are not valid; the first: {problems[0]})" if problems else ""
+        raise UserError(
+            f"There is no record in {results}{bad}. Make one with `bench run --dataset <name> --method <name>`, "
+            "or name the folder that holds your results."
+        )
+    known = {record.dataset.name for record in records}
+    for name in datasets or ():
+        if name not in known:
+            raise unknown("dataset in the results", name, known)
+    return [record for record in records if not datasets or record.dataset.name in datasets], problems
