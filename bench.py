@@ -4,57 +4,20 @@ from __future__ import annotations
 
 import sys
 import warnings
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from ltbench.benchmarks.errors import MissingData, UserError
+from ltbench.benchmarks.options import DATA, FOLDER, RESULTS, RUNS, SETTING, option, options
+from ltbench.report.commands import compare, report, show
 from rich.console import Console
 
 if TYPE_CHECKING:
     import torch
 
 KINDS = ("methods", "datasets", "recipes", "backbones")
-FOLDER = click.Path(path_type=Path)
 click.rich_click.MAX_WIDTH = 110
-
-
-def option(*names: str, **settings: Any) -> Any:
-    """`click.option` that shows its default."""
-    return click.option(*names, show_default="default" in settings, **settings)
-
-
-RESULTS = option("--results", default="results", type=FOLDER, help="Folder of the records.")
-RUNS = option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints, final networks and test logits.")
-READING = [
-    option("--shots", "rule", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few."),
-    option("--groups", default="both", type=click.Choice(["shots", "five", "both"]), help="Groups that tables show."),
-]
-DATA = [
-    option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
-    option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
-]
-SETTING = [
-    option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced."),
-    option("--profile", metavar="NAME", help="exp or step."),
-    option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own."),
-    option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape."),
-    option(
-        "--augment", type=click.Choice(["basic", "simclr", "autoaugment"]),
-        help="Instead of the recipe's; basic: no more than its crop, flip and Cutout.",
-    ),
-    option(
-        "--set", "settings", multiple=True, metavar="NAME=VALUE",
-        help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
-    ),
-    *DATA,
-]  # fmt: skip
-
-
-def options(shared: list[Any]) -> Any:
-    """Give a command options that others have, too."""
-    return lambda command: reduce(lambda made, add: add(made), reversed(shared), command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,70 +58,6 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **c
     Console().print(run_table(records))
     if failed:
         raise UserError("\n".join(failed))
-
-
-@cli.command()
-@RESULTS
-@RUNS
-@option("--out", default="runs/report", type=FOLDER, help="Where the leaderboards, the page and the figures go.")
-@option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
-@options(READING)
-@option("--baseline", default="erm", metavar="ROW", help="Row that others are compared with: a method or a label.")
-@option("--published", is_flag=True, help="Show published numbers beside ours.")
-@option("--optimism", is_flag=True, help="Show what choosing the best epoch on the test split would add.")
-@option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, joined by commas; or none.")
-def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **choices: Any) -> None:
-    """Write leaderboards (Markdown, LaTeX, CSV), a page and figures from the records and the stored logits alone."""
-    from ltbench.benchmarks.docstrings import method_cards
-    from ltbench.report.build import build, figure_formats
-    from ltbench.report.sources import Sources
-    from ltbench.report.statistics import Options
-
-    formats = figure_formats(figures)
-    sources = Sources(results, runs, cards=method_cards())
-    made = build(sources, out, datasets.split(",") if datasets else None, Options(**choices), formats)
-    Console().print(made.table)
-    _warn(made.warnings)
-    names = ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "index.html", *(["figures"] if formats else []))
-    print(f"\nWrote {len(made.paths)} files: {', '.join(str(out / name) for name in names)}")
-
-
-@cli.command()
-@click.argument("a")
-@click.argument("b")
-@option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
-@RESULTS
-@RUNS
-@options(READING)
-@option("--out", type=FOLDER, help="A .png, .svg or .pdf file: accuracy of both against class size.")
-def compare(a: str, b: str, datasets: str | None, results: Path, runs: Path, out: Path | None, **choices: Any) -> None:
-    """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
-
-    \b
-    bench compare open ldam-drw --dataset cifar100-lt
-    bench compare "open (norm=standard)" open
-    """
-    from ltbench.report.compare import compare_rows
-    from ltbench.report.sources import Sources
-    from ltbench.report.statistics import Options
-
-    chosen = datasets.split(",") if datasets else None
-    table, problems, paths = compare_rows(a, b, Sources(results, runs), chosen, Options(**choices), out)
-    Console().print(table)
-    _warn(problems)
-    for path in paths:
-        print(f"Wrote {path}")
-
-
-@cli.command()
-@click.argument("record")
-@RESULTS
-def show(record: str, results: Path) -> None:
-    """Show one record, by its file or the first digits of its id: numbers, circumstances, the command for it."""
-    from ltbench.report.describe import find_record
-    from ltbench.report.describe import show as described
-
-    Console(highlight=False).print(described(find_record(record, results)))
 
 
 @cli.command()
@@ -274,6 +173,10 @@ def check_records(folder: Path) -> None:
         raise UserError("\n".join(problems))
 
 
+for command in (report, compare, show):
+    cli.add_command(command)
+
+
 def _device(name: str) -> torch.device:
     import torch
 
@@ -282,13 +185,6 @@ def _device(name: str) -> torch.device:
             f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
         )
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _warn(sentences: list[str]) -> None:
-    for sentence in sentences:
-        Console(stderr=True).print(
-            f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
 
 
 def _describe(dataset: Any) -> str:

@@ -242,7 +242,10 @@ def read_record(path: Path) -> Record:
         UserError: the file cannot be read, is no JSON, or is not a valid record; the message names file and place.
     """
     try:
-        return Record.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and values.get("schema", 1) != 1:
+            raise UserError(f"{path} has schema {values['schema']}; this version of ltbench reads schema 1 only.")
+        return Record.model_validate(values)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:

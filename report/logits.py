@@ -151,13 +151,13 @@ def corrections(setting: Setting, found: dict[str, Scores]) -> list[Correction]:
         made.append(
             Correction(
                 row,
-                spread(curves[:, plain]),
-                spread(curves[:, one]),
+                spread(curves[:, plain].tolist()),
+                spread(curves[:, one].tolist()),
                 float(TAUS[best]),
-                spread(curves[:, best]),
+                spread(curves[:, best].tolist()),
                 spread([found[run.id].ece for run in runs]),
                 paired(pairs) if pairs else None,
-            )  # fmt: skip
+            )
         )
     return made
 

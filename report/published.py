@@ -52,7 +52,7 @@ class PublishedTable(BaseModel):
     augmentation: Text
     metric: Literal["error", "accuracy"]
     selection: Text
-    runs: Annotated[int, Field(gt=0)] | Literal["not stated"] = NOT_STATED
+    runs: Annotated[int, Field(gt=0)] | Literal["not stated"] = "not stated"
     columns: Annotated[list[str], Field(min_length=1)]
     rows: Annotated[dict[str, list[Percent]], Field(min_length=1)]
     standard_errors: dict[str, list[Percent]] = {}

@@ -110,7 +110,7 @@ def diagram(found: Ranks) -> Figure:
     axes.grid(visible=False)
     critical_difference_diagram(
         found.mean, found.pairs, ax=axes, alpha=ALPHA, label_props={"fontsize": 8},
-        crossbar_props={"color": "0.4", "linewidth": 3}, elbow_props={"color": "0.3", "linewidth": 0.8},
+        crossbar_props={"color": "0.4", "linewidth": 3}, elbow_props={"linewidth": 0.8},
         color_palette=dict.fromkeys(found.mean.index, "black"),
     )  # fmt: skip
     return figure

@@ -82,7 +82,7 @@ def save(figure: Figure, suffix: str) -> bytes:
 def light(figure: Figure) -> bytes:
     """A small SVG for a page: transparent, text as text, no hatches (they stay away from the figure afterwards)."""
     for patch in figure.findobj(Patch):
-        patch.set_hatch(None)
+        patch.set_hatch("")
     stream = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(stream, format="svg", metadata=METADATA["svg"], transparent=True)

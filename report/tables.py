@@ -21,6 +21,7 @@ _TEX = {
 _WORDS = {"protocol differs in": "16em"}  # columns of sentences
 _NARROW = 9  # columns of numbers from which the names of rows have little room
 _TALLEST = 20  # rows of one float
+_LONGEST = 2500  # letters of notes within a float
 
 
 def markdown(setting: Setting, tables: Sequence[Table]) -> str:
@@ -52,10 +53,13 @@ def _float(setting: Setting, table: Table, start: int) -> str:
             frame[name] = rf"\parbox[t]{{{width}}}{{\raggedright\strut " + frame[name] + r"\strut}"
     names = list(table.frame.columns)
     frame.columns = pd.Index([_heading(name) for name in names])
-    first = "p{7em}" if len(names) > _NARROW else "p{11em}"
+    first = "p{5.4em}" if len(names) > _NARROW else "p{11em}"
     lines = first + "".join("l" if name in _WORDS or name == "verdict" else "r" for name in names[1:])
     body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=f"@{{}}{lines}@{{}}")
     below = "\n".join(f"{escape_latex(note)}\\par" for note in table.notes) if last else "Continued.\\par"
+    long = len(below) > _LONGEST  # a float does not break over pages, a paragraph does
+    after = f"\n{{\\scriptsize\\raggedright\\noindent {escape_latex(table.title)}:\\par\n{below}\n}}\n" if long else ""
+    below = "Notes: in the text.\\par" if long else below
     part = f" (part {start // _TALLEST + 1})" if len(table.frame) > _TALLEST else ""
     label = f"tab:{setting.id}-{table.name}{start // _TALLEST + 1 if start else ''}"
     return (
@@ -63,7 +67,7 @@ def _float(setting: Setting, table: Table, start: int) -> str:
         f"\\caption{{{escape_latex(table.title)}{part}: {escape_latex(setting.title)}.}}\n\\label{{{label}}}\n"
         f"\\footnotesize\\setlength{{\\tabcolsep}}{{2pt}}\n{body}"
         f"\n\\smallskip\n\\begin{{minipage}}{{\\linewidth}}\\scriptsize\\raggedright\n{below}\n\\end{{minipage}}\n"
-        "\\end{table*}\n"
+        f"\\end{{table*}}\n{after}"
     )
 
 

@@ -118,7 +118,7 @@ def test_latex_is_escaped_and_balanced() -> None:
 
 def test_every_latex_line_has_as_many_cells_as_columns() -> None:
     text = tex(lifelike_setting()).split(r"\end{table*}")[0]
-    columns = 1 + len(re.search(r"\{@\{\}p\{7em\}(r+)@\{\}\}", text)[1])  # type: ignore[index]
+    columns = 1 + len(re.search(r"\{@\{\}p\{5.4em\}(r+)@\{\}\}", text)[1])  # type: ignore[index]
     body = text.split(r"\toprule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert {line.count(" & ") + 1 for line in body if line != r"\midrule"} == {columns}
     assert re.search(r"\d\d\.\d\\,\{\\tiny\$\\pm\$\d\.\d\}", text)

@@ -22,7 +22,7 @@ STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 # Which packages and which of our modules each folder may import. A trailing dot stands for everything below.
 MAY = {
     "benchmarks": (
-        {"torch", "torchvision", "timm", "numpy", "pydantic", "annotated_types", "filelock", "rich"},
+        {"torch", "torchvision", "timm", "numpy", "pydantic", "annotated_types", "filelock", "rich", "rich_click"},
         {"benchmarks."},
     ),
     "datasets": (
@@ -41,8 +41,15 @@ MAY = {
         },
     ),
     "report": (
-        {"pandas", "matplotlib", "numpy", "scipy", "scikit_posthocs", "pydantic", "rich", "jinja2"},
-        {"benchmarks.record", "benchmarks.errors", "benchmarks.files", "report."},
+        {"pandas", "matplotlib", "numpy", "scipy", "scikit_posthocs", "pydantic", "rich", "rich_click", "jinja2"},
+        {
+            "benchmarks.record",
+            "benchmarks.errors",
+            "benchmarks.files",
+            "benchmarks.options",
+            "benchmarks.docstrings",
+            "report.",
+        },
     ),
 }
 
@@ -132,7 +139,7 @@ def test_committed_schema_is_the_model_s_and_accepts_a_record(tmp_path: Path) ->
 def test_files_stay_short() -> None:
     long = {
         str(p.relative_to(ROOT))
-        for p in ROOT.glob("*/**/*.py")
+        for p in (*ROOT.glob("*.py"), *ROOT.glob("*/**/*.py"))
         if ".venv" not in p.parts and len(p.read_text().splitlines()) > 300
     }
     assert not long

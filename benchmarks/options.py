@@ -1,0 +1,44 @@
+"""Options that several commands of the command line share."""
+
+from __future__ import annotations
+
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+FOLDER = click.Path(path_type=Path)
+
+
+def option(*names: str, **settings: Any) -> Any:
+    """`click.option` that shows its default."""
+    return click.option(*names, show_default="default" in settings, **settings)
+
+
+def options(shared: list[Any]) -> Any:
+    """Give a command options that others have, too."""
+    return lambda command: reduce(lambda made, add: add(made), reversed(shared), command)
+
+
+RESULTS = option("--results", default="results", type=FOLDER, help="Folder of the records.")
+RUNS = option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints, final networks and test logits.")
+DATA = [
+    option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
+    option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
+]
+SETTING = [
+    option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced."),
+    option("--profile", metavar="NAME", help="exp or step."),
+    option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own."),
+    option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape."),
+    option(
+        "--augment", type=click.Choice(["basic", "simclr", "autoaugment"]),
+        help="Instead of the recipe's; basic: no more than its crop, flip and Cutout.",
+    ),
+    option(
+        "--set", "settings", multiple=True, metavar="NAME=VALUE",
+        help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
+    ),
+    *DATA,
+]  # fmt: skip
