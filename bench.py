@@ -16,6 +16,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     import torch
 
+INTERRUPTED = 130  # exit code, as a shell gives it
 KINDS = ("methods", "datasets", "recipes", "backbones")
 click.rich_click.MAX_WIDTH = 110
 
@@ -33,8 +34,9 @@ def cli() -> None:
 @option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one.")
 @RESULTS
 @RUNS
+@option("--quiet", is_flag=True, help="Print no leaderboard at the end.")
 @options(SETTING)
-def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **choices: Any) -> None:
+def run(methods: str, datasets: str, device: str, results: Path, runs: Path, quiet: bool, **choices: Any) -> None:
     """Train, evaluate, record. Finished runs are skipped, interrupted ones resume.
 
     \b
@@ -44,7 +46,6 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **c
     from ltbench.benchmarks.plan import make_plan
     from ltbench.benchmarks.progress import ProgressLine
     from ltbench.benchmarks.sweep import run_missing
-    from ltbench.report.terminal import run_table
 
     where = _device(device)
     plan = make_plan(methods.split(","), datasets.split(","), **choices)
@@ -54,10 +55,75 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, **c
             records, failed = run_missing(plan, where, results, runs, line, line.say)
     except KeyboardInterrupt:
         console.print("Interrupted. The same command resumes after the last finished epoch.")
-        sys.exit(130)
-    Console().print(run_table(records))
+        sys.exit(INTERRUPTED)
+    if not quiet:
+        from ltbench.report.terminal import run_table
+
+        Console().print(run_table(records))
     if failed:
         raise UserError("\n".join(failed))
+
+
+@cli.command()
+@click.argument("suite")
+@option("--dry-run", is_flag=True, help="Say what would run, in which order, and how long it may take.")
+@option("--jobs", "-j", default=1, type=click.IntRange(1), help="Processes at once on the CPU.")
+@option("--devices", metavar="NAMES", help="GPUs instead: cuda:0,cuda:1.")
+@option("--per-device", default=1, type=click.IntRange(1), help="Processes at once on each GPU.")
+@option("--engine", default="local", type=click.Choice(["local", "ray", "slurm"]), help="Where the runs go.")
+@option("--address", metavar="WHERE", help="Ray: auto or HOST:PORT of a cluster; else one on this machine.")
+@option("--emit", type=click.Choice(["sbatch"]), help="Slurm: print the script that submits what is missing.")
+@option("--fail-fast/--keep-going", default=False, help="Stop at the first failure, or never.")
+@RESULTS
+@RUNS
+@options(DATA)
+def sweep(
+    suite: str, dry_run: bool, emit: str | None, data_root: str | None, allow_unverified: bool, **given: Any
+) -> None:
+    """Run what is missing of a suite: a name (bench list suites) or a .toml file. Prerequisites come first.
+
+    \b
+    bench sweep digits --jobs 2
+    bench sweep mine.toml --devices cuda:0,cuda:1 --per-device 3
+    """
+    from ltbench.benchmarks.slots import fork_server, slots_of
+
+    slots = slots_of(given.pop("jobs"), given.pop("devices"), given.pop("per_device"))
+    if given["engine"] == "local" and not (dry_run or emit):
+        fork_server(slots)  # it imports torch while this process does, too
+    from ltbench.benchmarks import sweeping
+
+    choices, console = sweeping.Choices(slots=slots, **given), Console(stderr=True)
+    units = sweeping.units_of(suite, data_root, allow_unverified)
+    if dry_run:
+        sweeping.dry_run(units, choices, Console())
+    elif emit or choices.engine == "slurm":
+        from ltbench.benchmarks.slurm import script, submit
+
+        text = script(units, choices)
+        print(text, end="") if emit else submit(text)
+    else:
+        sweeping.carry_out(units, choices, run_command, console)
+
+
+@cli.command()
+@click.argument("suite", required=False)
+@option("--watch", is_flag=True, help="Draw it again and again until nothing is left to do.")
+@RESULTS
+@RUNS
+@options(DATA)
+def status(
+    suite: str | None, watch: bool, results: Path, runs: Path, data_root: str | None, allow_unverified: bool
+) -> None:
+    """Show what of a suite is done, running, failed or missing; without a suite, what is running."""
+    from ltbench.benchmarks.status import anything_running, follow, states, status_table
+    from ltbench.benchmarks.sweeping import units_of
+
+    if suite is None:
+        print("\n".join(anything_running(runs)) or "Nothing is running.")
+        return
+    units = units_of(suite, data_root, allow_unverified)
+    follow(units, results, runs) if watch else Console().print(status_table(states(units, results, runs)))
 
 
 @cli.command()
@@ -198,6 +264,12 @@ def _describe(dataset: Any) -> str:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"Warning: {message}", file=sys.stderr)
+
+
+def run_command(words: list[str]) -> None:
+    """Carry out `bench` with some arguments; ends with SystemExit. A sweep's child processes call it."""
+    sys.argv = ["bench", *words]
+    main()
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ def save(folder: Path, state: dict[str, Any], number: int) -> None:
 
 def save_snapshot(folder: Path, state: dict[str, Any], number: int) -> None:
     """Keep checkpoint `number` for other runs."""
-    _write(_snapshot(folder, number), state, number)
+    _write(snapshot_path(folder, number), state, number)
 
 
 def load(folder: Path, most: int | None = None, snapshots: bool = True) -> dict[str, Any] | None:
@@ -48,7 +48,7 @@ def load(folder: Path, most: int | None = None, snapshots: bool = True) -> dict[
     """
     paths = [folder / name for name in SLOTS]
     if snapshots:
-        paths += [path for path in folder.glob("epoch-*.pt") if most is None or path <= _snapshot(folder, most)]
+        paths += [path for path in folder.glob("epoch-*.pt") if most is None or path <= snapshot_path(folder, most)]
     states = [state for path in paths if (state := _read(path)) is not None]
     fitting = [state for state in states if most is None or state["number"] <= most]
     return max(fitting, key=lambda state: state["number"], default=None)
@@ -56,7 +56,7 @@ def load(folder: Path, most: int | None = None, snapshots: bool = True) -> dict[
 
 def load_snapshot(folder: Path, number: int) -> dict[str, Any] | None:
     """Snapshot `number`, on the CPU; None if it is not there, or damaged."""
-    return _read(_snapshot(folder, number))
+    return _read(snapshot_path(folder, number))
 
 
 def interrupted(folder: Path) -> bool:
@@ -70,7 +70,8 @@ def remove(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _snapshot(folder: Path, number: int) -> Path:
+def snapshot_path(folder: Path, number: int) -> Path:
+    """Where snapshot `number` of a run's folder lies."""
     return folder / f"epoch-{number:05d}.pt"
 
 

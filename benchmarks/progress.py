@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from .clock import clock
 from .run import Run, Trail, Watcher
 
 EVERY = 15.0  # seconds between plain lines
@@ -17,6 +20,8 @@ EVERY = 15.0  # seconds between plain lines
 class ProgressLine(Watcher):
     """Dataset, method, seed, epoch, loss, images per second and time left. Nothing in here waits for the device.
 
+    While it is entered, Ctrl-C lets the epoch of a run in training finish; a second one interrupts at once.
+
     Args:
         console: where to draw; a plain line is printed instead where it is no terminal.
     """
@@ -24,21 +29,33 @@ class ProgressLine(Watcher):
     def __init__(self, console: Console) -> None:
         self.run: Run | None = None
         self.console = console
+        self.training = self.stopping = False
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._line)
 
     def __enter__(self) -> ProgressLine:
         if self.console.is_terminal:
             self.live.start()
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.live.stop()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self.before)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping or not self.training:
+            raise KeyboardInterrupt
+        self.stopping = True
+        self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
     def start(self, run: Run, epochs: int, done: int) -> None:
         """Begin a run; `done` of its epochs lie behind it."""
         self.run, self.epochs, self.done = run, epochs, done
+        self.training = True
         self.images, self.loss = 0, float("nan")
         self.begun = self.said = time.perf_counter()
         if done and not self.console.is_terminal:
@@ -54,13 +71,20 @@ class ProgressLine(Watcher):
             self.say(self._line().plain)
 
     def epoch(self, trail: Trail) -> None:
-        """Note the loss of the epoch that ended; say when the run is through."""
+        """Note the loss of the epoch that ended and was saved; say when the run is through.
+
+        Raises:
+            KeyboardInterrupt: the user has asked for it.
+        """
         self.done, self.loss = len(trail.losses), trail.losses[-1]
         if self.done == self.epochs:
+            self.training = False
             seconds, rate = trail.seconds, trail.images / max(trail.seconds_training, 1e-9)
             self.say(
-                f"{self._who()} | {self.epochs} epochs in {_clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s"
+                f"{self._who()} | {self.epochs} epochs in {clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s"
             )
+        if self.stopping:
+            raise KeyboardInterrupt
 
     def say(self, text: str) -> None:
         """Print a line above the progress line."""
@@ -82,13 +106,7 @@ class ProgressLine(Watcher):
             f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}",
             f"loss {loss}",
             f"{self.images / elapsed:,.0f} img/s",
-            f"{_clock(left)} left" if left == left else "",
+            f"{clock(left)} left" if left == left else "",
         ]
         words.insert(0 if self.console.width >= 90 else len(words), self._who())  # a narrow terminal cuts the end off
         return Text(" | ".join(word for word in words if word), no_wrap=True, overflow="ellipsis")
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,214 @@
+"""The engine for one machine: child processes with slots, retries, logs, and no orphan.
+
+A child is forked from a server that has torch imported already (a fork server, before any computation), so that a run
+starts at once; it does what its command does when typed, and nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .queue import FAILED, LOG, Queue, finished, last_line, note_failure, whole_command
+from .slots import Slot, fork_server
+from .suite import Unit
+
+RETRIES = 2
+WRONG, INTERRUPTED = 2, 130  # exit codes of `bench`
+_PDEATHSIG = 1
+Command = Callable[[list[str]], None]
+
+
+@dataclass
+class Outcome:
+    """What a sweep has done.
+
+    Attributes:
+        finished: units whose records are there.
+        failed: label to reason, one line.
+        stopped: it was interrupted; what is missing can be made by the same command.
+    """
+
+    finished: list[Unit] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+class Watch:
+    """Told how a sweep goes; does nothing by itself."""
+
+    def started(self, unit: Unit, slot: str) -> None:
+        """A unit has begun."""
+
+    def ended(self, unit: Unit, how: str) -> None:
+        """A unit has ended: finished, failed, died, stopped."""
+
+    def tick(self, running: dict[str, float]) -> None:
+        """Called several times a second with id and start of the units that run."""
+
+
+@dataclass
+class _Running:
+    unit: Unit
+    slot: Slot
+    process: Any
+    begun: float
+
+
+def sweep(
+    units: Sequence[Unit],
+    slots: Sequence[Slot],
+    command: Command,
+    results: Path,
+    runs: Path,
+    watch: Watch,
+    fail_fast: bool = False,
+) -> Outcome:
+    """Run what is missing, as many units at once as there are slots.
+
+    A process that dies is started again, twice at most; one that ends with an error is not. SIGINT lets every run
+    finish its epoch and ends the sweep, a second one stops them at once. If this process dies, its children do, too.
+
+    Args:
+        units: of a suite.
+        slots: places for processes.
+        command: carries out the arguments of `bench`, in the child; must be importable.
+        results: folder of the records.
+        runs: folder of checkpoints and logs.
+        watch: told how it goes.
+        fail_fast: stop at the first failure.
+    """
+    return _Sweep(units, slots, command, results, runs, watch, fail_fast).go()
+
+
+class _Sweep:
+    def __init__(
+        self, units: Sequence[Unit], slots: Sequence[Slot], command: Command, results: Path, runs: Path, watch: Watch,
+        fail_fast: bool,
+    ) -> None:  # fmt: skip
+        self.outcome, self.watch, self.fail_fast = Outcome(), watch, fail_fast
+        self.command, self.results, self.runs = command, results, runs
+        self.free, self.running, self.deaths = list(slots), list[_Running](), dict[str, int]()
+        self.stops = 0
+        self.queue = Queue([unit for unit in units if not self._has_record(unit)], results, runs)
+        self.server = fork_server(slots)
+
+    def go(self) -> Outcome:
+        with self._interruptible():
+            while self.running or (self.queue.waiting and not self.stops):
+                self._start()
+                sentinels = [one.process.sentinel for one in self.running]
+                wait(sentinels, 0.2) if sentinels else time.sleep(0.5)
+                self.watch.tick({one.unit.id: one.begun for one in self.running})
+                for one in [one for one in self.running if one.process.exitcode is not None]:
+                    self._end(one)
+        self.outcome.stopped = self.stops > 0
+        return self.outcome
+
+    def _has_record(self, unit: Unit) -> bool:
+        try:
+            if not finished(unit, self.results):
+                return False
+            self.outcome.finished.append(unit)
+        except UserError as error:
+            self.outcome.failed[unit.label] = str(error)
+        return True
+
+    def _start(self) -> None:
+        for unit in self.queue.drop_finished():
+            self._has_record(unit)
+        while self.free and not self.stops and (unit := self.queue.take()):
+            slot = self.free.pop(0)
+            folder = self.runs / unit.id
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / FAILED).unlink(missing_ok=True)
+            words = [*whole_command(unit, self.results, self.runs), *slot.options]
+            given = (self.command, words, folder / LOG, slot.environment)
+            process = self.server.Process(target=_child, args=given, name=unit.label)  # type: ignore[attr-defined]
+            process.start()
+            self.running.append(_Running(unit, slot, process, time.monotonic()))
+            self.watch.started(unit, slot.name)
+
+    def _end(self, one: _Running) -> None:
+        one.process.join()
+        code, unit = one.process.exitcode, one.unit
+        self.running.remove(one)
+        self.free.append(one.slot)
+        if code == 0 and self._has_record(unit):
+            self.queue.ended(unit)
+            self.watch.ended(unit, "finished")
+        elif code == INTERRUPTED or self.stops:
+            self.queue.put_back(unit)
+            self.watch.ended(unit, "stopped")
+        elif code not in (0, WRONG) and self.deaths.get(unit.id, 0) < RETRIES:
+            self.deaths[unit.id] = self.deaths.get(unit.id, 0) + 1
+            self.queue.put_back(unit)
+            self.watch.ended(unit, f"died ({_how(code)}), will be tried again")
+        else:
+            self._fail(unit, code)
+
+    def _fail(self, unit: Unit, code: int) -> None:
+        said = last_line(self.runs / unit.id / LOG).removeprefix("Error: ")
+        reason = (
+            said
+            if code in (0, WRONG) and said
+            else f"died {RETRIES + 1} times, {_how(code)}; last line: {said or 'none'}"
+        )
+        self.queue.ended(unit)
+        self.outcome.failed[unit.label] = reason
+        note_failure(self.runs / unit.id, reason)
+        self.watch.ended(unit, "failed")
+        if self.fail_fast:
+            self._stop()
+
+    def _stop(self, *_: Any) -> None:
+        self.stops += 1
+        for one in self.running:
+            if one.process.exitcode is None:
+                os.kill(one.process.pid, signal.SIGINT)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        before = signal.signal(signal.SIGINT, self._stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            for one in self.running:  # only after an error in here
+                one.process.kill()
+
+
+def _child(command: Command, words: list[str], log: Path, environment: dict[str, str]) -> None:
+    """Become the process of a command: own session, no life without the parent, its words into a log."""
+    os.setsid()  # a Ctrl-C reaches the parent alone, which passes it on
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(environment | {"COLUMNS": "100"})
+    with log.open("a") as file:
+        print(f"$ {shlex.join(['bench', *words])}", file=file, flush=True)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    command(words)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies; does nothing where there is no such request."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+
+
+def _how(code: int) -> str:
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,82 @@
+"""Places for processes on this machine, and the fork server that they start from. Nothing in here imports torch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.forkserver import ensure_running
+from typing import Any
+
+from .errors import UserError
+
+_PRELOAD = [
+    "ltbench.benchmarks.plan", "ltbench.benchmarks.sweep", "ltbench.benchmarks.progress",
+    "torch._dynamo",  # optimisers import it when they are made
+    "sklearn.datasets",  # digits-lt
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one process.
+
+    Attributes:
+        name: for people.
+        options: added to the command.
+        environment: added to the process's.
+    """
+
+    name: str
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def slots_of(jobs: int, devices: str | None, per_device: int) -> list[Slot]:
+    """`jobs` places on the CPU, or `per_device` on each of the devices."""
+    return gpu_slots(devices.split(","), per_device) if devices else cpu_slots(jobs)
+
+
+def cpu_slots(jobs: int) -> list[Slot]:
+    """`jobs` places on the CPU, which share its cores evenly."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = str(max(1, cores // jobs))
+    return [Slot(f"cpu {k + 1}", ("--device", "cpu"), {"OMP_NUM_THREADS": threads}) for k in range(jobs)]
+
+
+def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
+    """Places on GPUs named `cuda:0` and so on; round robin, so that few runs spread over all of them.
+
+    Raises:
+        UserError: a device has another name.
+    """
+    numbers = []
+    for name in devices:
+        kind, _, number = name.strip().partition(":")
+        if kind != "cuda" or not number.isdecimal():
+            raise UserError(f"--devices: '{name}' is no GPU. Write cuda:0,cuda:1.")
+        numbers.append(number)
+    places = [(number, k) for k in range(per_device) for number in numbers]
+    return [
+        Slot(f"cuda:{number} {k + 1}", ("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": number}) for number, k in places
+    ]
+
+
+def fork_server(slots: Sequence[Slot]) -> Any:
+    """Start the fork server, which imports torch while the caller goes on; the context to make processes with.
+
+    The number of threads is read once, when torch is imported there, so it is set before.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    threads = slots[0].environment.get("OMP_NUM_THREADS") if slots else None
+    before = os.environ.get("OMP_NUM_THREADS")
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = threads
+    ensure_running()
+    if threads and before is None:
+        del os.environ["OMP_NUM_THREADS"]
+    elif before is not None:
+        os.environ["OMP_NUM_THREADS"] = before
+    return context

@@ -1,0 +1,110 @@
+"""`bench sweep`: a suite, what of it is missing, and the engine that runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from .board import Board
+from .clock import clock
+from .errors import UserError
+from .estimate import estimate, seconds_per_image, total
+from .local import INTERRUPTED, Command, Outcome, sweep
+from .queue import Queue
+from .record import read_all
+from .slots import Slot
+from .status import STATES, states
+from .suite import Unit, make_units, read_suite
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user chose.
+
+    Attributes:
+        results, runs: folders.
+        slots: places for processes on this machine.
+        engine: local, ray or slurm.
+        address: of a Ray cluster; None for one on this machine.
+        fail_fast: stop at the first failure.
+    """
+
+    results: Path
+    runs: Path
+    slots: Sequence[Slot]
+    engine: str = "local"
+    address: str | None = None
+    fail_fast: bool = False
+
+
+def units_of(suite: str, data_root: str | None, allow_unverified: bool) -> list[Unit]:
+    """The units of a suite, by name or file."""
+    return make_units(read_suite(suite), data_root, allow_unverified)
+
+
+def dry_run(units: Sequence[Unit], choices: Choices, console: Console) -> None:
+    """Print what would run, in which order, and how long it may take."""
+    found = states(units, choices.results, choices.runs)
+    missing = [state.unit for state in found if state.name in ("missing", "failed")]
+    order = Queue(missing, choices.results, choices.runs).waiting
+    times = seconds_per_image(read_all(choices.results)[0])
+    leaders = {unit.erm for unit in order if unit.method == "erm"}
+    for unit in order:
+        shared = unit.method != "erm" and unit.erm in leaders
+        seconds = estimate(unit, times, shared)
+        how = f"about {clock(seconds)}" if seconds is not None else "time unknown"
+        after = f", continues ERM after epoch {unit.prefix}" if unit.prefix else ""
+        console.print(f"{unit.label}: {how}{after}", highlight=False, soft_wrap=True, markup=False)
+    work, least, unknown = total(order, times, len(choices.slots))
+    counts = ", ".join(f"{sum(s.name == name for s in found)} {name}" for name in STATES)
+    more = f", and {unknown} of unknown length" if unknown else ""
+    known = f"About {clock(work)} of work{more}; {clock(least)} with {len(choices.slots)} at once" if work else ""
+    guess = "from the records in the results folder; another machine or load takes another time"
+    console.print(f"\n{len(units)} runs: {counts}.", highlight=False, markup=False)
+    if order:
+        console.print(f"{known} ({guess})." if known else "No records to estimate their time from.", highlight=False)
+
+
+def carry_out(units: Sequence[Unit], choices: Choices, command: Command, console: Console) -> None:
+    """Run what is missing and say how it went.
+
+    Raises:
+        UserError: something has failed; the message has a line for each.
+        SystemExit: the sweep was interrupted.
+    """
+    for folder in (choices.results, choices.runs):
+        folder.mkdir(parents=True, exist_ok=True)
+    missing = [unit for unit in units if not (choices.results / unit.record).exists()]
+    times = seconds_per_image(read_all(choices.results)[0])
+
+    def left(waiting: list[Unit]) -> float | None:
+        work, least, unknown = total(waiting, times, len(choices.slots))
+        return None if unknown or not work else least
+
+    with Board(console, missing, len(units) - len(missing), choices.runs, left) as board:
+        outcome = _engine(units, choices, command, board)
+    _tell(outcome, len(units), console)
+
+
+def _engine(units: Sequence[Unit], choices: Choices, command: Command, board: Board) -> Outcome:
+    if choices.engine == "ray":
+        from .ray_engine import sweep_with_ray
+
+        return sweep_with_ray(units, choices, board)
+    return sweep(units, choices.slots, command, choices.results, choices.runs, board, choices.fail_fast)
+
+
+def _tell(outcome: Outcome, units: int, console: Console) -> None:
+    console.print(f"{len(outcome.finished)} of {units} runs are done.", highlight=False)
+    if outcome.failed:
+        lines = [f"{label}: {reason}" for label, reason in outcome.failed.items()]
+        raise UserError(f"{len(lines)} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
+    if outcome.stopped:
+        console.print("Interrupted. The same command goes on where it stopped.", highlight=False)
+        sys.exit(INTERRUPTED)
+    if len(outcome.finished) < units:
+        raise UserError("Some runs are missing for no reason that is known here. Give the same command again.")
