@@ -142,7 +142,8 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
     Raises:
         UserError: an unknown name, a value out of range, or data that are missing or damaged.
     """
-    given = {"data_root": data_root, "allow_unverified": allow_unverified}
+    root = str(Path(data_root).resolve()) if data_root else None  # a run may have another working directory
+    given = {"data_root": root, "allow_unverified": allow_unverified}
     units: dict[str, Unit] = {}
     for block in suite.runs:
         for ratio, profile in product(block.imbalance or [None], block.profile or [None]):

@@ -22,7 +22,18 @@ STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 # Which packages and which of our modules each folder may import. A trailing dot stands for everything below.
 MAY = {
     "benchmarks": (
-        {"torch", "torchvision", "timm", "numpy", "pydantic", "annotated_types", "filelock", "rich", "rich_click"},
+        {
+            "torch",
+            "torchvision",
+            "timm",
+            "numpy",
+            "pydantic",
+            "annotated_types",
+            "filelock",
+            "rich",
+            "rich_click",
+            "ray",
+        },
         {"benchmarks."},
     ),
     "datasets": (
