@@ -4,18 +4,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-METHODS := erm,oversample,drs,drw,ldam-drw,open
 
 .PHONY: demo test slow smoke lint pins clean
 
-# Two equal commands share the runs between two cores; only the second one talks. The trap ends the first one with it,
-# since a shell's background commands ignore Ctrl-C.
-DEMO := run --method $(METHODS) --dataset digits-lt --seed 0..2 --results runs/demo/results --runs runs/demo
-
 demo: $(READY)
-	$(BIN)/bench $(DEMO) > /dev/null 2>&1 & other=$$!; trap "kill $$other 2> /dev/null || true" EXIT INT TERM; \
-		$(BIN)/bench $(DEMO) > /dev/null && wait $$other
-	$(BIN)/bench report --results runs/demo/results --out runs/demo/report
+	$(BIN)/bench sweep demo --jobs 2 --results runs/demo/results --runs runs/demo
+	$(BIN)/bench report --results runs/demo/results --runs runs/demo --out runs/demo/report
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 -q -m "not slow"

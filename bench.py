@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 INTERRUPTED = 130  # exit code, as a shell gives it
-KINDS = ("methods", "datasets", "recipes", "backbones")
+KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 click.rich_click.MAX_WIDTH = 110
 
 
@@ -158,7 +158,7 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
 @cli.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_command(kind: str) -> None:
-    """Name what there is: methods, datasets, recipes or backbones."""
+    """Name what there is: methods, datasets, recipes, suites or backbones."""
     from ltbench.benchmarks.cards import summaries
 
     rows = summaries(kind)

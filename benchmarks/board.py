@@ -74,7 +74,7 @@ class Board(Watch):
         if not self.console.is_terminal or now - self.looked < EVERY:
             return
         self.looked = now
-        left = self.left([unit for unit in self.open.values() if unit.id not in running])
+        left = self.left([unit for unit in self.open.values() if unit.id not in running]) or 0.0
         words = [f"{self.done} done", f"{len(running)} running", f"{len(self.open) - len(running)} to go"]
         words += [f"{self.failed} failed"] * bool(self.failed) + [f"about {clock(left)} for these"] * bool(left)
         self.lines = [Text(" | ".join(words), style="bold")]

@@ -12,15 +12,17 @@ from .backbones import backbone_names
 from .errors import unknown
 from .recipe import recipe_file, recipe_names
 from .registry import describe, load, names
+from .suite import suite_files
 
 
 def summaries(kind: str) -> list[tuple[str, str]]:
-    """Name and first line of the card of all methods, datasets, recipes or backbones."""
+    """Name and first line of the card of all methods, datasets, recipes, suites or backbones."""
     if kind == "backbones":
         ours = [(name, "") for name in backbone_names()]
         return [*ours, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
-    if kind == "recipes":
-        texts = {name: recipe_file(name).read_text(encoding="utf-8") for name in recipe_names()}
+    if kind in ("recipes", "suites"):
+        files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
+        texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
         return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
     plugins = [load(kind, name) for name in names(kind)]
     return [(f"{p.name}:PATH" if getattr(p.cls, "place", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]

@@ -126,8 +126,8 @@ class _Sweep:
         return True
 
     def _start(self) -> None:
-        for unit in self.queue.drop_finished():
-            self._has_record(unit)
+        for done in self.queue.drop_finished():
+            self._has_record(done)
         while self.free and not self.stops and (unit := self.queue.take()):
             slot = self.free.pop(0)
             folder = self.runs / unit.id
@@ -135,7 +135,7 @@ class _Sweep:
             (folder / FAILED).unlink(missing_ok=True)
             words = [*whole_command(unit, self.results, self.runs), *slot.options]
             given = (self.command, words, folder / LOG, slot.environment)
-            process = self.server.Process(target=_child, args=given, name=unit.label)  # type: ignore[attr-defined]
+            process = self.server.Process(target=_child, args=given, name=unit.label)
             process.start()
             self.running.append(_Running(unit, slot, process, time.monotonic()))
             self.watch.started(unit, slot.name)

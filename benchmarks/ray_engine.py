@@ -7,9 +7,11 @@ are not there already, so that a shared results folder is possible, but not need
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from .sweeping import Choices
 
 
-def sweep_with_ray(units: list[Unit], choices: Choices, watch: Watch) -> Outcome:
+def sweep_with_ray(units: Sequence[Unit], choices: Choices, watch: Watch) -> Outcome:
     """Run what is missing on a Ray cluster.
 
     Args:
@@ -37,7 +39,7 @@ def sweep_with_ray(units: list[Unit], choices: Choices, watch: Watch) -> Outcome
         UserError: Ray is not installed, or there is no cluster at the address.
     """
     try:
-        import ray
+        ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise UserError("--engine ray needs Ray: pip install 'ltbench[ray]'.") from error
     own = {"num_cpus": len(choices.slots), "include_dashboard": False} if choices.address is None else {}
@@ -52,7 +54,7 @@ def sweep_with_ray(units: list[Unit], choices: Choices, watch: Watch) -> Outcome
 
 
 class _Driver:
-    def __init__(self, ray: Any, units: list[Unit], choices: Choices, watch: Watch) -> None:
+    def __init__(self, ray: Any, units: Sequence[Unit], choices: Choices, watch: Watch) -> None:
         self.ray, self.watch, self.outcome = ray, watch, Outcome()
         self.results, self.runs = choices.results.resolve(), choices.runs.resolve()
         self.fail_fast = choices.fail_fast

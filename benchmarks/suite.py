@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import UserError, unknown
 from .plan import make_plan
 from .prerequisites import erm_of
+from .registry import names
 from .run import Run
 
 FOLDER = Path(__file__).parent / "suites"
@@ -25,7 +26,7 @@ class Block(BaseModel):
     """Runs that differ in method, dataset, ratio, profile and seed; the fields are the options of `bench run`.
 
     Attributes:
-        methods: names, or paths of .py files.
+        methods: names, or paths of .py files; "*" for all that are found.
         datasets: names.
         imbalance: ratios; none for each dataset's own.
         profile: exp, step or both; none for each dataset's own.
@@ -90,9 +91,9 @@ class Unit:
     images: int
 
 
-def suite_names() -> list[str]:
-    """Suites that come with ltbench."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+def suite_files() -> dict[str, Path]:
+    """Suites that come with ltbench: name to file."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
 def read_suite(name: str) -> Suite:
@@ -108,7 +109,7 @@ def read_suite(name: str) -> Suite:
     except OSError as error:
         if name.endswith(".toml"):
             raise UserError(f"Cannot read the suite {path}: {(error.strerror or str(error)).lower()}.") from error
-        raise unknown("suite", name, suite_names()) from error
+        raise unknown("suite", name, suite_files()) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path} is no TOML file: {error}.") from error
     except ValidationError as error:
@@ -130,8 +131,8 @@ def _line(text: str, place: tuple[int | str, ...]) -> int:
     heads = [k for k, line in enumerate(lines) if re.match(r"\s*\[\[\s*runs\s*\]\]", line)]
     start = heads[block] if block < len(heads) else 0
     stop = heads[block + 1] if block + 1 < len(heads) else len(lines)
-    names = [part for part in place if isinstance(part, str) and part != "runs"]
-    pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(names[0])}[\"']?\s*[=\]]") if names else None
+    keys = [part for part in place if isinstance(part, str) and part != "runs"]
+    pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(keys[0])}[\"']?\s*[=\]]") if keys else None
     found = (k for k in range(start if len(place) > 1 else 0, stop) if pattern and pattern.match(lines[k]))
     return next(found, start) + 1
 
@@ -143,16 +144,17 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
         UserError: an unknown name, a value out of range, or data that are missing or damaged.
     """
     root = str(Path(data_root).resolve()) if data_root else None  # a run may have another working directory
-    given = {"data_root": root, "allow_unverified": allow_unverified}
+    given: dict[str, Any] = {"data_root": root, "allow_unverified": allow_unverified}
     units: dict[str, Unit] = {}
     for block in suite.runs:
-        for ratio, profile in product(block.imbalance or [None], block.profile or [None]):
+        methods = names("methods") if block.methods == ["*"] else block.methods
+        for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
             values: dict[str, Any] = {
                 "imbalance": None if ratio is None else f"{ratio:g}", "profile": profile, "recipe": block.recipe,
                 "epochs": None if block.epochs is None else str(block.epochs), "augment": block.augment,
             }  # fmt: skip
             for dataset in block.datasets:
-                plan = make_plan(block.methods, [dataset], seeds=block.seeds, settings=block.set, **values, **given)
+                plan = make_plan(methods, [dataset], seeds=block.seeds, settings=block.set, **values, **given)
                 for run in plan:
                     units.setdefault(run.id, _unit(run, dataset, block, values | given))
     return list(units.values())

@@ -1,4 +1,4 @@
-"""The smoke benchmark: every method found, on tiny subsets of digits-lt and waves-lt, through the command line.
+"""The smoke benchmark: the suite `smoke`, every method found on tiny subsets of digits-lt and waves-lt.
 
 Fails if a run fails (a non-finite loss does), a record is missing or invalid, or a method learns nothing (less
 than twice the accuracy of chance on the test split). Takes under two minutes on two cores.
@@ -11,14 +11,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ltbench.benchmarks.queue import finished
 from ltbench.benchmarks.record import Record, read_all
 from ltbench.benchmarks.registry import names
-
-TINY = {
-    "digits-lt": ["--imbalance", "10", "--epochs", "20", "--set", "dataset.n_max=60"],
-    "waves-lt": ["--imbalance", "10", "--epochs", "12", "--set", "dataset.n_max=80", "--set", "dataset.difficulty=0.25",
-                 "--set", "dataset.test_per_class=20", "--set", "recipe.batch_size=32"],
-}  # fmt: skip
+from ltbench.benchmarks.suite import make_units, read_suite
 
 
 def learned(record: Record) -> bool:
@@ -28,32 +24,21 @@ def learned(record: Record) -> bool:
 
 
 def main() -> None:
-    """Run, then check."""
-    methods = names("methods")
+    """Sweep, then check."""
+    sweep = [sys.executable, "-m", "ltbench.bench", "sweep", "smoke", "--jobs", "2"]
     with tempfile.TemporaryDirectory() as folder:
-        for dataset, options in TINY.items():
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "ltbench.bench",
-                    "run",
-                    "--method",
-                    ",".join(methods),
-                    "--dataset",
-                    dataset,
-                    *options,
-                ]
-                + ["--device", "cpu", "--results", f"{folder}/results", "--runs", f"{folder}/runs"],
-                check=True,
-            )
-        records, problems = read_all(Path(folder, "results"))
-    found = {(record.dataset.name, record.method): record for record in records}
-    problems += [f"no record of {m} on {d}" for d in TINY for m in methods if (d, m) not in found]
-    problems += [f"{m} learned nothing on {d}" for (d, m), record in found.items() if not learned(record)]
+        results = Path(folder, "results")
+        subprocess.run([*sweep, "--results", str(results), "--runs", f"{folder}/runs"], check=True)
+        records, problems = read_all(results)
+        problems += [
+            f"no record {unit.record}" for unit in make_units(read_suite("smoke")) if not finished(unit, results)
+        ]
+    problems += [f"{r.method} learned nothing on {r.dataset.name}" for r in records if not learned(r)]
+    missing = set(names("methods")) - {record.method for record in records}
+    problems += [f"no record of {name}" for name in sorted(missing)]
     if problems:
         sys.exit("smoke benchmark failed:\n" + "\n".join(problems))
-    print(f"smoke benchmark passed: {len(methods)} methods on {len(TINY)} datasets")
+    print(f"smoke benchmark passed: {len(names('methods'))} methods, {len(records)} runs")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pytest
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.estimate import estimate, seconds_per_image, total
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.suite import Block, Suite, make_units, read_suite, suite_names
+from ltbench.benchmarks.registry import names
+from ltbench.benchmarks.suite import Block, Suite, make_units, read_suite, suite_files
 from report_fixtures import dataset, record
 
 TINY = ["dataset.n_max=30"]
@@ -51,6 +52,11 @@ def test_ratios_and_profiles_are_crossed_and_what_two_blocks_share_runs_once() -
     assert [unit.method for unit in both] == ["erm", "drs"]
 
 
+@pytest.mark.filterwarnings("ignore:blt needs images held out")
+def test_a_star_means_every_method() -> None:
+    assert [unit.method for unit in units(methods=["*"])] == names("methods")
+
+
 def test_what_units_share() -> None:
     erm, drs, m2m, focal = units(methods=["erm", "drs", "m2m", "focal"], epochs=10)
     assert erm.erm == drs.erm == m2m.erm == erm.id
@@ -67,11 +73,13 @@ def test_a_method_from_outside(tmp_path: Path) -> None:
     assert planned(unit.arguments) == unit.id
 
 
-@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.filterwarnings("ignore:blt needs images held out")
+@pytest.mark.parametrize("name", suite_files())
 def test_the_suites_that_come_with_ltbench_are_whole(name: str) -> None:
     suite = read_suite(name)
-    assert all(set(block.datasets) <= {"digits-lt", "cifar10-lt", "cifar100-lt"} for block in suite.runs)
-    if all(block.datasets == ["digits-lt"] for block in suite.runs):
+    embedded = {"digits-lt", "waves-lt"}
+    assert all(set(block.datasets) <= embedded | {"cifar10-lt", "cifar100-lt"} for block in suite.runs)
+    if all(set(block.datasets) <= embedded for block in suite.runs):
         assert make_units(suite)
 
 
