@@ -194,7 +194,7 @@ def _child(command: Command, words: list[str], log: Path, environment: dict[str,
     os.setsid()  # a Ctrl-C reaches the parent alone, which passes it on
     die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.update(environment | {"COLUMNS": "100"})
+    os.environ.update(environment)
     with log.open("a") as file:
         print(f"$ {shlex.join(['bench', *words])}", file=file, flush=True)
         os.dup2(file.fileno(), 1)

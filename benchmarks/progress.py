@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from rich.text import Text
 from .clock import clock
 from .run import Run, Trail, Watcher
 
-EVERY = 15.0  # seconds between plain lines
+EVERY = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep, which shows them, wants more
 
 
 class ProgressLine(Watcher):

@@ -66,17 +66,18 @@ def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
 def fork_server(slots: Sequence[Slot]) -> Any:
     """Start the fork server, which imports torch while the caller goes on; the context to make processes with.
 
-    The number of threads is read once, when torch is imported there, so it is set before.
+    Threads, and how often runs say where they are, are read once, when modules are imported there.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
-    threads = slots[0].environment.get("OMP_NUM_THREADS") if slots else None
-    before = os.environ.get("OMP_NUM_THREADS")
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = threads
+    threads = {k: v for slot in slots[:1] for k, v in slot.environment.items() if k == "OMP_NUM_THREADS"}
+    given = threads | {"LTBENCH_EVERY": "5", "COLUMNS": "100"}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
     ensure_running()
-    if threads and before is None:
-        del os.environ["OMP_NUM_THREADS"]
-    elif before is not None:
-        os.environ["OMP_NUM_THREADS"] = before
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
     return context
