@@ -84,8 +84,5 @@ class Board(Watch):
             text = f"{self.slots.get(key, '')} | {self.units[key].label} | {clock(now - begun)} | {said}"
             self.lines.append(Text(text, no_wrap=True, overflow="ellipsis"))
 
-    def _drawn(self) -> Group:
-        return Group(*self.lines)
-
     def _say(self, text: str) -> None:
         self.console.print(text, style="dim", highlight=False, soft_wrap=True, markup=False)

@@ -34,7 +34,7 @@ def estimate(unit: Unit, times: Times, shared: bool) -> float | None:
     known = times.get((dataset, recipe, method)) or times.get((dataset, recipe))
     if not known:
         return None
-    epochs = unit.epochs - (unit.prefix if shared else 0)
+    epochs = unit.epochs - (unit.shared if shared else 0)
     return sum(known) / len(known) * unit.images * max(epochs, 0)
 
 
@@ -46,7 +46,7 @@ def total(units: Sequence[Unit], times: Times, jobs: int) -> tuple[float, float,
     for unit in units:
         shared = unit.method != "erm" and (unit.erm in sharing or unit.erm in seen)
         seconds = estimate(unit, times, shared)
-        if unit.erm and unit.prefix:
+        if unit.erm and unit.shared:
             seen.add(unit.erm)
         if seconds is None:
             unknown += 1

@@ -6,7 +6,7 @@ starts at once; it does what its command does when typed, and nothing else.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import os
 import shlex
 import signal
@@ -21,12 +21,11 @@ from typing import Any
 
 from .errors import UserError
 from .queue import FAILED, LOG, Queue, finished, last_line, note_failure, whole_command
-from .slots import Slot, fork_server
+from .slots import Slot, die_with_parent, fork_server
 from .suite import Unit
 
 RETRIES = 2
 WRONG, INTERRUPTED = 2, 130  # exit codes of `bench`
-_PDEATHSIG = 1
 Command = Callable[[list[str]], None]
 
 
@@ -36,12 +35,12 @@ class Outcome:
 
     Attributes:
         finished: units whose records are there.
-        failed: label to reason, one line.
+        failed: id to label and reason, one line.
         stopped: it was interrupted; what is missing can be made by the same command.
     """
 
     finished: list[Unit] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
     stopped: bool = False
 
 
@@ -60,10 +59,14 @@ class Watch:
 
 @dataclass
 class _Running:
+    """A unit at work; `log` is how large its log was before, `told` how often it was asked to stop."""
+
     unit: Unit
     slot: Slot
     process: Any
     begun: float
+    log: int
+    told: int = 0
 
 
 def sweep(
@@ -102,12 +105,13 @@ class _Sweep:
         self.free, self.running, self.deaths = list(slots), list[_Running](), dict[str, int]()
         self.stops = 0
         self.queue = Queue([unit for unit in units if not self._has_record(unit)], results, runs)
-        self.server = fork_server(slots)
+        self.slots = slots
 
     def go(self) -> Outcome:
         with self._interruptible():
             while self.running or (self.queue.waiting and not self.stops):
                 self._start()
+                self._pass_on()
                 sentinels = [one.process.sentinel for one in self.running]
                 wait(sentinels, 0.2) if sentinels else time.sleep(0.5)
                 self.watch.tick({one.unit.id: one.begun for one in self.running})
@@ -122,23 +126,44 @@ class _Sweep:
                 return False
             self.outcome.finished.append(unit)
         except UserError as error:
-            self.outcome.failed[unit.label] = str(error)
+            self.outcome.failed[unit.id] = (unit.label, str(error))
         return True
 
     def _start(self) -> None:
-        for done in self.queue.drop_finished():
+        for done in self.queue.drop_finished():  # by another sweep
             self._has_record(done)
+            self.watch.ended(done, "failed" if done.id in self.outcome.failed else "finished")
         while self.free and not self.stops and (unit := self.queue.take()):
             slot = self.free.pop(0)
-            folder = self.runs / unit.id
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / FAILED).unlink(missing_ok=True)
-            words = [*whole_command(unit, self.results, self.runs), *slot.options]
-            given = (self.command, words, folder / LOG, slot.environment)
-            process = self.server.Process(target=_child, args=given, name=unit.label)
-            process.start()
-            self.running.append(_Running(unit, slot, process, time.monotonic()))
-            self.watch.started(unit, slot.name)
+            try:
+                self.running.append(self._begin(unit, slot))
+            except (OSError, EOFError) as error:  # the fork server was killed, or the disk is full
+                self.free.append(slot)
+                self._died(unit, f"cannot be started: {error or 'the server of processes has died'}")
+                time.sleep(0.5)
+            else:
+                self.watch.started(unit, slot.name)
+
+    def _begin(self, unit: Unit, slot: Slot) -> _Running:
+        folder = self.runs / unit.id
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FAILED).unlink(missing_ok=True)
+        log = folder / LOG
+        words = [*whole_command(unit, self.results, self.runs), *slot.options]
+        size = log.stat().st_size if log.exists() else 0
+        server = fork_server(self.slots)  # started again if it was killed
+        process = server.Process(target=_child, args=(self.command, words, log, slot.environment), name=unit.label)
+        process.start()
+        return _Running(unit, slot, process, time.monotonic(), size)
+
+    def _pass_on(self) -> None:
+        """Ask the runs to stop, as often as the user has; each once it listens, which its log tells."""
+        for one in self.running:
+            log = self.runs / one.unit.id / LOG
+            if one.told < self.stops and log.exists() and log.stat().st_size > one.log:
+                one.told += 1
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one.process.pid, signal.SIGINT)
 
     def _end(self, one: _Running) -> None:
         one.process.join()
@@ -151,22 +176,24 @@ class _Sweep:
         elif code == INTERRUPTED or self.stops:
             self.queue.put_back(unit)
             self.watch.ended(unit, "stopped")
-        elif code not in (0, WRONG) and self.deaths.get(unit.id, 0) < RETRIES:
-            self.deaths[unit.id] = self.deaths.get(unit.id, 0) + 1
-            self.queue.put_back(unit)
-            self.watch.ended(unit, f"died ({_how(code)}), will be tried again")
+        elif code < 0 or code > INTERRUPTED:
+            self._died(unit, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
         else:
-            self._fail(unit, code)
+            said = last_line(self.runs / unit.id / LOG).removeprefix("Error: ")
+            self._fail(unit, said or f"exit code {code}, and nothing in its log")
 
-    def _fail(self, unit: Unit, code: int) -> None:
-        said = last_line(self.runs / unit.id / LOG).removeprefix("Error: ")
-        reason = (
-            said
-            if code in (0, WRONG) and said
-            else f"died {RETRIES + 1} times, {_how(code)}; last line: {said or 'none'}"
-        )
+    def _died(self, unit: Unit, how: str) -> None:
+        self.deaths[unit.id] = self.deaths.get(unit.id, 0) + 1
+        if self.deaths[unit.id] <= RETRIES:
+            self.queue.put_back(unit)
+            self.watch.ended(unit, f"died ({how}), will be tried again")
+        else:
+            said = last_line(self.runs / unit.id / LOG) or "none"
+            self._fail(unit, f"died {RETRIES + 1} times, {how}; last line: {said}")
+
+    def _fail(self, unit: Unit, reason: str) -> None:
         self.queue.ended(unit)
-        self.outcome.failed[unit.label] = reason
+        self.outcome.failed[unit.id] = (unit.label, reason)
         note_failure(self.runs / unit.id, reason)
         self.watch.ended(unit, "failed")
         if self.fail_fast:
@@ -174,9 +201,6 @@ class _Sweep:
 
     def _stop(self, *_: Any) -> None:
         self.stops += 1
-        for one in self.running:
-            if one.process.exitcode is None:
-                os.kill(one.process.pid, signal.SIGINT)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -190,7 +214,7 @@ class _Sweep:
 
 
 def _child(command: Command, words: list[str], log: Path, environment: dict[str, str]) -> None:
-    """Become the process of a command: own session, no life without the parent, its words into a log."""
+    """Become the process of a command: own session, no life without the server, its words into a log."""
     os.setsid()  # a Ctrl-C reaches the parent alone, which passes it on
     die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -202,13 +226,3 @@ def _child(command: Command, words: list[str], log: Path, environment: dict[str,
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     command(words)
-
-
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies; does nothing where there is no such request."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-
-
-def _how(code: int) -> str:
-    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"

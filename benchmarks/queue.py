@@ -22,6 +22,11 @@ def whole_command(unit: Unit, results: Path, runs: Path) -> list[str]:
     return [*unit.arguments, "--results", str(results), "--runs", str(runs), "--quiet"]
 
 
+def missing(units: Sequence[Unit], results: Path) -> list[Unit]:
+    """Those units that have no record; a damaged one is not missing, and `bench status` names it."""
+    return [unit for unit in units if not (results / unit.record).exists()]
+
+
 def finished(unit: Unit, results: Path) -> bool:
     """Whether the record of a unit is there.
 
@@ -56,13 +61,15 @@ def note_failure(folder: Path, reason: str) -> None:
 
 
 def last_line(path: Path) -> str:
-    """The last line of a log that says something; an error counts as one from where it begins."""
+    """The last line of the latest attempt in a log; an error counts as one line from where it begins."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 4000))
             lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
     except OSError:
         return ""
+    begins = [k for k, line in enumerate(lines) if line.startswith("$ bench ")]  # of the latest attempt
+    lines = lines[begins[-1] + 1 :] if begins else lines
     errors = [k for k, line in enumerate(lines) if line.startswith("Error: ")]
     return " ".join(lines[errors[-1] :]) if errors else lines[-1] if lines else ""
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
 from .files import write_whole
-from .local import INTERRUPTED, RETRIES, WRONG, Outcome, Watch, die_with_parent
+from .local import INTERRUPTED, RETRIES, Outcome, Watch
 from .queue import LOG, Queue, finished, last_line, note_failure, whole_command
+from .slots import die_with_parent
 from .split import DataRoot
 from .suite import Unit
 
@@ -64,15 +67,22 @@ class _Driver:
         self.task = ray.remote(num_cpus=1, num_gpus=share, max_retries=RETRIES, retry_exceptions=False)(carry_out)
         self.queue = Queue([unit for unit in units if not self._has_record(unit)], self.results, self.runs)
         self.pending: dict[Any, Unit] = {}
+        self.begun: dict[str, float] = {}
 
     def go(self) -> Outcome:
         try:
             while self.queue.waiting or self.pending:
                 while unit := self.queue.take():
                     self.pending[self._submit(unit)] = unit
+                    self.begun[unit.id] = time.monotonic()
                     self.watch.started(unit, "ray")
+                if not self.pending:  # another sweep is at all that is left
+                    time.sleep(1)
                 ready, _ = self.ray.wait(list(self.pending), timeout=0.5) if self.pending else ([], [])
-                self.watch.tick({})
+                self.watch.tick({unit.id: self.begun[unit.id] for unit in self.pending.values()})
+                for done in self.queue.drop_finished():
+                    self._has_record(done)
+                    self.watch.ended(done, "finished")
                 for reference in ready:
                     self._end(reference)
         except KeyboardInterrupt:
@@ -100,8 +110,9 @@ class _Driver:
             self.outcome.stopped = True
             self.watch.ended(unit, "stopped")
         else:
-            self.outcome.failed[unit.label] = said.removeprefix("Error: ") or f"exit code {code}"
-            note_failure(self.runs / unit.id, self.outcome.failed[unit.label])
+            reason = said.removeprefix("Error: ") or f"exit code {code}"
+            self.outcome.failed[unit.id] = (unit.label, reason)
+            note_failure(self.runs / unit.id, reason)
             self.watch.ended(unit, "failed")
             if self.fail_fast:
                 raise KeyboardInterrupt
@@ -112,7 +123,7 @@ class _Driver:
                 return False
             self.outcome.finished.append(unit)
         except UserError as error:
-            self.outcome.failed[unit.label] = str(error)
+            self.outcome.failed[unit.id] = (unit.label, str(error))
         return True
 
 
@@ -123,11 +134,12 @@ def carry_out(words: list[str], record: str, log: str, data: str) -> tuple[int, 
     environment = {"OMP_NUM_THREADS": "1", "LTBENCH_DATA": data} | dict(os.environ) | {"COLUMNS": "100"}
     for _ in range(RETRIES + 1):
         with path.open("a") as file:
+            print(f"$ bench {shlex.join(words)}", file=file, flush=True)
             done = subprocess.run(
                 [sys.executable, "-m", "ltbench.bench", *words], stdout=file, stderr=file, stdin=subprocess.DEVNULL,
                 env=environment, preexec_fn=die_with_parent, check=False,
             )  # fmt: skip
-        if done.returncode in (0, WRONG, INTERRUPTED):
+        if 0 <= done.returncode <= INTERRUPTED:  # it ended by itself
             break
     text = Path(record).read_text("utf-8") if Path(record).exists() else None
     return done.returncode, text, last_line(path)
@@ -135,4 +147,7 @@ def carry_out(words: list[str], record: str, log: str, data: str) -> tuple[int, 
 
 def _absolute(word: str) -> str:
     """Paths of a user's files, wherever the task will run."""
+    name, colon, place = word.partition(":")
+    if name == "folder" and colon:
+        return f"folder:{Path(place).resolve()}"
     return str(Path(word).resolve()) if word.endswith((".py", ".toml")) and Path(word).exists() else word

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.forkserver import ensure_running
@@ -11,7 +14,9 @@ from typing import Any
 
 from .errors import UserError
 
+_PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
 _PRELOAD = [
+    "ltbench.benchmarks.forked",  # first: from then on the server dies with this process
     "ltbench.benchmarks.plan", "ltbench.benchmarks.sweep", "ltbench.benchmarks.progress",
     "torch._dynamo",  # optimisers import it when they are made
     "sklearn.datasets",  # digits-lt
@@ -51,12 +56,16 @@ def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
     Raises:
         UserError: a device has another name.
     """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = given.split(",") if given else None  # what a scheduler has lent; cuda:0 is the first of them
     numbers = []
     for name in devices:
         kind, _, number = name.strip().partition(":")
         if kind != "cuda" or not number.isdecimal():
             raise UserError(f"--devices: '{name}' is no GPU. Write cuda:0,cuda:1.")
-        numbers.append(number)
+        if visible and int(number) >= len(visible):
+            raise UserError(f"--devices: there is no '{name}'; CUDA_VISIBLE_DEVICES has {len(visible)}.")
+        numbers.append(visible[int(number)] if visible else number)
     places = [(number, k) for k in range(per_device) for number in numbers]
     return [
         Slot(f"cuda:{number} {k + 1}", ("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": number}) for number, k in places
@@ -64,9 +73,12 @@ def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
 
 
 def fork_server(slots: Sequence[Slot]) -> Any:
-    """Start the fork server, which imports torch while the caller goes on; the context to make processes with.
+    """Start the fork server if it is not running; it imports torch while the caller goes on.
 
     Threads, and how often runs say where they are, are read once, when modules are imported there.
+
+    Returns:
+        The context to make processes with.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
@@ -74,10 +86,21 @@ def fork_server(slots: Sequence[Slot]) -> Any:
     given = threads | {"LTBENCH_EVERY": "5", "COLUMNS": "100"}
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
-    ensure_running()
-    for name, value in before.items():
-        if value is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = value
+    # Inherited, so that a Ctrl-C while it imports does not end it; its children listen again.
+    listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, listening)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
     return context
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies; does nothing where there is no such request."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)

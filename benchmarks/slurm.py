@@ -12,11 +12,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import UserError
 from .local import INTERRUPTED
-from .queue import FAILED, LOG, Queue, finished, whole_command
+from .queue import FAILED, LOG, Queue, locked, missing, whole_command
 from .suite import Unit
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ commands=(
 )
 folder=${{folders[$SLURM_ARRAY_TASK_ID]}}
 mkdir -p "$folder" && rm -f "$folder/{failed}"
+echo "$ bench (job $SLURM_ARRAY_JOB_ID, task $SLURM_ARRAY_TASK_ID)" >> "$folder/{log}"
 export OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}} COLUMNS=100
 eval "exec ${{commands[$SLURM_ARRAY_TASK_ID]}}" >> "$folder/{log}" 2>&1 &
 child=$!
@@ -56,9 +58,9 @@ echo "submitted {count} runs as job ${name}"
 
 
 def script(units: Sequence[Unit], choices: Choices) -> str:
-    """A bash script that submits the units without a record; run it where sbatch is."""
+    """A bash script that submits the units without a record that nobody is at; run it where sbatch is."""
     results, runs = choices.results.resolve(), choices.runs.resolve()
-    missing = [unit for unit in units if not finished(unit, results)]
+    todo = [unit for unit in missing(units, results) if not locked(runs / unit.id)]
     gpu = any("cuda" in slot.options for slot in choices.slots)
     options = " --gres=gpu:1" if gpu else ""
     device = ["--device", "cuda" if gpu else "cpu"]
@@ -67,10 +69,11 @@ def script(units: Sequence[Unit], choices: Choices) -> str:
         "#!/bin/bash",
         "# Submits the missing runs of a sweep: bash FILE. Partition and time: SBATCH_PARTITION, SBATCH_TIMELIMIT.",
         "set -euo pipefail",
+        f"cd {shlex.quote(str(Path.cwd()))}  # where relative paths of the suite lead to; jobs begin there, too",
         f"mkdir -p {shlex.quote(str(results))} {shlex.quote(str(runs / 'slurm'))}",
     ]
     names: list[str] = []
-    leaders, others = _order(missing, choices)
+    leaders, others = _order(todo, choices)
     for group, after in ((leaders, False), (others, True)):
         waits = f" --dependency=afterany:{':'.join(f'${name}' for name in names)}" if after and names else ""
         made = []
@@ -87,7 +90,7 @@ def script(units: Sequence[Unit], choices: Choices) -> str:
                 )
             )  # fmt: skip
         names += made
-    return "\n".join(lines) + ("" if missing else "\necho 'nothing is missing'\n")
+    return "\n".join(lines) + ("" if todo else "\necho 'nothing is missing'\n")
 
 
 def submit(text: str) -> None:
@@ -106,9 +109,9 @@ def submit(text: str) -> None:
         raise UserError(f"sbatch refuses: {done.stderr.strip() or 'no reason given'}.")
 
 
-def _order(missing: Sequence[Unit], choices: Choices) -> tuple[list[Unit], list[Unit]]:
+def _order(units: Sequence[Unit], choices: Choices) -> tuple[list[Unit], list[Unit]]:
     """Units that may start at once, and those that wait for a training that one of the first makes."""
-    queue = Queue(missing, choices.results, choices.runs)
+    queue = Queue(units, choices.results, choices.runs)
     leaders = []
     while unit := queue.take():
         leaders.append(unit)

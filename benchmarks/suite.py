@@ -70,9 +70,9 @@ class Unit:
         label: of dataset, method and seed, for people.
         record: path of the record below the results folder.
         arguments: of `bench`; results, runs and device are left to the engine.
-        setting: id that the seeds of a run share.
         erm: id of the ERM run that it shares epochs with; None where it shares none.
-        prefix: epochs that it takes from there.
+        prefix: epochs that must have been trained there before it begins.
+        shared: those of its own epochs that are among them.
         epochs: of all stages.
         images: training images.
     """
@@ -84,9 +84,9 @@ class Unit:
     label: str
     record: Path
     arguments: tuple[str, ...]
-    setting: str
     erm: str | None
     prefix: int
+    shared: int
     epochs: int
     images: int
 
@@ -150,25 +150,25 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
         methods = names("methods") if block.methods == ["*"] else block.methods
         for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
             values: dict[str, Any] = {
-                "imbalance": None if ratio is None else f"{ratio:g}", "profile": profile, "recipe": block.recipe,
+                "imbalance": None if ratio is None else short_number(ratio), "profile": profile, "recipe": block.recipe,
                 "epochs": None if block.epochs is None else str(block.epochs), "augment": block.augment,
             }  # fmt: skip
             for dataset in block.datasets:
                 plan = make_plan(methods, [dataset], seeds=block.seeds, settings=block.set, **values, **given)
                 for run in plan:
-                    units.setdefault(run.id, _unit(run, dataset, block, values | given))
+                    units.setdefault(run.id, _unit(run, dataset, methods, block.set, values | given))
     return list(units.values())
 
 
-def _unit(run: Run, dataset: str, block: Block, values: dict[str, Any]) -> Unit:
-    method = next((name for name in block.methods if name.endswith(".py") and _stem(name) == run.name), run.name)
+def _unit(run: Run, dataset: str, methods: Sequence[str], settings: Sequence[str], values: dict[str, Any]) -> Unit:
+    method = next((name for name in methods if name.endswith(".py") and _stem(name) == run.name), run.name)
     words = ["run", "--method", method, "--dataset", dataset, "--seed", str(run.seed)]
     for name, value in values.items():
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
         elif value not in (None, False):
             words += [f"--{name.replace('_', '-')}", str(value)]
-    for text in _settings(run.name, block.set, block.methods):
+    for text in _settings(run.name, settings, methods):
         words += ["--set", text]
     needs = run.method.needs(run.recipe.epochs)
     shares = bool(needs.prefix or needs.network or run.name == "erm")
@@ -178,15 +178,20 @@ def _unit(run: Run, dataset: str, block: Block, values: dict[str, Any]) -> Unit:
         method=run.name,
         dataset=run.facts.name,
         recipe=run.recipe.name,
-        label=f"{run.facts.label} | {run.name}{f' ({changes})' if changes else ''} | seed {run.seed}",
+        label=f"{run.facts.label} {run.recipe.name} | {run.name}{f' ({changes})' if changes else ''} | seed {run.seed}",
         record=run.path(Path()),
         arguments=tuple(words),
-        setting=str(run.path(Path()).parent / run.path(Path()).stem.rpartition("-seed")[0]),
         erm=erm_of(run).id if shares else None,
         prefix=run.recipe.epochs if needs.network else needs.prefix,
+        shared=needs.prefix,
         epochs=sum(stage.epochs for stage in run.method.stages(run.recipe.epochs)),
         images=len(run.dataset.train),
     )
+
+
+def short_number(value: float) -> str:
+    """A number as a user types it, none of its digits lost: 100, 33.333333333."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _stem(path: str) -> str:

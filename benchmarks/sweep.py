@@ -34,7 +34,7 @@ def run_missing(
     Raises:
         UserError: a record is damaged or a folder cannot be written. Finished runs are kept.
     """
-    _make(results, "--results")
+    make_folder(results, "--results")
     done: dict[str, Record] = {}
     failed: dict[str, str] = {}
     for patient in (False, True):
@@ -62,7 +62,7 @@ def _one(
     if path.exists():
         say(f"finished already: {path}")
         return _finished(run, path)
-    _make(folder, "--runs")
+    make_folder(folder, "--runs")
     lock = FileLock(folder / "run.lock")
     try:
         lock.acquire(timeout=-1 if patient else 0)
@@ -93,8 +93,12 @@ def _finished(run: Run, path: Path) -> Record:
     return record
 
 
-def _make(folder: Path, option: str) -> None:
-    """Make a folder and try to write there, before hours of training rather than after."""
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder and try to write there, before hours of training rather than after.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

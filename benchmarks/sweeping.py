@@ -14,11 +14,12 @@ from .clock import clock
 from .errors import UserError
 from .estimate import estimate, seconds_per_image, total
 from .local import INTERRUPTED, Command, Outcome, sweep
-from .queue import Queue
+from .queue import Queue, missing
 from .record import read_all
 from .slots import Slot
 from .status import STATES, states
 from .suite import Unit, make_units, read_suite
+from .sweep import make_folder
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,15 @@ def units_of(suite: str, data_root: str | None, allow_unverified: bool) -> list[
 def dry_run(units: Sequence[Unit], choices: Choices, console: Console) -> None:
     """Print what would run, in which order, and how long it may take."""
     found = states(units, choices.results, choices.runs)
-    missing = [state.unit for state in found if state.name in ("missing", "failed")]
-    order = Queue(missing, choices.results, choices.runs).waiting
+    todo = missing([state.unit for state in found if state.name != "running"], choices.results)
+    order = Queue(todo, choices.results, choices.runs).waiting
     times = seconds_per_image(read_all(choices.results)[0])
     leaders = {unit.erm for unit in order if unit.method == "erm"}
     for unit in order:
         shared = unit.method != "erm" and unit.erm in leaders
         seconds = estimate(unit, times, shared)
         how = f"about {clock(seconds)}" if seconds is not None else "time unknown"
-        after = f", continues ERM after epoch {unit.prefix}" if unit.prefix else ""
+        after = f", continues ERM after epoch {unit.shared}" if unit.shared else ""
         console.print(f"{unit.label}: {how}{after}", highlight=False, soft_wrap=True, markup=False)
     work, least, unknown = total(order, times, len(choices.slots))
     counts = ", ".join(f"{sum(s.name == name for s in found)} {name}" for name in STATES)
@@ -76,16 +77,16 @@ def carry_out(units: Sequence[Unit], choices: Choices, command: Command, console
         UserError: something has failed; the message has a line for each.
         SystemExit: the sweep was interrupted.
     """
-    for folder in (choices.results, choices.runs):
-        folder.mkdir(parents=True, exist_ok=True)
-    missing = [unit for unit in units if not (choices.results / unit.record).exists()]
+    make_folder(choices.results, "--results")
+    make_folder(choices.runs, "--runs")
+    open_ = missing(units, choices.results)
     times = seconds_per_image(read_all(choices.results)[0])
 
     def left(waiting: list[Unit]) -> float | None:
         work, least, unknown = total(waiting, times, len(choices.slots))
         return None if unknown or not work else least
 
-    with Board(console, missing, len(units) - len(missing), choices.runs, left) as board:
+    with Board(console, open_, len(units) - len(open_), choices.runs, left) as board:
         outcome = _engine(units, choices, command, board)
     _tell(outcome, len(units), console)
 
@@ -101,7 +102,7 @@ def _engine(units: Sequence[Unit], choices: Choices, command: Command, board: Bo
 def _tell(outcome: Outcome, units: int, console: Console) -> None:
     console.print(f"{len(outcome.finished)} of {units} runs are done.", highlight=False)
     if outcome.failed:
-        lines = [f"{label}: {reason}" for label, reason in outcome.failed.items()]
+        lines = [f"{label}: {reason}" for label, reason in outcome.failed.values()]
         raise UserError(f"{len(lines)} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
     if outcome.stopped:
         console.print("Interrupted. The same command goes on where it stopped.", highlight=False)

@@ -138,15 +138,18 @@ def confusions(setting: Setting) -> Figure | None:
     rows = [row for row in setting.rows if all(run.final.confusion for run in row.runs)]
     if not rows or not groups:
         return None
-    rank = np.argsort(by_size(setting.dataset.train_counts))
+    counts = np.array(setting.dataset.train_counts)
+    each = [[_shares(np.array(run.final.confusion), counts, groups) for run in row.runs] for row in rows]
+    shares = [np.mean(of_row, axis=0) for of_row in each]
+    kinds = [k for k in range(len(_KINDS)) if any(share[:, k].any() for share in shares) or k < 3]
     figure, axes = canvas(PAGE, 2.2)
     step = 0.84 / len(rows)
-    for r, row in enumerate(rows):
-        shares = np.mean([_shares(np.array(run.final.confusion), rank, groups) for run in row.runs], axis=0)
+    for r in range(len(rows)):
         places = np.arange(len(groups)) + (r - (len(rows) - 1) / 2) * step
         bottom = np.zeros(len(groups))
-        for part, (kind, colour, hatch) in zip(100 * shares.T, _KINDS, strict=True):
-            label = kind if r == 0 else None
+        for k in kinds:
+            kind, colour, hatch = _KINDS[k]
+            part, label = 100 * shares[r][:, k], kind if r == 0 else None
             axes.bar(places, part, step * 0.9, bottom, color=colour, hatch=hatch, label=label, edgecolor="0.3", lw=0.4)
             bottom += part
     names = ", ".join(short(row.label, 28) for row in rows)
@@ -162,12 +165,15 @@ _KINDS = (
     ("correct", "C0", ""),
     ("taken for a class with more training images", "C1", "////"),
     ("with fewer", "C2", "...."),
+    ("with equally many", "C8", "xxxx"),
 )
 
 
-def _shares(confusion: np.ndarray, rank: np.ndarray, groups: list[Group]) -> np.ndarray:
-    """Share of correct, head-ward and tail-ward predictions, (groups, 3): means over the classes of a group."""
+def _shares(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
+    """Shares of the kinds of predictions, (groups, 4): means over the classes of a group."""
     rates = confusion / confusion.sum(1, keepdims=True)
-    headward, tailward = rank[None, :] < rank[:, None], rank[None, :] > rank[:, None]
-    each = np.stack([rates.diagonal(), (rates * headward).sum(1), (rates * tailward).sum(1)], axis=1)
+    wrong = rates * ~np.eye(len(counts), dtype=bool)
+    true, predicted = counts[:, None], counts[None, :]
+    parts = [rates.diagonal(), *((wrong * where).sum(1) for where in (predicted > true, predicted < true))]
+    each = np.stack([*parts, (wrong * (predicted == true)).sum(1)], axis=1)
     return np.array([each[list(group.classes)].mean(0) for group in groups])

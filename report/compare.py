@@ -102,8 +102,8 @@ def comparison(setting: Setting, evidence: Evidence) -> Table:
         lines.append(
             {
                 "classes": f"{name} ({len(classes or setting.dataset.train_counts)})",
-                a.label: cell(of_a),
-                b.label: cell(of_b),
+                f"{a.label} (%)": cell(of_a),
+                f"{b.label} (%)": cell(of_b),
                 "difference": in_points(found),
                 "p": NONE if found is None or found.p is None else f"{found.p:.3f}",
                 "verdict": found.verdict if found else "no seed in common",

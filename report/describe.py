@@ -15,6 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..benchmarks.errors import UserError
+from ..benchmarks.recipe import recipe_names
 from ..benchmarks.record import Record, find_records, read_record
 from .costs import borrowed_seconds, duration, size, total_seconds
 from .frames import NONE, Table
@@ -53,15 +54,28 @@ def command(record: Record, seeds: Sequence[int] = ()) -> str:
     """The command that makes the record again, with its own seed or others; PATH stands for what no record holds."""
     data = record.dataset
     method = f"PATH/{record.method.replace('-', '_')}.py" if record.source else record.method
-    words = ["bench", "run", "--method", method, "--dataset", "folder:PATH" if data.name == "folder" else data.name]
+    words = [
+        "bench",
+        "run",
+        "--method",
+        method,
+        "--dataset",
+        "folder:PATH" if data.name.startswith("folder-") else data.name,
+    ]
     if data.profile != "natural":
-        words += ["--imbalance", f"{data.imbalance:g}", "--profile", data.profile]
-    words += ["--recipe", str(record.recipe["name"])]
+        words += ["--imbalance", _number(data.imbalance), "--profile", data.profile]
+    recipe = str(record.recipe["name"])
+    words += ["--recipe", recipe if recipe in recipe_names() else f"PATH/{recipe}.toml"]
     scope = {f"dataset.{key}": value for key, value in data.changed.items()} | record.changed
     for key, value in sorted(scope.items()):
         words += ["--set", f"{key}={_value(value)}"]
     words += ["--seed", ",".join(map(str, seeds or [record.seed]))] + ["--allow-unverified"] * (data.verified is False)
     return shlex.join(words)
+
+
+def _number(value: float) -> str:
+    """None of its digits lost."""
+    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _value(value: Any) -> str:

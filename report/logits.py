@@ -146,7 +146,8 @@ def corrections(setting: Setting, found: dict[str, Scores]) -> list[Correction]:
         if not runs:
             continue
         curves = np.array([curve(run, found) for run in runs])
-        best = int(curves.mean(0).argmax())
+        means = curves.mean(0)
+        best = min(np.flatnonzero(means >= means.max() - 1e-12), key=lambda k: abs(TAUS[k]))  # of equals the mildest
         pairs = [c[plain] - base[run.seed] for c, run in zip(curves, runs, strict=True) if run.seed in base]
         made.append(
             Correction(

@@ -15,6 +15,8 @@ LEVEL = 0.95
 EXACT = 16  # pairs up to which all 2^n sign changes are counted
 DRAWS = 65_536  # sign changes drawn for more pairs
 
+_NOTHING = 1e-12  # difference of accuracies
+
 BETTER = "better"
 WORSE = "worse"
 NOT_SEPARABLE = "not separable"
@@ -48,6 +50,7 @@ class Paired:
 def paired(differences: Sequence[float]) -> Paired:
     """Summarise differences of pairs, at least one."""
     values = np.asarray(differences, dtype=float)
+    values = np.where(np.abs(values) < _NOTHING, 0, values)  # two sums of the same accuracies in another order
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Paired(mean, None, None, None, n)
@@ -71,7 +74,7 @@ def permutation_test(values: np.ndarray) -> float:
         signs[0] = 1
     far = np.abs(signs @ values)
     observed = abs(values.sum())
-    return float(np.mean(far >= observed * (1 - 1e-12)))
+    return float(np.mean(far >= observed - 1e-12 * np.abs(values).sum()))
 
 
 def shared_seeds(a: Row, b: Row) -> list[int]:

@@ -153,6 +153,11 @@ def _differences(setting: Setting, table: PublishedTable) -> list[str]:
     found = [f"{name} {shown[name]}" for name, (a, b) in there.items() if a != b]
     if not table.selection.startswith("last"):
         found.append("best test epoch" if "best" in table.selection else "epoch not stated")
+    changed = setting.rows[0].runs[0].changed
+    ours = {k.removeprefix("recipe."): value for k, value in changed.items() if k.startswith("recipe.")}
+    other = {key: value for key, value in ours.items() if key not in ("backbone", "epochs", "augment", "cutout")}
+    if other:
+        found.append("our recipe has " + changes(other))
     if data.changed:
         found.append("our split has " + changes(data.changed))
     if data.verified is False:

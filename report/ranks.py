@@ -105,7 +105,7 @@ def diagram(found: Ranks) -> Figure:
     """Critical-difference diagram: methods by average rank; a bar joins those that are not separable."""
     from scikit_posthocs import critical_difference_diagram
 
-    figure = Figure(figsize=(PAGE, 0.8 + 0.2 * (len(found.mean) + 1) // 2), layout="constrained")
+    figure = Figure(figsize=(PAGE, 0.8 + 0.2 * ((len(found.mean) + 1) // 2)), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=False)
     critical_difference_diagram(

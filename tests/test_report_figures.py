@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ltbench.report.class_plots import class_counts, class_lines, moving_mean
+from ltbench.report.class_plots import _shares, class_counts, class_lines, moving_mean
+from ltbench.report.groups import Group
 from ltbench.report.plots import group_bars
 from ltbench.report.statistics import settings
 from ltbench.report.style import save
@@ -59,3 +60,15 @@ def test_legend_is_outside_and_figures_fit_a_page(classes: int, methods: int) ->
         assert 0 <= legend.x0 < legend.x1 <= figure.bbox.x1
         assert 3.4 <= figure.get_figwidth() <= 7
         assert figure.get_figheight() < 6
+
+
+def test_confusions_count_classes_of_equal_size_apart() -> None:
+    """Step profile: all images of the frequent half are taken for class 0, those of the rare half for class 3 or 0."""
+    counts = np.array([100, 100, 100, 10, 10, 10])
+    confusion = np.zeros((6, 6))
+    confusion[:3, 0] = 10
+    confusion[3:, 3] = 8
+    confusion[3:, 0] = 2
+    shares = _shares(confusion, counts, [Group("frequent", (0, 1, 2)), Group("rare", (3, 4, 5))])
+    assert shares[0].tolist() == pytest.approx([1 / 3, 0, 0, 2 / 3])
+    assert shares[1].tolist() == pytest.approx([0.8 / 3, 0.2, 0, 1.6 / 3])

@@ -120,6 +120,13 @@ def test_corrections_pair_with_the_adjusted_baseline(tmp_path: Path) -> None:
     assert "reliability" in figures(setting, found)
 
 
+def test_of_equal_strengths_the_mildest_is_named(tmp_path: Path) -> None:
+    (setting,) = settings([record(dataset([50, 50]), [80, 60])])
+    keep_logits(setting.runs, tmp_path)
+    found, _ = read_scores(setting.runs, tmp_path)
+    assert [made.best_tau for made in corrections(setting, found)] == [0.0]  # a balanced prior changes nothing
+
+
 def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None:
     (setting,) = settings([record(dataset([200, 50]), [50, 50])])
     assert read_scores(setting.runs, tmp_path) == ({}, [])

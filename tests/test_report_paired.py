@@ -55,6 +55,12 @@ def test_verdicts() -> None:
     assert paired([0.0, 0.0, 0.0]).verdict == "not separable"
 
 
+def test_rounding_is_no_difference() -> None:
+    noise = paired([-2.8e-17, 2.8e-17, -2.8e-17])
+    assert (noise.mean, noise.p, noise.verdict) == (0, 1, "not separable")
+    assert permutation_test(np.array([0.1, 0.2, -0.3, 0.05, -0.05])) == 1
+
+
 def test_only_shared_seeds_are_paired() -> None:
     a = [record(DATA, [60, 60], "a", seed) for seed in (0, 1, 2)]
     b = [record(DATA, [50, 50 + seed], "b", seed) for seed in (1, 2, 3)]

@@ -76,7 +76,9 @@ def test_notes_claim_no_more_than_the_test() -> None:
 
 
 def test_the_diagram_is_drawn_and_linked(tmp_path: Path) -> None:
-    assert save(diagram(ranks(settings(over_ratios()))), "png").startswith(b"\x89PNG")
+    figure = diagram(ranks(settings(over_ratios())))
+    assert figure.get_figheight() == pytest.approx(1.2)  # room for the labels of both sides
+    assert save(figure, "png").startswith(b"\x89PNG")
     store(over_ratios(), tmp_path / "results")
     build(Sources(tmp_path / "results"), tmp_path / "out", formats=["svg"])
     assert (tmp_path / "out" / "figures" / "ranks.svg").is_file()

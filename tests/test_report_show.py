@@ -10,13 +10,14 @@ import ltbench.bench
 import pytest
 from conftest import Answer
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.record import Prerequisite, read_all
-from ltbench.report.compare import pairs
+from ltbench.report.compare import comparison, pairs
 from ltbench.report.costs import borrowed_seconds, costs, duration, optimism, size, total_seconds
 from ltbench.report.describe import circumstances, command, find_record
+from ltbench.report.frames import Evidence
 from ltbench.report.statistics import Options, settings
-from report_fixtures import cifar, dataset, keep_logits, lifelike, record, store
+from report_fixtures import RECIPE, cifar, dataset, keep_logits, lifelike, record, store
+from tiny import planned
 
 Cli = Callable[..., Answer]
 COMMITTED = [r for r in read_all(Path(ltbench.bench.__file__).parent / "results")[0] if r.dataset.name == "digits-lt"]
@@ -27,11 +28,7 @@ DATA = cifar(10, 100)
 def test_the_command_of_a_committed_record_plans_the_same_run(run) -> None:
     words = shlex.split(command(run))
     assert words[:2] == ["bench", "run"]
-    values = ltbench.bench.cli.commands["run"].make_context("run", words[2:]).params
-    for name in ("device", "results", "runs"):
-        del values[name]
-    (plan,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), **values)
-    assert plan.id == run.id
+    assert planned(words[1:]) == run.id
 
 
 def test_the_command_names_what_was_changed_and_what_it_cannot_know() -> None:
@@ -43,10 +40,11 @@ def test_the_command_names_what_was_changed_and_what_it_cannot_know() -> None:
         "--set dataset.holdout=true --set lam=0.5 --set on=false --set 'recipe.drops=[[0.5, 0.1]]' "
         "--set recipe.epochs=9 --set 'word=a b' --seed 4,5 --allow-unverified"
     )
-    folder = dataset([5, 3], name="folder", profile="natural", verified=None)
-    assert command(record(folder, [1, 1], "my_own", source="ab" * 32)) == (
-        "bench run --method PATH/my_own.py --dataset folder:PATH --recipe cifar --seed 0"
+    folder = dataset([5, 3], name="folder-cats", profile="natural", verified=None)
+    assert command(record(folder, [1, 1], "my_own", source="ab" * 32, recipe=RECIPE | {"name": "mine"})) == (
+        "bench run --method PATH/my_own.py --dataset folder:PATH --recipe PATH/mine.toml --seed 0"
     )
+    assert "--imbalance 33.33333333 " in command(record(dataset([5, 3], imbalance=33.33333333), [1, 1]))
 
 
 def test_costs_count_a_shared_training_once() -> None:
@@ -141,6 +139,14 @@ def test_mistakes(cli: Cli, arguments: tuple[str, ...], words: list[str], tmp_pa
     assert answer.err.startswith("Error: ")
     for word in words:
         assert word in answer.err
+
+
+def test_a_method_may_be_called_like_a_column() -> None:
+    runs = [record(DATA, [500] * 10, "p"), record(DATA, [400] * 10, "verdict")]
+    (setting,) = pairs(runs, "p", "verdict", Options())
+    frame = comparison(setting, Evidence()).frame
+    assert list(frame) == ["classes", "p (%)", "verdict (%)", "difference", "p", "verdict"]
+    assert frame.iloc[0].tolist()[1:3] == ["50.0", "40.0"]
 
 
 def test_a_method_of_several_variants_must_be_named_by_its_label() -> None:

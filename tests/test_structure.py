@@ -58,6 +58,7 @@ MAY = {
             "benchmarks.errors",
             "benchmarks.files",
             "benchmarks.options",
+            "benchmarks.recipe",
             "benchmarks.docstrings",
             "report.",
         },

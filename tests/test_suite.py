@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import ltbench.bench
 import pytest
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.estimate import estimate, seconds_per_image, total
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.registry import names
 from ltbench.benchmarks.suite import Block, Suite, make_units, read_suite, suite_files
 from report_fixtures import dataset, record
+from tiny import planned
 
 TINY = ["dataset.n_max=30"]
 HEAD = "[[runs]]\nmethods = ['erm']\n"
@@ -22,15 +21,6 @@ GOOD = HEAD + "datasets = ['a']\n"
 def units(**changes: object) -> list:
     given = {"methods": ["erm"], "datasets": ["digits-lt"], "imbalance": [5], "epochs": 3, "set": TINY}
     return make_units(Suite(runs=[Block(**(given | changes))]))
-
-
-def planned(arguments: tuple[str, ...]) -> str:
-    """The id of the run that a unit's command would carry out."""
-    values = ltbench.bench.cli.commands["run"].make_context("run", list(arguments[1:])).params
-    for name in ("device", "results", "runs", "quiet"):
-        del values[name]
-    (run,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), **values)
-    return run.id
 
 
 def test_a_unit_s_command_is_its_run() -> None:
@@ -45,7 +35,7 @@ def test_a_unit_s_command_is_its_run() -> None:
 def test_ratios_and_profiles_are_crossed_and_what_two_blocks_share_runs_once() -> None:
     crossed = units(imbalance=[5, 3], profile=["exp", "step"])
     assert [unit.label.split(" | ")[0] for unit in crossed] == [
-        f"digits-lt {profile}{ratio} n_max=30" for ratio in (5, 3) for profile in ("exp", "step")
+        f"digits-lt {profile}{ratio} n_max=30 digits" for ratio in (5, 3) for profile in ("exp", "step")
     ]
     block = Block(methods=["erm"], datasets=["digits-lt"], imbalance=[5], epochs=3, set=TINY)
     both = make_units(Suite(runs=[block, block.model_copy(update={"methods": ["drs", "erm"]})]))
@@ -54,13 +44,23 @@ def test_ratios_and_profiles_are_crossed_and_what_two_blocks_share_runs_once() -
 
 @pytest.mark.filterwarnings("ignore:blt needs images held out")
 def test_a_star_means_every_method() -> None:
-    assert [unit.method for unit in units(methods=["*"])] == names("methods")
+    found = units(methods=["*"], set=[*TINY, "open.delta=0.25"])
+    assert [unit.method for unit in found] == names("methods")
+    assert [unit.method for unit in found if "open.delta=0.25" in unit.arguments] == ["open"]
+    assert all(planned(unit.arguments) == unit.id for unit in found)
+
+
+def test_no_digit_of_a_ratio_is_lost() -> None:
+    (unit,) = units(imbalance=[3.3333333333])
+    assert "3.3333333333" in unit.arguments
+    assert planned(unit.arguments) == unit.id
 
 
 def test_what_units_share() -> None:
     erm, drs, m2m, focal = units(methods=["erm", "drs", "m2m", "focal"], epochs=10)
     assert erm.erm == drs.erm == m2m.erm == erm.id
     assert (erm.prefix, drs.prefix, m2m.prefix) == (0, 8, 10)
+    assert (erm.shared, drs.shared, m2m.shared) == (0, 8, 8)
     assert focal.erm is None
     assert drs.epochs == 10
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_sweep import ENVIRONMENT, records, workers, write
+from sweep_fixtures import ENVIRONMENT, records, workers, write
 
 pytest.importorskip("ray", reason="no Ray: pip install 'ltbench[ray]'")
 pytestmark = [

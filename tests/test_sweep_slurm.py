@@ -15,7 +15,7 @@ from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.queue import FAILED
 from ltbench.benchmarks.slots import cpu_slots, gpu_slots
 from ltbench.benchmarks.sweeping import Choices
-from test_sweep import ENVIRONMENT, fake, records, write
+from sweep_fixtures import ENVIRONMENT, fake, records, write
 
 # Runs every task of an array in turn; notes its own options and what was asked of scontrol.
 SBATCH = r"""#!/bin/bash
@@ -42,15 +42,11 @@ def stand_in(folder: Path) -> dict[str, str]:
     return {"PATH": f"{folder}/bin:{os.environ['PATH']}", "NOTES": f"{folder}/notes"}
 
 
-def emitted(folder: Path, *options: str) -> str:
-    words = [sys.executable, "-m", "ltbench.bench", "sweep", "suite.toml", "--emit", "sbatch", *options]
-    done = subprocess.run(words, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path) -> None:
+def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     units = write(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')
-    text = emitted(tmp_path)
+    choices = Choices(Path("results"), Path("runs"), cpu_slots(1))
+    text = slurm.script(units, choices)
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     environment = ENVIRONMENT | stand_in(tmp_path)
     done = subprocess.run(["bash"], input=text, text=True, env=environment, capture_output=True, check=True, cwd="/")
@@ -61,7 +57,7 @@ def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path) -> Non
     assert "--requeue" in first
     assert "--dependency" not in first
     assert "--dependency=afterany:1" in second
-    assert "nothing is missing" in emitted(tmp_path)
+    assert "nothing is missing" in slurm.script(units, choices)
 
 
 @pytest.mark.parametrize(("code", "expected"), [("130", "requeue"), ("2", "failed"), ("137", "left")])

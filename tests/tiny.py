@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from ltbench import bench
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.record import Record
 from ltbench.benchmarks.run import Run, execute
@@ -34,3 +36,12 @@ def carry_out(run: Run, runs: Path) -> Record:
 def without_timings(record: Record) -> dict[str, object]:
     """Everything but `cost`, the only part that may differ between two runs of one id."""
     return record.model_dump(exclude={"cost"})
+
+
+def planned(words: Sequence[str]) -> str:
+    """The id of the run that the words of a command, `run --method ...`, would carry out."""
+    values = bench.cli.commands["run"].make_context("run", list(words[1:])).params
+    for name in ("device", "results", "runs", "quiet"):
+        del values[name]
+    (run,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), **values)
+    return run.id
