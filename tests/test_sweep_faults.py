@@ -9,20 +9,25 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.record import find_records
+from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.status import states
 from ltbench.benchmarks.suite import Unit, make_units, read_suite
+from ltbench.benchmarks.sweep import run_missing
 from sweep_fixtures import SUITE, records, start, until, workers, write
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    """The records of the suite's runs, made one after the other in this process."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write(folder)
-    process = start(folder)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert "3 of 3 runs are done." in err
+    (block,) = read_suite(str(folder / "suite.toml")).runs
+    given = {"imbalance": "5", "epochs": str(block.epochs), "settings": block.set}
+    plan = make_plan(block.methods, block.datasets, seeds=block.seeds, **given)
+    run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher(), lambda text: None)
     return records(folder)
 
 
@@ -44,10 +49,11 @@ def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str,
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "died (killed by signal 9), will be tried again" in err
+    assert "3 of 3 runs are done." in err
     assert records(tmp_path) == undisturbed
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["kill", "term"])
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -> None:
     """The runs would take hours; they and the server they are forked from are gone with the sweep."""
     write(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
@@ -63,7 +69,9 @@ def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
+    """Records that were there are not touched, the others are those of an undisturbed sweep."""
     write(tmp_path)
     process = start(tmp_path)
     until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -74,7 +82,9 @@ def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: dict[str, dict[str,
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+@pytest.mark.slow
 def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
+    """Its children die with it; they are tried again from a new one."""
     write(tmp_path)
     process = start(tmp_path)
     until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -108,7 +118,9 @@ def _logs(folder: Path, _: str) -> list[str]:
     return [path.read_text() for path in folder.glob("runs/*/log.txt")]
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
+    """Runs of hours end within seconds."""
     write(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
     process = start(tmp_path)
     until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -119,7 +131,9 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     assert workers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
+    """Both end well; no record is lost, none is another one's."""
     write(tmp_path)
     pair = [start(tmp_path), start(tmp_path)]
     said = [process.communicate(timeout=180)[1] for process in pair]
@@ -128,6 +142,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str
     assert sum(text.count("finished: ") for text in said) >= 3
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_mid_sweep(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
     """Files cannot grow past 20 kB: logs and folders can be written, checkpoints and records cannot."""
     write(tmp_path)
