@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,7 @@ def build(
     datasets: Sequence[str] | None = None,
     options: Options | None = None,
     formats: Sequence[str] = FORMATS,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Report:
     """Write leaderboard.md, .tex and .csv, index.html and figures/ for all valid records below a folder.
 
@@ -57,6 +58,7 @@ def build(
         datasets: names of the datasets to report; None for all.
         options: what tables show.
         formats: of the figures, any of png, svg and pdf; with none, figures are neither drawn nor on the page.
+        say: told before what takes long.
 
     Raises:
         UserError: there is no record, or a dataset or baseline without one is asked for.
@@ -68,7 +70,7 @@ def build(
     scores, bad = read_scores(chosen, sources.runs)
     evidence = Evidence(scores, read_published(sources.published) if options.published else ())
     jobs = [Job(setting, _of(setting, scores), tuple(formats), out / "figures") for setting in found]
-    drawn = draw_all(jobs) if formats else [[] for _ in jobs]
+    drawn = draw_all(jobs, say) if formats else [[] for _ in jobs]
     made = [(setting, tables(setting, evidence)) for setting in found]
     over, diagram = _over_datasets(found, formats)
     sections = [

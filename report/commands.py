@@ -35,7 +35,7 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 
     formats = figure_formats(figures)
     sources = Sources(results, runs, cards=method_cards())
-    made = build(sources, out, datasets.split(",") if datasets else None, Options(**choices), formats)
+    made = build(sources, out, datasets.split(",") if datasets else None, Options(**choices), formats, _say)
     Console().print(made.table)
     _warn(made.warnings)
     names = ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "index.html", *(["figures"] if formats else []))
@@ -78,6 +78,10 @@ def show(record: str, results: Path) -> None:
     from .describe import show as described
 
     Console(highlight=False).print(described(find_record(record, results)))
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, style="dim", highlight=False, soft_wrap=True)
 
 
 def _warn(sentences: list[str]) -> None:

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -78,14 +78,16 @@ class Job:
         return names if all(path.is_file() for path in files) else None
 
 
-def draw_all(jobs: Sequence[Job]) -> list[list[str]]:
-    """Draw what is missing or out of date; for each job the names of its figures, in the order of a report.
+def draw_all(jobs: Sequence[Job], say: Callable[[str], None]) -> list[list[str]]:
+    """Draw what is missing or out of date, and say so; for each job the names of its figures, in order.
 
     Raises:
         UserError: a file cannot be written.
     """
     names = {job.stem: job.drawn() for job in jobs}
     stale = [job for job in jobs if names[job.stem] is None]
+    if stale:
+        say(f"Drawing the figures of {len(stale)} setting(s), some seconds for each.")
     if len(stale) <= _ALONE or _cores() == 1:
         made = [draw(job) for job in stale]
     else:

@@ -21,7 +21,7 @@ from report_fixtures import METHODS, cifar, keep_logits, lifelike, store
 CHROMIUM = os.environ.get("LTBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install it, or set LTBENCH_CHROMIUM to its path")
 EVIL = "<img src=x onerror=\"document.title='broken'\">"

@@ -76,7 +76,7 @@ def test_notes_claim_no_more_than_the_test() -> None:
 
 
 def test_the_diagram_is_drawn_and_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ltbench.report.build.draw_all", lambda jobs: [[] for _ in jobs])  # the others take long
+    monkeypatch.setattr("ltbench.report.build.draw_all", lambda jobs, say: [[] for _ in jobs])  # the others take long
     figure = diagram(ranks(settings(over_ratios())))
     assert figure.get_figheight() == pytest.approx(1.2)  # room for the labels of both sides
     assert save(figure, "png").startswith(b"\x89PNG")
