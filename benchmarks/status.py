@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -84,7 +85,7 @@ def follow(units: Sequence[Unit], results: Path, runs: Path, every: float = 2.0)
     from rich.live import Live
 
     found = states(units, results, runs)
-    with Live(status_table(found), refresh_per_second=2) as live:
+    with contextlib.suppress(KeyboardInterrupt), Live(status_table(found), refresh_per_second=2) as live:
         while any(state.name in ("running", "missing") for state in found):
             time.sleep(every)
             found = states(units, results, runs)
