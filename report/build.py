@@ -16,7 +16,7 @@ from .export import csv
 from .frames import Evidence, Table, tables
 from .logits import Scores, read_scores
 from .page import Section, page
-from .plots import CAPTIONS
+from .plots import caption
 from .published import read_published
 from .sources import Sources, read_records
 from .statistics import Options, Setting, settings
@@ -74,7 +74,7 @@ def build(
     made = [(setting, tables(setting, evidence)) for setting in found]
     over, diagram = _over_datasets(found, formats)
     sections = [
-        Section(setting, shown, {CAPTIONS[name]: job.small(name).read_bytes() for name in names})
+        Section(setting, shown, {caption(setting, name): job.small(name).read_bytes() for name in names})
         for (setting, shown), job, names in zip(made, jobs, drawn, strict=True)
     ]
     texts = {
@@ -138,7 +138,7 @@ def _markdown(
     for (setting, shown), job, names in zip(made, jobs, drawn, strict=True):
         parts.append(markdown(setting, shown))
         for name in names:
-            title = escape_markdown(f"{CAPTIONS[name]}: {setting.title}")
+            title = escape_markdown(f"{caption(setting, name)}: {setting.title}")
             parts.append(_link(title, {suffix: job.path(name, suffix).name for suffix in job.formats}))
     parts.append("## Over several datasets\n")
     files = {kind: f"ranks.{kind}" for kind in kinds if kind in FORMATS}

@@ -50,6 +50,13 @@ def figures(setting: Setting, found: dict[str, Scores]) -> dict[str, Figure]:
     return {name: figure for name, figure in made.items() if figure is not None}
 
 
+def caption(setting: Setting, name: str) -> str:
+    """What a figure shows, and that it leaves rows out."""
+    left_out = len(setting.rows) - len(drawn(setting).rows)
+    some = f" ({MOST_ROWS} of {len(setting.rows)} rows: the best ones, and the baseline)"
+    return CAPTIONS[name] + some * (left_out > 0 and name not in ("counts", "sizes"))
+
+
 def drawn(setting: Setting) -> Setting:
     """The setting with the rows that figures show: the best ten; the baseline stays among them."""
     rows = setting.rows[:MOST_ROWS]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ltbench.report.class_plots import _shares, class_counts, class_lines, moving_mean
 from ltbench.report.groups import Group
-from ltbench.report.plots import group_bars
+from ltbench.report.plots import caption, drawn, group_bars
 from ltbench.report.statistics import settings
 from ltbench.report.style import save
 from report_fixtures import dataset, lifelike_setting, record
@@ -72,3 +72,12 @@ def test_confusions_count_classes_of_equal_size_apart() -> None:
     shares = _shares(confusion, counts, [Group("frequent", (0, 1, 2)), Group("rare", (3, 4, 5))])
     assert shares[0].tolist() == pytest.approx([1 / 3, 0, 0, 2 / 3])
     assert shares[1].tolist() == pytest.approx([0.8 / 3, 0.2, 0, 1.6 / 3])
+
+
+def test_rows_that_a_figure_leaves_out_are_told() -> None:
+    many = lifelike_setting(methods=14)
+    assert len(drawn(many).rows) == 10
+    assert many.baseline in drawn(many).rows
+    assert caption(many, "groups").endswith("(10 of 14 rows: the best ones, and the baseline)")
+    assert caption(many, "counts") == caption(lifelike_setting(), "counts")
+    assert "rows" not in caption(lifelike_setting(methods=10), "groups")
