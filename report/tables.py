@@ -19,7 +19,8 @@ _TEX = {
 
 
 _WORDS = {"protocol differs in": "16em"}  # columns of sentences
-_NARROW = 9  # columns of numbers from which the names of rows have little room
+# The names of rows have less room the more columns stand beside them: least number of columns to width.
+_FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
 _TALLEST = 20  # rows of one float
 _LONGEST = 2500  # letters of notes within a float
 
@@ -48,13 +49,13 @@ def _float(setting: Setting, table: Table, start: int) -> str:
     # A standard deviation in full size would make the table wider than a page.
     frame = frame.replace(r" ?\$\\pm\$ ?([\d.]+)", r"\,{\\tiny$\\pm$\1}", regex=True)
     frame.iloc[:, 0] = r"\raggedright\hangindent1em " + frame.iloc[:, 0]
-    for name, width in _WORDS.items():
+    for name, wide in _WORDS.items():
         if name in frame:
-            frame[name] = rf"\parbox[t]{{{width}}}{{\raggedright\strut " + frame[name] + r"\strut}"
+            frame[name] = rf"\parbox[t]{{{wide}}}{{\raggedright\strut " + frame[name] + r"\strut}"
     names = list(table.frame.columns)
     frame.columns = pd.Index([_heading(name) for name in names])
-    first = "p{5.4em}" if len(names) > _NARROW else "p{11em}"
-    lines = first + "".join("l" if name in _WORDS or name == "verdict" else "r" for name in names[1:])
+    width = next(width for least, width in _FIRST.items() if len(names) >= least)
+    lines = f"p{{{width}}}" + "".join("l" if name in _WORDS or name == "verdict" else "r" for name in names[1:])
     body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=f"@{{}}{lines}@{{}}")
     below = "\n".join(f"{escape_latex(note)}\\par" for note in table.notes) if last else "Continued.\\par"
     long = len(below) > _LONGEST  # a float does not break over pages, a paragraph does
