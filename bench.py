@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from ltbench.benchmarks.errors import MissingData, UserError
+from ltbench.benchmarks.errors import INTERRUPTED, MissingData, UserError
 from ltbench.benchmarks.options import DATA, FOLDER, RESULTS, RUNS, SETTING, option, options
 from ltbench.report.commands import compare, report, show
 from rich.console import Console
@@ -16,7 +16,6 @@ from rich.console import Console
 if TYPE_CHECKING:
     import torch
 
-INTERRUPTED = 130  # exit code, as a shell gives it
 KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 click.rich_click.MAX_WIDTH = 110
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from .clock import clock
-from .local import Watch
+from .ledger import Watch
 from .queue import LOG, last_line
 from .suite import Unit
 

@@ -8,3 +8,8 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def exact(value: float) -> str:
+    """A number as a user types it, none of its digits lost: 100, 33.333333333."""
+    return str(int(value)) if value == int(value) else repr(value)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MOST_LISTED = 100
+INTERRUPTED = 130  # exit code of an interrupted command, as a shell gives it; a UserError is 2
 
 
 class UserError(Exception):

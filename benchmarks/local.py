@@ -14,47 +14,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .queue import FAILED, LOG, Queue, finished, last_line, note_failure, whole_command
+from .errors import INTERRUPTED
+from .ledger import RETRIES, Ledger, Outcome, Watch
+from .queue import FAILED, LOG, last_line, whole_command
 from .slots import Slot, die_with_parent, fork_server
 from .suite import Unit
 
-RETRIES = 2
-WRONG, INTERRUPTED = 2, 130  # exit codes of `bench`
 Command = Callable[[list[str]], None]
-
-
-@dataclass
-class Outcome:
-    """What a sweep has done.
-
-    Attributes:
-        finished: units whose records are there.
-        failed: id to label and reason, one line.
-        stopped: it was interrupted; what is missing can be made by the same command.
-    """
-
-    finished: list[Unit] = field(default_factory=list)
-    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
-    stopped: bool = False
-
-
-class Watch:
-    """Told how a sweep goes; does nothing by itself."""
-
-    def started(self, unit: Unit, slot: str) -> None:
-        """A unit has begun."""
-
-    def ended(self, unit: Unit, how: str) -> None:
-        """A unit has ended: finished, failed, died, stopped."""
-
-    def tick(self, running: dict[str, float]) -> None:
-        """Called several times a second with id and start of the units that run."""
 
 
 @dataclass
@@ -100,40 +71,27 @@ class _Sweep:
         self, units: Sequence[Unit], slots: Sequence[Slot], command: Command, results: Path, runs: Path, watch: Watch,
         fail_fast: bool,
     ) -> None:  # fmt: skip
-        self.outcome, self.watch, self.fail_fast = Outcome(), watch, fail_fast
-        self.command, self.results, self.runs = command, results, runs
+        self.ledger = Ledger(units, results, runs, watch)
+        self.command, self.slots, self.fail_fast = command, slots, fail_fast
         self.free, self.running, self.deaths = list(slots), list[_Running](), dict[str, int]()
         self.stops = 0
-        self.queue = Queue([unit for unit in units if not self._has_record(unit)], results, runs)
-        self.slots = slots
 
     def go(self) -> Outcome:
         with self._interruptible():
-            while self.running or (self.queue.waiting and not self.stops):
+            while self.running or (self.ledger.queue.waiting and not self.stops):
                 self._start()
                 self._pass_on()
                 sentinels = [one.process.sentinel for one in self.running]
                 wait(sentinels, 0.2) if sentinels else time.sleep(0.5)
-                self.watch.tick({one.unit.id: one.begun for one in self.running})
+                self.ledger.watch.tick({one.unit.id: one.begun for one in self.running})
                 for one in [one for one in self.running if one.process.exitcode is not None]:
                     self._end(one)
-        self.outcome.stopped = self.stops > 0
-        return self.outcome
-
-    def _has_record(self, unit: Unit) -> bool:
-        try:
-            if not finished(unit, self.results):
-                return False
-            self.outcome.finished.append(unit)
-        except UserError as error:
-            self.outcome.failed[unit.id] = (unit.label, str(error))
-        return True
+        self.ledger.outcome.stopped = self.stops > 0
+        return self.ledger.outcome
 
     def _start(self) -> None:
-        for done in self.queue.drop_finished():  # by another sweep
-            self._has_record(done)
-            self.watch.ended(done, "failed" if done.id in self.outcome.failed else "finished")
-        while self.free and not self.stops and (unit := self.queue.take()):
+        self.ledger.take_up()
+        while self.free and not self.stops and (unit := self.ledger.queue.take()):
             slot = self.free.pop(0)
             try:
                 self.running.append(self._begin(unit, slot))
@@ -142,14 +100,14 @@ class _Sweep:
                 self._died(unit, f"cannot be started: {error or 'the server of processes has died'}")
                 time.sleep(0.5)
             else:
-                self.watch.started(unit, slot.name)
+                self.ledger.watch.started(unit, slot.name)
 
     def _begin(self, unit: Unit, slot: Slot) -> _Running:
-        folder = self.runs / unit.id
+        folder = self.ledger.runs / unit.id
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FAILED).unlink(missing_ok=True)
         log = folder / LOG
-        words = [*whole_command(unit, self.results, self.runs), *slot.options]
+        words = [*whole_command(unit, self.ledger.results, self.ledger.runs), *slot.options]
         size = log.stat().st_size if log.exists() else 0
         server = fork_server(self.slots)  # started again if it was killed
         process = server.Process(target=_child, args=(self.command, words, log, slot.environment), name=unit.label)
@@ -159,7 +117,7 @@ class _Sweep:
     def _pass_on(self) -> None:
         """Ask the runs to stop, as often as the user has; each once it listens, which its log tells."""
         for one in self.running:
-            log = self.runs / one.unit.id / LOG
+            log = self.ledger.runs / one.unit.id / LOG
             if one.told < self.stops and log.exists() and log.stat().st_size > one.log:
                 one.told += 1
                 with contextlib.suppress(ProcessLookupError):
@@ -170,32 +128,26 @@ class _Sweep:
         code, unit = one.process.exitcode, one.unit
         self.running.remove(one)
         self.free.append(one.slot)
-        if code == 0 and self._has_record(unit):
-            self.queue.ended(unit)
-            self.watch.ended(unit, "finished")
-        elif code == INTERRUPTED or self.stops:
-            self.queue.put_back(unit)
-            self.watch.ended(unit, "stopped")
+        if code == 0 and self.ledger.finished(unit):
+            return
+        if code == INTERRUPTED or self.stops:
+            self.ledger.again(unit, "stopped")
         elif code < 0 or code > INTERRUPTED:
             self._died(unit, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
         else:
-            said = last_line(self.runs / unit.id / LOG).removeprefix("Error: ")
+            said = last_line(self.ledger.runs / unit.id / LOG).removeprefix("Error: ")
             self._fail(unit, said or f"exit code {code}, and nothing in its log")
 
     def _died(self, unit: Unit, how: str) -> None:
         self.deaths[unit.id] = self.deaths.get(unit.id, 0) + 1
         if self.deaths[unit.id] <= RETRIES:
-            self.queue.put_back(unit)
-            self.watch.ended(unit, f"died ({how}), will be tried again")
+            self.ledger.again(unit, f"died ({how}), will be tried again")
         else:
-            said = last_line(self.runs / unit.id / LOG) or "none"
+            said = last_line(self.ledger.runs / unit.id / LOG) or "none"
             self._fail(unit, f"died {RETRIES + 1} times, {how}; last line: {said}")
 
     def _fail(self, unit: Unit, reason: str) -> None:
-        self.queue.ended(unit)
-        self.outcome.failed[unit.id] = (unit.label, reason)
-        note_failure(self.runs / unit.id, reason)
-        self.watch.ended(unit, "failed")
+        self.ledger.failed(unit, reason)
         if self.fail_fast:
             self._stop()
 

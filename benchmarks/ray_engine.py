@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import UserError
+from .errors import INTERRUPTED, UserError
 from .files import write_whole
-from .local import INTERRUPTED, RETRIES, Outcome, Watch
-from .queue import LOG, Queue, finished, last_line, note_failure, whole_command
+from .ledger import RETRIES, Ledger, Outcome, Watch
+from .queue import LOG, last_line, whole_command
 from .slots import die_with_parent
 from .split import DataRoot
 from .suite import Unit
@@ -58,36 +58,34 @@ def sweep_with_ray(units: Sequence[Unit], choices: Choices, watch: Watch) -> Out
 
 class _Driver:
     def __init__(self, ray: Any, units: Sequence[Unit], choices: Choices, watch: Watch) -> None:
-        self.ray, self.watch, self.outcome = ray, watch, Outcome()
+        self.ray, self.fail_fast = ray, choices.fail_fast
         self.results, self.runs = choices.results.resolve(), choices.runs.resolve()
-        self.fail_fast = choices.fail_fast
+        self.ledger = Ledger(units, self.results, self.runs, watch)
         devices = {slot.environment.get("CUDA_VISIBLE_DEVICES", "") for slot in choices.slots}
         share = len(devices) / len(choices.slots) if devices != {""} else 0
         self.device = "cuda" if share else "cpu"
         self.task = ray.remote(num_cpus=1, num_gpus=share, max_retries=RETRIES, retry_exceptions=False)(carry_out)
-        self.queue = Queue([unit for unit in units if not self._has_record(unit)], self.results, self.runs)
         self.pending: dict[Any, Unit] = {}
         self.begun: dict[str, float] = {}
 
     def go(self) -> Outcome:
+        queue, watch = self.ledger.queue, self.ledger.watch
         try:
-            while self.queue.waiting or self.pending:
-                while unit := self.queue.take():
+            while queue.waiting or self.pending:
+                while unit := queue.take():
                     self.pending[self._submit(unit)] = unit
                     self.begun[unit.id] = time.monotonic()
-                    self.watch.started(unit, "ray")
+                    watch.started(unit, "ray")
                 if not self.pending:  # another sweep is at all that is left
                     time.sleep(1)
                 ready, _ = self.ray.wait(list(self.pending), timeout=0.5) if self.pending else ([], [])
-                self.watch.tick({unit.id: self.begun[unit.id] for unit in self.pending.values()})
-                for done in self.queue.drop_finished():
-                    self._has_record(done)
-                    self.watch.ended(done, "finished")
+                watch.tick({unit.id: self.begun[unit.id] for unit in self.pending.values()})
+                self.ledger.take_up()
                 for reference in ready:
                     self._end(reference)
         except KeyboardInterrupt:
-            self.outcome.stopped = True
-        return self.outcome
+            self.ledger.outcome.stopped = True
+        return self.ledger.outcome
 
     def _submit(self, unit: Unit) -> Any:
         words = [*map(_absolute, whole_command(unit, self.results, self.runs)), "--device", self.device]
@@ -96,7 +94,6 @@ class _Driver:
 
     def _end(self, reference: Any) -> None:
         unit = self.pending.pop(reference)
-        self.queue.ended(unit)
         try:
             code, text, said = self.ray.get(reference)
         except self.ray.exceptions.RayError as error:
@@ -104,27 +101,16 @@ class _Driver:
         path = self.results / unit.record
         if text is not None and not path.exists():
             write_whole(path, text)
-        if code == 0 and self._has_record(unit):
-            self.watch.ended(unit, "finished")
-        elif code == INTERRUPTED:
-            self.outcome.stopped = True
-            self.watch.ended(unit, "stopped")
-        else:
-            reason = said.removeprefix("Error: ") or f"exit code {code}"
-            self.outcome.failed[unit.id] = (unit.label, reason)
-            note_failure(self.runs / unit.id, reason)
-            self.watch.ended(unit, "failed")
-            if self.fail_fast:
-                raise KeyboardInterrupt
-
-    def _has_record(self, unit: Unit) -> bool:
-        try:
-            if not finished(unit, self.results):
-                return False
-            self.outcome.finished.append(unit)
-        except UserError as error:
-            self.outcome.failed[unit.id] = (unit.label, str(error))
-        return True
+        if code == 0 and self.ledger.finished(unit):
+            return
+        if code == INTERRUPTED:
+            self.ledger.outcome.stopped = True
+            self.ledger.queue.ended(unit)
+            self.ledger.watch.ended(unit, "stopped")
+            return
+        self.ledger.failed(unit, said.removeprefix("Error: ") or f"exit code {code}")
+        if self.fail_fast:
+            raise KeyboardInterrupt
 
 
 def carry_out(words: list[str], record: str, log: str, data: str) -> tuple[int, str | None, str]:

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import UserError
-from .local import INTERRUPTED
+from .errors import INTERRUPTED, UserError
 from .queue import FAILED, LOG, Queue, locked, missing, whole_command
 from .suite import Unit
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .clock import exact
 from .errors import UserError, unknown
 from .plan import make_plan
 from .prerequisites import erm_of
@@ -150,7 +151,7 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
         methods = names("methods") if block.methods == ["*"] else block.methods
         for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
             values: dict[str, Any] = {
-                "imbalance": None if ratio is None else short_number(ratio), "profile": profile, "recipe": block.recipe,
+                "imbalance": None if ratio is None else exact(ratio), "profile": profile, "recipe": block.recipe,
                 "epochs": None if block.epochs is None else str(block.epochs), "augment": block.augment,
             }  # fmt: skip
             for dataset in block.datasets:
@@ -187,11 +188,6 @@ def _unit(run: Run, dataset: str, methods: Sequence[str], settings: Sequence[str
         epochs=sum(stage.epochs for stage in run.method.stages(run.recipe.epochs)),
         images=len(run.dataset.train),
     )
-
-
-def short_number(value: float) -> str:
-    """A number as a user types it, none of its digits lost: 100, 33.333333333."""
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _stem(path: str) -> str:

@@ -11,9 +11,10 @@ from rich.console import Console
 
 from .board import Board
 from .clock import clock
-from .errors import UserError
+from .errors import INTERRUPTED, UserError
 from .estimate import estimate, seconds_per_image, total
-from .local import INTERRUPTED, Command, Outcome, sweep
+from .ledger import Outcome
+from .local import Command, sweep
 from .queue import Queue, missing
 from .record import read_all
 from .slots import Slot

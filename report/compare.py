@@ -19,7 +19,7 @@ from .costs import comparable, costs, duration
 from .frames import NONE, Evidence, Table, cell
 from .logits import corrections, read_scores
 from .notes import warnings
-from .paired import FEWEST, LEVEL, difference, in_points, shared_seeds
+from .paired import FEWEST, LEVEL, difference, in_points, paired_runs, verdict
 from .sources import Sources, read_records
 from .statistics import Options, Row, Setting, changes, class_accuracies, settings
 from .style import picture_format, save
@@ -94,7 +94,6 @@ def _pair(setting: Setting, a: Row, b: Row) -> Setting:
 def comparison(setting: Setting, evidence: Evidence) -> Table:
     """Overall and each group of the two rows of a setting, their difference, and what may be said of it."""
     a, b = setting.rows
-    seeds = shared_seeds(a, b)
     lines = []
     for name, classes in [("overall", None), *((g.name, g.classes) for g in setting.groups if g.classes)]:
         found = difference(a, b, classes)
@@ -106,14 +105,16 @@ def comparison(setting: Setting, evidence: Evidence) -> Table:
                 f"{b.label} (%)": cell(of_b),
                 "difference": in_points(found),
                 "p": NONE if found is None or found.p is None else f"{found.p:.3f}",
-                "verdict": found.verdict if found else "no seed in common",
+                "verdict": verdict(found),
             }
         )
-    return Table("compare", setting.title, pd.DataFrame(lines), _notes(setting, evidence, seeds), ("p",))
+    return Table("compare", setting.title, pd.DataFrame(lines), _notes(setting, evidence), ("p",))
 
 
-def _notes(setting: Setting, evidence: Evidence, seeds: list[int]) -> list[str]:
+def _notes(setting: Setting, evidence: Evidence) -> list[str]:
     a, b = setting.rows
+    runs = paired_runs(a, b)
+    seeds = [run.seed for run, _ in runs]
     few = f" Fewer than {FEWEST} pairs separate nothing." if len(seeds) < FEWEST else ""
     least = f"; with {len(seeds)} pairs it cannot be below {2 / 2 ** len(seeds):.2g}" if len(seeds) > 1 else ""
     found = [
@@ -128,23 +129,17 @@ def _notes(setting: Setting, evidence: Evidence, seeds: list[int]) -> list[str]:
     spent = [costs(row).total for row in (a, b)]
     timed = "" if comparable(setting) else ", timed on different devices or numbers of threads"
     found.append(f"A run with what it builds on: {duration(spent[0])} against {duration(spent[1])}{timed}.")
-    if seeds:
-        wins = np.mean([(class_accuracies(x) > class_accuracies(y)).sum() for x, y in _runs(a, b, seeds)])
+    if runs:
+        wins = np.mean([(class_accuracies(x) > class_accuracies(y)).sum() for x, y in runs])
         found.append(f"{a.label} is ahead in {wins:.1f} of {len(setting.dataset.train_counts)} classes (mean).")
     adjusted = {made.row.label: made for made in corrections(setting, evidence.scores)}
     if {a.label, b.label} <= set(adjusted):
         x, y = adjusted[a.label], adjusted[b.label]
-        verdict = f", {x.against.verdict}" if x.against else ""
         found.append(
             f"With logits adjusted by tau = 1: {a.label} {cell(x.adjusted)}, {b.label} {cell(y.adjusted)}; {a.label} "
-            f"as trained minus adjusted {b.label}: {in_points(x.against)}{verdict}."
+            f"as trained minus adjusted {b.label}: {in_points(x.against)}, {verdict(x.against)}."
         )
     return found
-
-
-def _runs(a: Row, b: Row, seeds: list[int]) -> list[tuple[Record, Record]]:
-    of_a, of_b = ({run.seed: run for run in row.runs} for row in (a, b))
-    return [(of_a[seed], of_b[seed]) for seed in seeds]
 
 
 def _facts(row: Row) -> dict[str, str]:

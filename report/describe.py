@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from ..benchmarks.clock import exact
 from ..benchmarks.errors import UserError
 from ..benchmarks.recipe import recipe_names
 from ..benchmarks.record import Record, find_records, read_record
@@ -63,7 +64,7 @@ def command(record: Record, seeds: Sequence[int] = ()) -> str:
         "folder:PATH" if data.name.startswith("folder-") else data.name,
     ]
     if data.profile != "natural":
-        words += ["--imbalance", _number(data.imbalance), "--profile", data.profile]
+        words += ["--imbalance", exact(data.imbalance), "--profile", data.profile]
     recipe = str(record.recipe["name"])
     words += ["--recipe", recipe if recipe in recipe_names() else f"PATH/{recipe}.toml"]
     scope = {f"dataset.{key}": value for key, value in data.changed.items()} | record.changed
@@ -71,11 +72,6 @@ def command(record: Record, seeds: Sequence[int] = ()) -> str:
         words += ["--set", f"{key}={_value(value)}"]
     words += ["--seed", ",".join(map(str, seeds or [record.seed]))] + ["--allow-unverified"] * (data.verified is False)
     return shlex.join(words)
-
-
-def _number(value: float) -> str:
-    """None of its digits lost."""
-    return str(int(value)) if value == int(value) else repr(value)
 
 
 def _value(value: Any) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 from .costs import comparable, costs, duration, optimism, size
 from .logits import TAUS, Scores, corrections
 from .notes import notes
-from .paired import FEWEST, Paired, difference, in_points, signed
+from .paired import FEWEST, difference, in_points, signed, verdict
 from .published import NOT_STATED, PublishedTable, matches
 from .statistics import Row, Setting, Spread
 
@@ -103,7 +103,7 @@ def _against(row: Row, base: Row, name: str) -> dict[str, str]:
     found = difference(row, base)
     return {
         f"minus {name}": in_points(found),
-        "verdict": _verdict(found, False),
+        "verdict": verdict(found),
         "pairs": str(found.n) if found else "0",
     }
 
@@ -145,7 +145,7 @@ def corrected(setting: Setting, found: dict[str, Scores]) -> Table:
                 "best tau on test": f"{cell(row.best)} at {row.best_tau:g}",
                 "ECE": cell(row.ece),
                 **({f"minus adjusted {name}": in_points(row.against)} if setting.baseline else {}),
-                **({"verdict": _verdict(row.against, is_base)} if setting.baseline else {}),
+                **({"verdict": "the baseline" if is_base else verdict(row.against)} if setting.baseline else {}),
                 "seeds": str(row.plain.n),
             }
         )
@@ -161,10 +161,6 @@ def corrected(setting: Setting, found: dict[str, Scores]) -> Table:
             "method adds to the correction that costs nothing."
         )
     return Table("adjusted", "After logit adjustment", pd.DataFrame(lines), words, ("seeds", "best tau on test", "ECE"))
-
-
-def _verdict(found: Paired | None, is_base: bool) -> str:
-    return "the baseline" if is_base else found.verdict if found else "no seed in common"
 
 
 def beside_published(setting: Setting, published: Sequence[PublishedTable]) -> Table:

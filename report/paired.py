@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from ..benchmarks.record import Record
 from .statistics import Row, mean_accuracy
 
 FEWEST = 3  # pairs; two always lie on a line, and their interval rests on a single deviation
@@ -77,16 +78,21 @@ def permutation_test(values: np.ndarray) -> float:
     return float(np.mean(far >= observed - 1e-12 * np.abs(values).sum()))
 
 
-def shared_seeds(a: Row, b: Row) -> list[int]:
-    """The seeds that both rows have, ascending."""
-    return sorted({run.seed for run in a.runs} & {run.seed for run in b.runs})
+def paired_runs(a: Row, b: Row) -> list[tuple[Record, Record]]:
+    """The runs of the seeds that both rows have, by seed."""
+    of_a, of_b = ({run.seed: run for run in row.runs} for row in (a, b))
+    return [(of_a[seed], of_b[seed]) for seed in sorted(of_a.keys() & of_b.keys())]
 
 
 def difference(a: Row, b: Row, classes: Sequence[int] | None = None) -> Paired | None:
     """Accuracy of `a` minus that of `b` over some classes (default all); None where they share no seed."""
-    of_a, of_b = ({run.seed: run for run in row.runs} for row in (a, b))
-    pairs = [mean_accuracy(of_a[seed], classes) - mean_accuracy(of_b[seed], classes) for seed in shared_seeds(a, b)]
+    pairs = [mean_accuracy(x, classes) - mean_accuracy(y, classes) for x, y in paired_runs(a, b)]
     return paired(pairs) if pairs else None
+
+
+def verdict(found: Paired | None) -> str:
+    """The verdict of a difference, or that there is none."""
+    return found.verdict if found else "no seed in common"
 
 
 def in_points(value: Paired | None) -> str:

@@ -14,8 +14,6 @@ import numpy as np
 from ..benchmarks.record import DatasetFacts, Record, recipe_facts, run_id
 from .groups import Group, Grouping, equal_groups, shot_groups
 
-GROUPS = ("shots", "five", "both")
-
 
 @dataclass(frozen=True)
 class Options:

@@ -58,6 +58,7 @@ MAY = {
             "benchmarks.errors",
             "benchmarks.files",
             "benchmarks.options",
+            "benchmarks.clock",
             "benchmarks.recipe",
             "benchmarks.docstrings",
             "report.",
