@@ -87,8 +87,11 @@ def sweep(
     """
     from ltbench.benchmarks.slots import fork_server, slots_of
 
-    slots = slots_of(given.pop("jobs"), given.pop("devices"), given.pop("per_device"))
-    if given["engine"] == "local" and not (dry_run or emit):
+    devices, here = given.pop("devices"), given["engine"] == "local" and not (dry_run or emit)
+    slots = slots_of(given.pop("jobs"), devices, given.pop("per_device"))
+    if here and devices:
+        _device("cuda")  # says once what every run would say
+    if here:
         fork_server(slots)  # it imports torch while this process does, too
     from ltbench.benchmarks import sweeping
 

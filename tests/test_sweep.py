@@ -116,6 +116,15 @@ def test_last_line_of_a_log(tmp_path: Path) -> None:
     assert last_line(path) == "epoch 7"
 
 
+def test_without_cuda_one_sentence_says_so(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    write(tmp_path)
+    answer = cli("sweep", "suite.toml", "--devices", "cuda:0")
+    assert answer.code == 2
+    assert answer.err.count("finds no CUDA device") == 1
+    assert not (tmp_path / "results").exists()
+
+
 def test_folders_that_cannot_be_written(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "taken").write_text("a file")
