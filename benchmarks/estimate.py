@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .record import Record
 from .suite import Unit
@@ -38,19 +38,23 @@ def estimate(unit: Unit, times: Times, shared: bool) -> float | None:
     return sum(known) / len(known) * unit.images * max(epochs, 0)
 
 
-def total(units: Sequence[Unit], times: Times, jobs: int) -> tuple[float, float, int]:
-    """Seconds of work of all units, the shortest time for so many jobs, and how many units have no estimate."""
-    sharing = {unit.erm for unit in units if unit.method == "erm"}
-    seen: set[str] = set()
-    work, longest, unknown = 0.0, 0.0, 0
+def estimates(units: Sequence[Unit], times: Times, trained: Callable[[Unit], bool]) -> list[float | None]:
+    """Seconds that each unit will take, in this order; epochs that another one makes, or that are there, cost nothing.
+
+    Args:
+        units: what is to be done.
+        times: of `seconds_per_image`.
+        trained: whether the shared epochs of a unit are there.
+    """
+    made = {unit.erm for unit in units if unit.method == "erm"}
+    found = []
     for unit in units:
-        shared = unit.method != "erm" and (unit.erm in sharing or unit.erm in seen)
-        seconds = estimate(unit, times, shared)
-        if unit.erm and unit.shared:
-            seen.add(unit.erm)
-        if seconds is None:
-            unknown += 1
-            continue
-        work += seconds
-        longest = max(longest, seconds)
-    return work, max(longest, work / jobs), unknown
+        found.append(estimate(unit, times, unit.method != "erm" and (unit.erm in made or trained(unit))))
+        made |= {unit.erm} if unit.shared else set()
+    return found
+
+
+def total(found: Sequence[float | None], jobs: int) -> tuple[float, float, int]:
+    """Seconds of work, the shortest time for so many jobs, and how many have no estimate."""
+    known = [seconds for seconds in found if seconds is not None]
+    return sum(known), max([*known, sum(known) / jobs]), len(found) - len(known)

@@ -54,6 +54,11 @@ def locked(folder: Path) -> bool:
     return False
 
 
+def trained(unit: Unit, runs: Path) -> bool:
+    """Whether the epochs that a unit shares with an ERM run are there."""
+    return unit.erm is not None and snapshot_path(runs / unit.erm, unit.prefix).exists()
+
+
 def note_failure(folder: Path, reason: str) -> None:
     """Leave the reason where `bench status` finds it; a full disk is no further reason to stop."""
     with contextlib.suppress(UserError):
@@ -124,4 +129,4 @@ class Queue:
             return ""
         if unit.method == "erm" and unit.erm == unit.id:
             return unit.erm
-        return "" if snapshot_path(self.runs / unit.erm, unit.prefix).exists() else unit.erm
+        return "" if trained(unit, self.runs) else unit.erm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -12,10 +13,10 @@ from rich.console import Console
 from .board import Board
 from .clock import clock
 from .errors import INTERRUPTED, UserError
-from .estimate import estimate, seconds_per_image, total
+from .estimate import estimates, seconds_per_image, total
 from .ledger import Outcome
 from .local import Command, sweep
-from .queue import Queue, missing
+from .queue import Queue, missing, trained
 from .record import read_all
 from .slots import Slot
 from .status import STATES, states
@@ -54,14 +55,12 @@ def dry_run(units: Sequence[Unit], choices: Choices, console: Console) -> None:
     todo = missing([state.unit for state in found if state.name != "running"], choices.results)
     order = Queue(todo, choices.results, choices.runs).waiting
     times = seconds_per_image(read_all(choices.results)[0])
-    leaders = {unit.erm for unit in order if unit.method == "erm"}
-    for unit in order:
-        shared = unit.method != "erm" and unit.erm in leaders
-        seconds = estimate(unit, times, shared)
+    found_times = estimates(order, times, partial(trained, runs=choices.runs))
+    for unit, seconds in zip(order, found_times, strict=True):
         how = f"about {clock(seconds)}" if seconds is not None else "time unknown"
         after = f", continues ERM after epoch {unit.shared}" if unit.shared else ""
         console.print(f"{unit.label}: {how}{after}", highlight=False, soft_wrap=True, markup=False)
-    work, least, unknown = total(order, times, len(choices.slots))
+    work, least, unknown = total(found_times, len(choices.slots))
     counts = ", ".join(f"{sum(s.name == name for s in found)} {name}" for name in STATES)
     more = f", and {unknown} of unknown length" if unknown else ""
     known = f"About {clock(work)} of work{more}; {clock(least)} with {len(choices.slots)} at once" if work else ""
@@ -84,7 +83,8 @@ def carry_out(units: Sequence[Unit], choices: Choices, command: Command, console
     times = seconds_per_image(read_all(choices.results)[0])
 
     def left(waiting: list[Unit]) -> float | None:
-        work, least, unknown = total(waiting, times, len(choices.slots))
+        known = estimates(waiting, times, partial(trained, runs=choices.runs))
+        work, least, unknown = total(known, len(choices.slots))
         return None if unknown or not work else least
 
     with Board(console, open_, len(units) - len(open_), choices.runs, left) as board:

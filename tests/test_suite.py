@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.estimate import estimate, seconds_per_image, total
+from ltbench.benchmarks.estimate import estimate, estimates, seconds_per_image, total
 from ltbench.benchmarks.registry import names
 from ltbench.benchmarks.suite import Block, Suite, make_units, read_suite, suite_files
 from report_fixtures import dataset, record
@@ -133,8 +133,10 @@ def test_estimates_follow_the_records() -> None:
     each = 2 / 90
     assert estimate(erm, times, shared=False) == pytest.approx(each * erm.images * 10)
     assert estimate(drs, times, shared=True) == pytest.approx(each * erm.images * 2)
-    work, least, unknown = total([erm, drs, focal], times, jobs=2)
+    work, least, unknown = total(estimates([erm, drs, focal], times, lambda unit: False), jobs=2)
     assert work == pytest.approx(each * erm.images * 22)
     assert least == pytest.approx(work / 2)
     assert unknown == 0
-    assert total([erm], {}, jobs=1) == (0, 0, 1)
+    assert total(estimates([erm], {}, lambda unit: False), jobs=1) == (0, 0, 1)
+    there, not_there = (estimates([drs], times, lambda unit, there=there: there) for there in (True, False))
+    assert (there, not_there) == ([pytest.approx(each * erm.images * 2)], [pytest.approx(each * erm.images * 10)])
