@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from .precision import fast_bf16
 from .record import Environment
 
 VERSION = "0.1.0"
@@ -29,6 +30,7 @@ def environment(device: torch.device, threads: int) -> Environment:
         platform=f"{platform.system()} {platform.machine()}",
         device=torch.cuda.get_device_name(device) if cuda else "cpu",
         threads=threads,
+        bf16=fast_bf16(device.type),
     )
 
 

@@ -119,6 +119,7 @@ class Environment(Part):
     platform: str
     device: str
     threads: Count
+    bf16: bool | None = Field(default=None, description="measured to be faster; precision `auto` and attacks follow it")
 
 
 class Record(Part):

@@ -11,13 +11,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from .augment import Augment
 from .errors import RunFailed, UserError
 from .loader import batches, derive, generator
 from .method import Batch, Method, Now
 from .network import Classifier
+from .precision import autocast
 from .recipe import Recipe
 from .split import Split
 
@@ -122,17 +123,24 @@ def run_epoch(
     device = now.generator.device
     total, steps, images = torch.zeros((), device=device), 0, 0
     for batch in stream:
-        batch = method.transform(batch, net, now)
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            loss = method.loss(net, batch, now)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        method.after_step(net, now)
-        total += loss.detach()
+        total += step(method, net, batch, optimiser, recipe, now)
         steps, images = steps + 1, images + len(batch.images)
         on_step(len(batch.images))
     return float(total) / max(steps, 1), images
+
+
+def step(
+    method: Method, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, now: Now
+) -> Tensor:
+    """One step; its loss, a scalar on the device, without gradient. Nothing in here waits for the device."""
+    batch = method.transform(batch, net, now)
+    with autocast(recipe.precision, batch.images.device):
+        loss = method.loss(net, batch, now)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    method.after_step(net, now)
+    return loss.detach()
 
 
 @contextmanager

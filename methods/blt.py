@@ -34,6 +34,7 @@ from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_row
 from ..benchmarks.folding import Folded
 from ..benchmarks.method import Backbone, Batch, Count, Method, Needs, NonNegative, Now, Positive, Share, Split, Stage
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
+from ..benchmarks.precision import fast_bf16
 from ._blt import ascend, capacity, draw_classes, pick, tail_classes, target_chances, wanted
 from ._losses import IGNORED
 
@@ -65,7 +66,7 @@ class BLT(Method):
         confusion: whose errors tell what is confused: held-out images, or the training images themselves.
         target: the class to move towards: by the errors of each epoch, by those of the first stage, or at random.
         instead: hallucinated images, the images that they would start from, or none.
-        attack: precision of the ascent.
+        attack: precision of the ascent; `bf16` where the machine is faster in it, else fp32.
     """
 
     p: Share = 0.25
@@ -121,6 +122,7 @@ class BLT(Method):
             net.head = net.head if self.head_ is None else self.head_
             return
         self.view_ = Folded(net)
+        self.bf16_ = self.attack == "bf16" and fast_bf16(train.labels.device.type)
         net.register_buffer("confusion", torch.ones(classes, classes, device=train.labels.device))
         if self.target == "static":
             net.confusion = self._confusion(net, train)
@@ -176,7 +178,7 @@ class BLT(Method):
         steps = torch.zeros_like(label)
         if self.instead == "hallucinate":
             made, steps = ascend(
-                begin, self.view_.freeze(net, self.attack == "bf16"), towards, self._thresholds(height[:slots]),
+                begin, self.view_.freeze(net, self.bf16_), towards, self._thresholds(height[:slots]),
                 self.step * net.normalise.std**2, self.limit, self.grad_accumulate,
             )  # fmt: skip
         else:

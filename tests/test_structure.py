@@ -47,6 +47,7 @@ MAY = {
             "benchmarks.network",
             "benchmarks.dar_batch_norm",
             "benchmarks.folding",
+            "benchmarks.precision",
             "benchmarks.errors",
             "methods._",
         },

@@ -1,0 +1,150 @@
+"""What a training step costs in arithmetic, launches and memory, counted without a clock, a GPU or any computation.
+
+The step runs on fake tensors, which have shapes and no values: whatever would wait for the device to read one back
+(`.item()`, boolean indexing, `nonzero`) fails by name. The counts are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from .loader import draw, generator
+from .method import Batch, Now, Stage
+from .network import Classifier
+from .precision import precision
+from .setting import Run, build_network
+from .train import frozen_but, make_optimiser, step
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One step of a method.
+
+    Attributes:
+        flops: of its matrix products and convolutions.
+        forward: of one forward pass of the plain network over the drawn images.
+        operations: tensor operations that do work; views are none.
+        peak_bytes: most memory of tensors at once: weights, optimiser, activations; the training images apart.
+    """
+
+    flops: int
+    forward: int
+    operations: int
+    peak_bytes: int
+
+    @property
+    def passes(self) -> float:
+        """Arithmetic in forward passes over the drawn images: 3 for ERM, whose backward pass is worth two."""
+        return self.flops / self.forward
+
+
+@dataclass
+class Ready:
+    """A run brought to one of its epochs without training: what a step needs.
+
+    Attributes:
+        run: what would be trained.
+        net: with initial weights, on its device.
+        stage: of the epoch.
+        now: the epoch.
+        index: positions of one batch in the training split, drawn as the method does.
+    """
+
+    run: Run
+    net: Classifier
+    stage: Stage
+    now: Now
+    index: Tensor
+
+
+def make_ready(run: Run, progress: float, device: torch.device) -> Ready:
+    """Bring a run to the epoch at a share of its last stage, `progress` in [0, 1]; nothing is trained.
+
+    A network that the method needs (`needs().network`) has initial weights.
+    """
+    from .run import attach_source
+
+    split = run.dataset.train.to(device)
+    net = build_network(run)
+    attach_source(run, net)
+    stages = run.method.stages(run.recipe.epochs)
+    stage = stages[0] if progress == 0 else stages[-1]
+    for each in stages[: stages.index(stage) + 1]:
+        run.method.begin_stage(each, net, split)
+    net.to(device)
+    epoch = min(int(progress * stage.epochs), stage.epochs - 1)
+    now = Now(stage.name, epoch, stage.epochs, generator(run.seed, "method", device=device))
+    run.method.begin_epoch(net, split, now)
+    index = draw(split, run.method.sampling(split.counts, now), generator(run.seed, "draw"))
+    return Ready(run, net, stage, now, index[: run.recipe.batch_size].to(device))
+
+
+def count(run: Run, progress: float) -> Counts:
+    """What a step of a method costs at a share of its last stage; see `make_ready`.
+
+    Raises:
+        torch._subclasses.fake_tensor.DataDependentOutputException: the step reads a value back from the device.
+    """
+    ready = make_ready(run, progress, torch.device("cpu"))
+    precision(run.recipe.precision, torch.device("cpu"))  # measured now: among fake tensors it would mean nothing
+    size, shape = len(ready.index), run.dataset.train.images.shape[1:]
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with FakeCopyMode(mode):
+        net, plain = copy.deepcopy(ready.net), copy.deepcopy(build_network(run))
+    with mode, frozen_but(net, ready.stage.trained):
+        optimiser = make_optimiser(net, run.recipe, ready.stage.slower)
+        layout = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
+        images = torch.empty(size, *shape).contiguous(memory_format=layout)
+        batch = Batch(images, torch.empty(size, dtype=torch.int64))
+        with _Tally() as forward, torch.no_grad():
+            plain(images)
+        del plain
+        with _Tally([net.state_dict(), optimiser.state_dict(), images]) as tally:
+            step(run.method, net, batch, optimiser, run.recipe, ready.now)
+    return Counts(tally.flops, forward.flops, tally.operations, tally.peak)
+
+
+_IDLE = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)  # memory, no work
+
+
+class _Tally(TorchDispatchMode):
+    """Counts operations and their arithmetic, and the bytes of storages from their first appearance to their end."""
+
+    def __init__(self, held: Any = ()) -> None:
+        super().__init__()
+        self.flops = self.operations = self.bytes = self.peak = 0
+        self.known: set[int] = set()
+        self._hold(held)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.operations += func.namespace == "aten" and not func.is_view and func.overloadpacket not in _IDLE
+        formula = flop_registry.get(func.overloadpacket)
+        self.flops += formula(*args, **(kwargs or {}), out_val=out) if formula else 0
+        self._hold(out)
+        return out
+
+    def _hold(self, values: Any) -> None:
+        for value in tree_leaves(values):
+            if isinstance(value, Tensor):
+                storage = value.untyped_storage()
+                key, size = storage._cdata, storage.nbytes()
+                if key not in self.known:
+                    self.known.add(key)
+                    self.bytes += size
+                    self.peak = max(self.peak, self.bytes)
+                    weakref.finalize(storage, self._release, key, size).atexit = False
+
+    def _release(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.bytes -= size
