@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
+from ltbench.benchmarks.commands import find_device, profile, speed
 from ltbench.benchmarks.errors import INTERRUPTED, MissingData, UserError
-from ltbench.benchmarks.options import DATA, FOLDER, RESULTS, RUNS, SETTING, option, options
+from ltbench.benchmarks.options import DATA, DEVICE, FOLDER, RESULTS, RUNS, SETTING, option, options
 from ltbench.report.commands import compare, report, show
 from rich.console import Console
-
-if TYPE_CHECKING:
-    import torch
 
 KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 click.rich_click.MAX_WIDTH = 110
@@ -30,7 +28,7 @@ def cli() -> None:
 @option("--method", "-m", "methods", required=True, metavar="NAMES", help="Names or .py files, joined by commas.")
 @option("--dataset", "-d", "datasets", required=True, metavar="NAMES", help="Names or folder:PATH, joined by commas.")
 @option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="Such as 3, 0..2 or 0,4,7.")
-@option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one.")
+@DEVICE
 @RESULTS
 @RUNS
 @option("--quiet", is_flag=True, help="Print no leaderboard at the end.")
@@ -46,7 +44,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     from ltbench.benchmarks.progress import ProgressLine
     from ltbench.benchmarks.sweep import run_missing
 
-    where = _device(device)
+    where = find_device(device)
     plan = make_plan(methods.split(","), datasets.split(","), **choices)
     console = Console(stderr=True)
     try:
@@ -90,7 +88,7 @@ def sweep(
     devices, here = given.pop("devices"), given["engine"] == "local" and not (dry_run or emit)
     slots = slots_of(given.pop("jobs"), devices, given.pop("per_device"))
     if here and devices:
-        _device("cuda")  # says once what every run would say
+        find_device("cuda")  # says once what every run would say
     if here:
         fork_server(slots)  # it imports torch while this process does, too
     from ltbench.benchmarks import sweeping
@@ -241,18 +239,8 @@ def check_records(folder: Path) -> None:
         raise UserError("\n".join(problems))
 
 
-for command in (report, compare, show):
+for command in (report, compare, show, profile, speed):
     cli.add_command(command)
-
-
-def _device(name: str) -> torch.device:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _describe(dataset: Any) -> str:

@@ -89,7 +89,7 @@ def make_ready(run: Run, progress: float, device: torch.device) -> Ready:
     return Ready(run, net, stage, now, index[: run.recipe.batch_size].to(device))
 
 
-def count(run: Run, progress: float) -> Counts:
+def count_step(run: Run, progress: float) -> Counts:
     """What a step of a method costs at a share of its last stage; see `make_ready`.
 
     Raises:

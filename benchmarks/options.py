@@ -21,6 +21,9 @@ def options(shared: list[Any]) -> Any:
     return lambda command: reduce(lambda made, add: add(made), reversed(shared), command)
 
 
+DEVICE = option(
+    "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one."
+)
 RESULTS = option("--results", default="results", type=FOLDER, help="Folder of the records.")
 RUNS = option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints, final networks and test logits.")
 DATA = [
@@ -40,5 +43,6 @@ SETTING = [
         "--set", "settings", multiple=True, metavar="NAME=VALUE",
         help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
     ),
+    option("--plain", is_flag=True, help="The readable, slow reference path; it computes what the fast one does."),
     *DATA,
 ]  # fmt: skip

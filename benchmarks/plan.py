@@ -18,6 +18,7 @@ from .run import Run
 from .split import DataRoot, Dataset, Source
 
 MOST_SEEDS = 10_000
+PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
 
 
 def make_plan(
@@ -31,6 +32,7 @@ def make_plan(
     epochs: str | None = None,
     augment: str | None = None,
     settings: Sequence[str] = (),
+    plain: bool = False,
     data_root: str | None = None,
     allow_unverified: bool = False,
 ) -> list[Run]:
@@ -49,6 +51,8 @@ def make_plan(
     for field, value in (("epochs", epochs), ("augment", augment)):
         if value is not None:
             scopes["recipe"][field] = value
+    if plain:
+        scopes["recipe"] |= PLAIN
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UserError, unknown
 
@@ -31,6 +31,8 @@ class Recipe(BaseModel):
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.
         precision: of the network; weights and statistics are float32. "auto" is bf16 where the machine was measured to
             be faster in it, else fp32; the record says which.
+        plain: the readable reference path: augmentation image by image, float32, channels first, PyTorch's plainest
+            optimiser, small batches in evaluation. It computes what the fast path does, up to rounding.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -56,6 +58,13 @@ class Recipe(BaseModel):
     channels_last: bool = True
     evaluate_every: Annotated[int, Field(ge=1)] = 10
     threads: Annotated[int, Field(ge=0)] = 0
+    plain: bool = False
+
+    @model_validator(mode="after")
+    def _plainly(self) -> Recipe:
+        if self.plain and (self.precision != "fp32" or self.channels_last):
+            raise ValueError("plain needs precision = fp32 and channels_last = false, as --plain sets them")
+        return self
 
     def learning_rate(self, epoch: int, epochs: int, drops: tuple[tuple[float, float], ...] | None = None) -> float:
         """Learning rate of an epoch (0-based) in a stage of `epochs`, set once at its start.

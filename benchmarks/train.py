@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .augment import Augment
+from .augment import make_augment
 from .errors import RunFailed, UserError
 from .loader import batches, derive, generator
 from .method import Batch, Method, Now
@@ -74,7 +74,7 @@ def train(
         RunFailed: the loss is not finite.
     """
     device = split.labels.device
-    augment = Augment(split.images, recipe)
+    augment = make_augment(split.images, recipe)
     for number, stage in enumerate(method.stages(recipe.epochs)):
         torch.manual_seed(derive(seed, "global", stage.name))  # for the weights of modules that a method attaches
         method.begin_stage(stage, net, split)
@@ -170,10 +170,10 @@ def make_optimiser(
             factor = next((factor for prefix, factor in slower if name.startswith(prefix)), 1.0)
             groups.setdefault(factor, []).append(parameter)
     parameters = [{"params": members, "factor": factor} for factor, members in groups.items()]
+    kind: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": not recipe.plain, "foreach": False}
     if recipe.optimiser == "adam":
-        betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(parameters, recipe.lr, betas, weight_decay=recipe.weight_decay, fused=True)
-    optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
+        return torch.optim.Adam(parameters, recipe.lr, (recipe.momentum, 0.999), **kind)
+    optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, **kind)
     if recipe.momentum:
         for parameter in sum(groups.values(), []):
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)

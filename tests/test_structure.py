@@ -33,6 +33,7 @@ MAY = {
             "rich",
             "rich_click",
             "ray",
+            "PIL",
         },
         {"benchmarks."},
     ),

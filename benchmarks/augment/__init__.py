@@ -15,7 +15,7 @@ from .colour import UNIFORM as COLOUR_UNIFORM
 from .colour import cutout, draw_colour, recolour
 from .crop import CropFlip
 
-__all__ = ["Augment", "CropFlip", "Parameters", "as_floats"]
+__all__ = ["Augment", "CropFlip", "Parameters", "as_floats", "make_augment"]
 
 
 class Parameters(NamedTuple):
@@ -106,6 +106,15 @@ class Augment:
         if index.is_cuda:  # a copy from ordinary memory would make the host wait
             parameters = Parameters(*(part.pin_memory() for part in parameters))
         return self(index, parameters.to(index.device))
+
+
+def make_augment(images: Tensor, recipe: Recipe) -> Augment:
+    """The augmentation of a recipe; image by image where the recipe is plain."""
+    if recipe.plain:
+        from .plain import PlainAugment  # torchvision's transforms take a second to import
+
+        return PlainAugment(images, recipe)
+    return Augment(images, recipe)
 
 
 def as_floats(images: Tensor, recipe: Recipe) -> Tensor:

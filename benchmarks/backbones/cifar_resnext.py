@@ -27,16 +27,16 @@ class Bottleneck(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
-        inner = F.relu(self.norm1(self.conv1(maps)))
-        inner = F.relu(self.norm2(self.conv2(inner)))
-        return F.relu(self.norm3(self.conv3(inner)) + self.shortcut(maps))
+        inner = F.relu(self.norm1(self.conv1(maps)), inplace=True)
+        inner = F.relu(self.norm2(self.conv2(inner)), inplace=True)
+        return F.relu(self.norm3(self.conv3(inner)).add_(self.shortcut(maps)), inplace=True)
 
 
 def resnext(depth: int, groups: int, group_width: int, norm: Norm) -> nn.Sequential:
     """Depth 9n + 2: a stem, three stages of n blocks with 256, 512 and 1024 channels."""
     blocks = (depth - 2) // 9
     stages: dict[str, nn.Module] = {
-        "stem": nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), norm(64), nn.ReLU()),
+        "stem": nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), norm(64), nn.ReLU(inplace=True)),
     }
     width = 64
     for number in (1, 2, 3):

@@ -1,0 +1,141 @@
+"""Profiles and ratios for a terminal, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Sequence
+
+import torch
+import torchvision
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from ..counting import Counts
+from .measure import Speed
+from .profile import PARTS, Profile
+
+
+def profile_view(title: str, found: Sequence[Profile], peak: float) -> RenderableType:
+    """A table of the parts of a step and what a step consists of, for a console.
+
+    Args:
+        title: what was profiled, in words.
+        found: one moment or two.
+        peak: floating-point operations a second of the convolutions of its network.
+    """
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("part of a step")
+    for one in found:
+        table.add_column(f"{one.stage}, epoch {one.epoch + 1}/{one.epochs}", justify="right")
+    for name in PARTS:
+        table.add_row(name, *(f"{one.parts[name] * 1000:.1f} ms  {one.parts[name] / total(one):4.0%}" for one in found))
+    table.add_row("host waits", *(_waits(one) for one in found), end_section=True)
+    table.add_row("whole step, nothing waited for", *(f"{one.whole * 1000:.1f} ms" for one in found))
+    for name, value in (
+        ("arithmetic", lambda one: arithmetic(one.counts)),
+        ("of the convolutions' peak", lambda one: f"{one.counts.flops / one.whole / peak:.0%}"),
+        ("tensor operations", lambda one: f"{one.counts.operations:,}"),
+        ("memory, counted", lambda one: f"{one.counts.peak_bytes / 2**20:,.0f} MiB"),
+    ):
+        table.add_row(name, *(value(one) for one in found))
+    if found[0].kernels is not None:
+        table.add_row("kernels", *(f"{one.kernels:,.0f}" for one in found))
+        table.add_row("GPU at work", *(f"{one.busy or 0:.0%}" for one in found))
+    return Group(table, *(_operations(one) for one in found))
+
+
+def total(profile: Profile) -> float:
+    """Seconds of all parts."""
+    return sum(profile.parts.values())
+
+
+def arithmetic(counts: Counts) -> str:
+    """Such as `3.0 forward passes, 52.8 GFLOP`."""
+    return f"{counts.passes:.2f} forward passes, {counts.flops / 1e9:,.1f} GFLOP"
+
+
+def _waits(profile: Profile) -> str:
+    return "none" if not profile.waits else f"{profile.waits:.0f}"
+
+
+def _operations(profile: Profile) -> Table:
+    table = Table(title=f"Most of the time, epoch {profile.epoch + 1}", title_justify="left", title_style="dim")
+    table.add_column("operation")
+    table.add_column("share", justify="right")
+    table.add_column("calls a step", justify="right")
+    for one in profile.operations:
+        table.add_row(one.name.removeprefix("aten::"), f"{one.share:.0%}", f"{one.calls:,.0f}")
+    return table
+
+
+Rows = tuple[list[str], list[list[str]]]
+
+
+def ratio_rows(speed: Speed) -> Rows:
+    """How many times as fast as the common way: the input path, an epoch, an evaluation."""
+    core = "one core, images one at a time through PIL"
+    loop = "a PyTorch loop: PIL, DataLoader with 4 workers, channels first, float32, plain SGD"
+    rows = [[f"batch of 128: {name}", core, str(ratio)] for name, ratio in speed.input.items()]
+    rows += [[f"{name}, ResNet-32, 12,406 / 10,000 images", loop, str(ratio)] for name, ratio in speed.loop.items()]
+    return ["work", "against", "times as fast"], rows
+
+
+def method_rows(speed: Speed) -> Rows:
+    """What a late step of each method costs beside ERM's."""
+    erm = next(iter(speed.steps.values())).counts
+    rows = []
+    for name, cost in speed.steps.items():
+        counts = cost.counts
+        passes, memory = f"{counts.passes / erm.passes:.2f}", f"{counts.peak_bytes / erm.peak_bytes:.2f}"
+        rows.append([name, passes, str(cost.time), memory, f"{counts.operations:,}", "0"])
+    return ["method", "arithmetic / ERM", "time / ERM", "memory / ERM", "operations", "host reads"], rows
+
+
+def speed_view(speed: Speed) -> RenderableType:
+    """Everything as tables for a console."""
+    return Group(*(_table(*rows) for rows in (ratio_rows(speed), method_rows(speed))), *notes(speed))
+
+
+def _table(header: list[str], rows: list[list[str]]) -> Table:
+    table = Table()
+    for number, name in enumerate(header):
+        table.add_column(name, justify="left" if number == 0 or name == "against" else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def notes(speed: Speed) -> list[str]:
+    """What the numbers are, and where they were taken."""
+    faster = f"bfloat16 convolves {speed.bf16:.2g} times as fast as float32 there."
+    share = f"{speed.achieved / speed.peak:.0%} of what a lone convolution of its sizes reaches"
+    return [
+        "Medians of rounds in which both sides take turns in one process, with the least and the greatest.",
+        f"Machine: {speed.device}, {speed.threads} threads; {faster} ERM's step reaches "
+        f"{speed.achieved / 1e9:,.0f} GFLOP/s, {share}, all threads.",
+        f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}.",
+    ]
+
+
+def markdown(speed: Speed) -> str:
+    """The text of `benchmarks/speed.md`."""
+    parts = [
+        "# Speed",
+        "Made by `bench speed --against dataloader --out benchmarks/speed.md`. Ratios on one machine; another gives "
+        "others.",
+    ]
+    for title, (header, rows) in (
+        ("## Against the common way", ratio_rows(speed)),
+        ("## Methods: a step late in training, ResNet-32, batch of 128, one thread", method_rows(speed)),
+    ):
+        lines = [header, ["---"] * len(header), *rows]
+        parts += [title, "\n".join("| " + " | ".join(line) + " |" for line in lines)]
+    return "\n\n".join([*parts, "\n".join(f"* {note}" for note in notes(speed))]) + "\n"
+
+
+def as_json(speed: Speed) -> str:
+    """Everything with all rounds."""
+    return json.dumps(dataclasses.asdict(speed), indent=1, sort_keys=True) + "\n"
