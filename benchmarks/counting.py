@@ -23,7 +23,8 @@ from .method import Batch, Now, Stage
 from .network import Classifier
 from .precision import precision
 from .setting import Run, build_network
-from .train import frozen_but, make_optimiser, step
+from .train import frozen_but, make_optimiser
+from .train_step import step
 
 
 @dataclass(frozen=True)

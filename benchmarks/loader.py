@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .augment import Augment
+from .augment import Augment, Parameters
 from .method import Batch
 from .recipe import Recipe
 from .split import Split
@@ -46,7 +48,29 @@ def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, co
     return by_class[counts.cumsum(0)[classes] - counts[classes] + rank]
 
 
-def batches(
+@dataclass(frozen=True)
+class Drawn:
+    """What one epoch shows, on the device of the split.
+
+    Attributes:
+        index: positions in the training split, int64 (N,).
+        parameters: what happens to each image.
+        bounds: first and past-the-last row of each batch.
+    """
+
+    index: Tensor
+    parameters: Parameters
+    bounds: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Parameters]]:
+        for start, stop in self.bounds:
+            yield self.index[start:stop], self.parameters.rows(slice(start, stop))
+
+
+def draw_epoch(
     train: Split,
     augment: Augment,
     recipe: Recipe,
@@ -55,8 +79,8 @@ def batches(
     stage: str,
     epoch: int,
     count: int | None = None,
-) -> Iterator[Batch]:
-    """The batches of one epoch, on the device of `train`.
+) -> Drawn:
+    """What one epoch shows.
 
     What is drawn follows from the seed, the stage and the epoch alone: it is the same for every method that draws
     alike, on every device, and after a resumption. The epoch's draw is made on the CPU; no batch waits for the device.
@@ -64,13 +88,20 @@ def batches(
     device = train.labels.device
     index = draw(train, probabilities, generator(seed, "draw", stage, epoch), count)
     parameters = augment.draw(len(index), lambda purpose: generator(seed, purpose, stage, epoch)).to(device)
-    index = index.to(device)
     size = recipe.batch_size
     end = len(index) // size * size if recipe.drop_last and len(index) >= size else len(index)
     starts = list(range(0, end, size))
     if end % size == 1 and len(starts) > 1:
         starts.pop()  # batch norm may fail on a single image: it joins the batch before it
-    for start, stop in zip(starts, [*starts[1:], end], strict=True):
-        chosen = index[start:stop]
-        images = augment(chosen, parameters.rows(slice(start, start + len(chosen))))
-        yield Batch(images, train.labels[chosen])
+    return Drawn(index.to(device), parameters, list(zip(starts, [*starts[1:], end], strict=True)))
+
+
+def batch_of(train: Split, augment: Augment, index: Tensor, parameters: Parameters) -> Batch:
+    """The images at `index` (B,), augmented with the parameters of B images, and their labels."""
+    return Batch(augment(index, parameters), train.labels[index])
+
+
+def batches(train: Split, augment: Augment, *draws: Any, **others: Any) -> Iterator[Batch]:
+    """The batches of one epoch, on the device of `train`; the further arguments are those of `draw_epoch`."""
+    for index, parameters in draw_epoch(train, augment, *draws, **others):
+        yield batch_of(train, augment, index, parameters)

@@ -11,14 +11,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .augment import make_augment
 from .errors import RunFailed, UserError
-from .loader import batches, derive, generator
-from .method import Batch, Method, Now
+from .graph import Steps
+from .loader import Drawn, derive, draw_epoch, generator
+from .method import Method, Now
 from .network import Classifier
-from .precision import autocast
 from .recipe import Recipe
 from .split import Split
 
@@ -87,19 +87,19 @@ def train(
             if resume is not None and number == resume["stage"]:
                 restore(net, optimiser, resume)
                 first = resume["epoch"] + 1
+            steps, random = Steps(method, net, split, augment, optimiser, recipe), torch.Generator(device)
             for epoch in range(first, stage.epochs):
                 started = time.perf_counter()
                 torch.manual_seed(derive(seed, "global", stage.name, epoch))
-                random = generator(seed, "method", stage.name, epoch, device=device)
+                random.manual_seed(derive(seed, "method", stage.name, epoch))
                 fresh = partial(augment.anew, random=generator(seed, "fresh", stage.name, epoch))
                 now = Now(stage.name, epoch, stage.epochs, random, fresh)
-                for group in optimiser.param_groups:
-                    group["lr"] = group.get("factor", 1.0) * recipe.learning_rate(epoch, stage.epochs, stage.drops)
+                steps.begin(now, recipe.learning_rate(epoch, stage.epochs, stage.drops))
                 method.begin_epoch(net, split, now)
                 probabilities = method.sampling(split.counts, now)
                 count = method.draws(split.counts, now)
-                stream = batches(split, augment, recipe, probabilities, seed, stage.name, epoch, count)
-                loss, images = run_epoch(method, net, stream, optimiser, recipe, now, on_step)
+                drawn = draw_epoch(split, augment, recipe, probabilities, seed, stage.name, epoch, count)
+                loss, images = run_epoch(steps, drawn, on_step)
                 if not math.isfinite(loss):
                     raise RunFailed(
                         f"The loss became {loss} in epoch {epoch} of stage '{stage.name}'. Lower the learning rate "
@@ -110,37 +110,14 @@ def train(
                 yield EpochEnd(number, epoch, stage.epochs, loss, images, seconds, optimiser, measures)
 
 
-def run_epoch(
-    method: Method,
-    net: Classifier,
-    stream: Iterator[Batch],
-    optimiser: torch.optim.Optimizer,
-    recipe: Recipe,
-    now: Now,
-    on_step: Callable[[int], None],
-) -> tuple[float, int]:
+def run_epoch(steps: Steps, drawn: Drawn, on_step: Callable[[int], None]) -> tuple[float, int]:
     """One epoch's steps; their mean loss and the number of images. No step waits for the device, only the end does."""
-    device = now.generator.device
-    total, steps, images = torch.zeros((), device=device), 0, 0
-    for batch in stream:
-        total += step(method, net, batch, optimiser, recipe, now)
-        steps, images = steps + 1, images + len(batch.images)
-        on_step(len(batch.images))
-    return float(total) / max(steps, 1), images
-
-
-def step(
-    method: Method, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, now: Now
-) -> Tensor:
-    """One step; its loss, a scalar on the device, without gradient. Nothing in here waits for the device."""
-    batch = method.transform(batch, net, now)
-    with autocast(recipe.precision, batch.images.device):
-        loss = method.loss(net, batch, now)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    method.after_step(net, now)
-    return loss.detach()
+    total, images = torch.zeros((), device=steps.device), 0
+    for index, parameters in drawn:
+        total += steps(index, parameters)
+        images += len(index)
+        on_step(len(index))
+    return float(total) / max(len(drawn), 1), images
 
 
 @contextmanager

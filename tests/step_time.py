@@ -17,7 +17,8 @@ from ltbench.benchmarks.loader import draw, generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.run import attach_source, build_network
-from ltbench.benchmarks.train import make_optimiser, run_epoch
+from ltbench.benchmarks.train import make_optimiser
+from ltbench.benchmarks.train_step import step
 
 
 def stepper(method: str, settings: tuple[str, ...], compiled: bool, device: torch.device) -> Callable[[int], None]:
@@ -42,8 +43,8 @@ def stepper(method: str, settings: tuple[str, ...], compiled: bool, device: torc
         net.compile()
 
     def steps(count: int) -> None:
-        stream = iter([Batch(images, split.labels[index])] * count)
-        run_epoch(run.method, net, stream, optimiser, run.recipe, now, lambda images: None)
+        for _ in range(count):
+            step(run.method, net, Batch(images, split.labels[index]), optimiser, run.recipe, now)
 
     return steps
 

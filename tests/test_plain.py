@@ -17,7 +17,8 @@ from ltbench.benchmarks.counting import make_ready
 from ltbench.benchmarks.loader import batches, generator
 from ltbench.benchmarks.plan import PLAIN
 from ltbench.benchmarks.run import Run
-from ltbench.benchmarks.train import frozen_but, make_optimiser, step
+from ltbench.benchmarks.train import frozen_but, make_optimiser
+from ltbench.benchmarks.train_step import step
 from test_augment import CHAINS, recipe_of
 from tiny import tiny_run
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from ..loader import generator
 from ..plan import make_plan
 from ..setting import Run
-from ..split import Dataset, Split, long_tail_counts
+from ..split import Split, long_tail_counts
 
 CLASSES, SIZE, LARGEST, RATIO, TESTS = 10, 32, 5000, 100, 1000  # CIFAR-10-LT
 
@@ -22,20 +23,17 @@ def made_runs(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Run]
         UserError: an unknown method, or a setting that is none.
     """
     tiny = (f"dataset.size={SIZE}", f"dataset.classes={CLASSES}", "dataset.n_max=2", "dataset.test_per_class=1")
-    runs = make_plan(methods, ["waves-lt"], imbalance="1", recipe="cifar", settings=[*tiny, *settings])
+    options: dict[str, Any] = {"imbalance": "1", "recipe": "cifar", "settings": [*tiny, *settings]}
+    runs = [make_plan([name], ["waves-lt"], **options)[0] for name in dict.fromkeys(methods)]
     train = _pixels(long_tail_counts(LARGEST, CLASSES, RATIO, "exp"))
-    whole = dataclasses.replace(
-        runs[0].dataset, name="random pixels", train=train, test=_pixels([TESTS] * CLASSES), imbalance=RATIO
-    )
-    held: list[Dataset] = []
-    made = []
-    for run in runs:
-        dataset = whole
-        if run.method.needs(run.recipe.epochs).validation:
-            held = held or [whole.holding_out()]
-            dataset = held[0]
-        made.append(dataclasses.replace(run, dataset=dataset))
-    return made
+    test = _pixels([TESTS] * CLASSES)
+    whole = dataclasses.replace(runs[0].dataset, name="random pixels", train=train, test=test, imbalance=RATIO)
+    part = whole.holding_out() if any(_holds_out(run) for run in runs) else whole
+    return [dataclasses.replace(run, dataset=part if _holds_out(run) else whole) for run in runs]
+
+
+def _holds_out(run: Run) -> bool:
+    return run.method.needs(run.recipe.epochs).validation
 
 
 def _pixels(counts: list[int]) -> Split:

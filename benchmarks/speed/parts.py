@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader, default_collate
 from ..augment import Augment
 from ..counting import Counts, Ready, count_step, make_ready
 from ..evaluate import confusion_of, logits_of
-from ..loader import batches, generator
+from ..graph import Steps
+from ..loader import batches, draw_epoch, generator
 from ..method import Batch, Method, Now
 from ..recipe import Recipe
 from ..setting import Run, build_network
 from ..train import frozen_but, make_optimiser, run_epoch
+from ..train_step import step
 from . import rivals
 from .turns import Ratio, Work, ratio, take_turns, threads
 
@@ -79,14 +81,15 @@ def against_dataloader(run: Run, rounds: int, device: torch.device) -> dict[str,
     """
     train, test = run.dataset.train.to(device), run.dataset.test.to(device)
     recipe, epochs = run.recipe, count()
-    net, method = build_network(run).to(device), Method()
+    net = build_network(run).to(device)
     optimiser, augment = make_optimiser(net, recipe), Augment(train.images, recipe)
 
+    ours, random = Steps(Method(), net, train, augment, optimiser, recipe), generator(run.seed, "method", device=device)
+
     def our_epoch() -> None:
-        epoch = next(epochs)
-        now = Now("train", 0, 1, generator(run.seed, "method", epoch, device=device))
-        stream = batches(train, augment, recipe, None, run.seed, "train", epoch)
-        run_epoch(method, net, stream, optimiser, recipe, now, lambda images: None)
+        ours.begin(Now("train", 0, 1, random), recipe.lr)
+        drawn = draw_epoch(train, augment, recipe, None, run.seed, "train", next(epochs))
+        run_epoch(ours, drawn, lambda images: None)
 
     def our_evaluation() -> None:
         confusion_of(logits_of(net, test, recipe), test.labels)
@@ -142,7 +145,8 @@ def stepper(ready: Ready, times: int = 1) -> Work:
 
     def work() -> None:
         with frozen_but(net, ready.stage.trained):
-            run_epoch(run.method, net, iter([batch] * times), optimiser, run.recipe, ready.now, lambda images: None)
+            for _ in range(times):
+                step(run.method, net, batch, optimiser, run.recipe, ready.now)
 
     return work
 

@@ -1,0 +1,195 @@
+"""Steps of training; on a GPU recorded as one graph and replayed, so that the host launches one thing, not hundreds.
+
+A graph is recorded once for each phase of a method: as long as what a step asks about the moment has the same answers
+(`watched.py`). The first steps of a phase and a last batch of another size are taken without it, and compute the same.
+A graph is tried before it is used: its first step is taken twice, recorded and plainly, from the same state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .augment import Augment, Parameters
+from .loader import batch_of
+from .method import Method, Now
+from .network import Classifier
+from .recipe import Recipe
+from .split import Split
+from .train_step import step
+from .watched import Answers, WatchedNow
+
+WARM = 3  # steps before a phase is recorded: libraries choose their algorithms and take their memory
+CLOSE = 1e-3  # relative difference of the state after a recorded and a plain step; addition on a GPU has no fixed order
+
+Work = Callable[[], Tensor]
+
+
+class Recorded(Protocol):
+    """A step that was recorded."""
+
+    def replay(self) -> Tensor:
+        """Carry it out on what now stands in the tensors it was recorded with; the loss."""
+
+
+class CudaGraph:
+    """A step as a CUDA graph.
+
+    Args:
+        work: the step; it is recorded, not carried out.
+        generators: of random numbers that it draws, besides torch's own.
+    """
+
+    def __init__(self, work: Work, generators: Sequence[torch.Generator]) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+        for random in generators:
+            self.graph.register_generator_state(random)
+        with torch.cuda.graph(self.graph):
+            self.loss = work()
+
+    def replay(self) -> Tensor:
+        """See `Recorded`."""
+        self.graph.replay()
+        return self.loss
+
+
+Recorder = Callable[[Work, Sequence[torch.Generator]], Recorded]
+
+
+def recorder_for(device: torch.device, recipe: Recipe) -> Recorder | None:
+    """What records a step on a device; None where steps are taken plainly."""
+    return CudaGraph if device.type == "cuda" and not recipe.plain else None
+
+
+class Steps:
+    """Takes the steps of one stage.
+
+    Args:
+        method: the plugin.
+        net: the network.
+        split: the training split.
+        augment: its augmentation.
+        optimiser: over the network; where steps are recorded, its learning rates become tensors.
+        recipe: all that is equal between methods.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        net: Classifier,
+        split: Split,
+        augment: Augment,
+        optimiser: torch.optim.Optimizer,
+        recipe: Recipe,
+    ) -> None:
+        self.method, self.net, self.split, self.augment = method, net, split, augment
+        self.optimiser, self.recipe, self.device = optimiser, recipe, split.labels.device
+        self.record = recorder_for(self.device, recipe)
+        self.recorded: Recorded | None = None
+        self.answers = Answers()
+        self.taken = 0
+        if self.record:
+            for group in optimiser.param_groups:
+                group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
+
+    def begin(self, now: Now, rate: float) -> None:
+        """An epoch begins: its moment, and the learning rate of groups without a factor of their own."""
+        self.now = now
+        for group in self.optimiser.param_groups:
+            own = group.get("factor", 1.0) * rate
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(own)
+            else:
+                group["lr"] = own
+        if self.recorded and not self.answers.hold(now):
+            self.recorded, self.taken = None, 0
+
+    def __call__(self, index: Tensor, parameters: Parameters) -> Tensor:
+        """One step on the images at `index` (B,) with the parameters of B images; the loss, without gradient."""
+        if self.record is None or len(index) != self.recipe.batch_size:
+            return self._plainly(index, parameters, self.now)
+        if self.recorded is None:
+            self.taken += 1
+            return self._plainly(index, parameters, self.now) if self.taken <= WARM else self._first(index, parameters)
+        for held, new in zip((self.index, *self.parameters), (index, *parameters), strict=True):
+            held.copy_(new)
+        return self.recorded.replay()
+
+    def _plainly(self, index: Tensor, parameters: Parameters, now: Now) -> Tensor:
+        batch = batch_of(self.split, self.augment, index, parameters)
+        return step(self.method, self.net, batch, self.optimiser, self.recipe, now)
+
+    def _first(self, index: Tensor, parameters: Parameters) -> Tensor:
+        """Record the step, try it, and take it."""
+        assert self.record is not None
+        self.index, self.parameters = index.clone(), Parameters(*(part.clone() for part in parameters))
+        self.answers = Answers()
+        watched = WatchedNow(self.now, self.answers)
+        state = _State(self.net, self.optimiser, self.now.generator)
+        before = state.copies()
+        try:
+            recorded = self.record(lambda: self._plainly(self.index, self.parameters, watched), [self.now.generator])
+            loss = recorded.replay()
+        except Exception as error:  # whatever cannot be recorded can be taken plainly
+            return self._give_up(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", state, before)
+        loss, after = loss.clone(), state.copies()
+        state.restore(before)
+        plain = self._plainly(self.index, self.parameters, self.now)
+        if not _close([plain, *state.tensors], [loss, *after.tensors]):
+            self.record = None
+            self._say("a recorded step does not compute what a plain one does")
+            return plain
+        state.restore(after)
+        self.recorded = recorded
+        return loss
+
+    def _give_up(self, why: str, state: _State, before: Copies) -> Tensor:
+        self.record = None
+        self._say(why)
+        state.restore(before)
+        return self._plainly(self.index, self.parameters, self.now)
+
+    def _say(self, why: str) -> None:
+        name = type(self.method).__name__
+        warnings.warn(f"{name}'s steps are taken one by one, not as a recorded graph ({why}).", stacklevel=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Copies:
+    """What training changes, set aside."""
+
+    tensors: list[Tensor]
+    random: list[Tensor]
+
+
+class _State:
+    """All that a step changes: weights, buffers, the optimiser's tensors, the places of random generators."""
+
+    def __init__(self, net: Classifier, optimiser: torch.optim.Optimizer, random: torch.Generator) -> None:
+        held = [v for values in optimiser.state.values() for v in values.values() if isinstance(v, Tensor)]
+        self.tensors = [*(parameter.detach() for parameter in net.parameters()), *net.buffers(), *held]
+        cuda = random.device.type == "cuda"
+        own = torch.cuda.default_generators[random.device.index or 0] if cuda else torch.default_generator
+        self.random = [random, own]
+
+    def copies(self) -> Copies:
+        """Everything, set aside."""
+        return Copies([tensor.clone() for tensor in self.tensors], [random.get_state() for random in self.random])
+
+    def restore(self, copies: Copies) -> None:
+        """Bring everything back."""
+        for tensor, copy in zip(self.tensors, copies.tensors, strict=True):
+            tensor.copy_(copy)
+        for random, place in zip(self.random, copies.random, strict=True):
+            random.set_state(place)
+
+
+def _close(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether two states are the same up to rounding."""
+    pairs = ((a.double(), b.double()) for a, b in zip(one, other, strict=True) if a.numel())
+    return all(bool((a - b).abs().max() <= CLOSE * (1 + a.abs().max())) for a, b in pairs)
