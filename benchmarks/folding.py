@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch.func import functional_call
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .network import Classifier
@@ -18,6 +17,8 @@ Logits = Callable[[Tensor], Tensor]
 
 class Folded:
     """Evaluates a classifier without touching it: no mode is switched, no running statistic moves, no gradient is kept.
+
+    A head's weights are those of the moment of the call, a backbone's those of `freeze`.
 
     The structure is read once. `freeze` takes the weights of the moment and folds each batch norm that directly follows
     a convolution: the same function, up to rounding, for less work. A backbone that cannot be traced is evaluated as
@@ -29,6 +30,7 @@ class Folded:
 
     def __init__(self, net: Classifier) -> None:
         self.backbone, self.pairs = _trace(copy.deepcopy(net.backbone).eval().requires_grad_(False))
+        self.installed: dict[str, Tensor] | None = None
         self.convolutions = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Conv2d)]
 
     def freeze(self, net: Classifier, bf16: bool = False) -> Logits:
@@ -61,15 +63,25 @@ class Folded:
             for name in (f"{conv}.{kind}" for conv in self.convolutions for kind in ("weight", "bias")):
                 if name in tensors:
                     tensors[name] = tensors[name].bfloat16()
-        head = {name: value.detach() for name, value in net.head.state_dict(keep_vars=True).items()}
 
         def logits(images: Tensor) -> Tensor:
+            self._install(tensors)
             with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-                features = functional_call(self.backbone, tensors, (net.normalise(images),))
-            with torch.autocast(images.device.type, enabled=False):
-                return functional_call(net.head, head, (features.float(),))
+                features = self.backbone(net.normalise(images))
+            return net.classify(features.float())
 
         return logits
+
+    def _install(self, tensors: dict[str, Tensor]) -> None:
+        """Put tensors in the place of the weights; once, not in every pass as `functional_call` does."""
+        if self.installed is tensors:
+            return
+        for name, value in tensors.items():
+            holder, _, kind = name.rpartition(".")
+            module = self.backbone.get_submodule(holder)
+            held: dict[str, Any] = module._parameters if kind in module._parameters else module._buffers
+            held[kind] = value
+        self.installed = tensors
 
 
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")

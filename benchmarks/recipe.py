@@ -32,7 +32,7 @@ class Recipe(BaseModel):
         precision: of the network; weights and statistics are float32. "auto" is bf16 where the machine was measured to
             be faster in it, else fp32; the record says which.
         plain: the readable reference path: augmentation image by image, float32, channels first, PyTorch's plainest
-            optimiser, small batches in evaluation. It computes what the fast path does, up to rounding.
+            optimiser, no recorded steps. It computes what the fast path does, up to rounding.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

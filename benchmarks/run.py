@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from . import checkpoint
-from .environment import environment, peak_of_process
+from .environment import environment, peak_of_process, threads
 from .evaluate import confusion_of, logits_of
 from .files import write_whole
 from .loader import derive
@@ -36,7 +34,7 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
     """
     watcher = watcher or Watcher()
     folder = runs / run.id
-    with _threads(run.recipe.threads):
+    with threads(run.recipe.threads):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         state = checkpoint.load(folder)
@@ -139,17 +137,6 @@ def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: 
         ),
         environment=environment(device, run.recipe.threads or torch.get_num_threads()),
     )
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Limit torch to `count` threads; 0 leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 __all__ = ["Run", "Trail", "Watcher", "attach_source", "build_network", "execute", "facts_of"]

@@ -118,6 +118,7 @@ class BLT(Method):
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """First stage: its head. Second stage: a new head, the tail, room for hallucinated images."""
         classes = train.num_classes
+        self.routed_ = stage.name == SECOND and bool(batchnorms(net.backbone))
         if stage.name != SECOND:
             net.head = net.head if self.head_ is None else self.head_
             return
@@ -131,7 +132,7 @@ class BLT(Method):
         self.tail_ = tail_classes(train.counts, self.tail)
         weights = train.counts.double() ** (1 - self.gamma)
         self.tail_share_ = float(weights[self.tail_].sum() / weights.sum())
-        if batchnorms(net.backbone):  # slots without an image must not enter the statistics: routed as noise would be
+        if self.routed_:  # slots without an image must not enter the statistics: routed as noise would be
             convert_batchnorm(net.backbone, "dar")
         net.register_buffer("blt_count", torch.zeros(5, device=train.labels.device), persistent=False)
 
@@ -230,7 +231,7 @@ class BLT(Method):
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
         empty = batch.labels == IGNORED if batch.synthetic is not None else None
-        with noise_rows(net.backbone, empty if batchnorms(net.backbone) else None):
+        with noise_rows(net.backbone, empty if self.routed_ else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)
 

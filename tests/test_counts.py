@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 BATCH = 128
 PASSES = 0.02  # relative
 # Operations of a late step on ResNet-32. A change that needs more says why here.
-OPERATIONS = {"open": 2050, "blt": 5500, "m2m": 4700, "rsg": 1080}
+OPERATIONS = {"open": 1760, "blt": 5200, "m2m": 4700, "rsg": 990}
 OTHERS = 320
 
 
@@ -118,8 +118,8 @@ def test_late_step_keeps_to_its_budget_of_operations(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_memory_beside_erm(name: str) -> None:
-    """Nothing forms a tensor of rows x centres or of all gradients of an attack."""
-    most = {"rsg": 1.45, "blt": 1.15}.get(name, 1.02)
+    """Nothing forms a tensor of rows x centres or of all gradients of an attack; m2m keeps two folded networks."""
+    most = {"rsg": 1.45, "blt": 1.15, "m2m": 1.03}.get(name, 1.02)
     assert counts(name, 0.99).peak_bytes <= most * counts("erm", 0.99).peak_bytes
 
 

@@ -154,7 +154,7 @@ def test_gradients_of_both_groups_against_finite_differences() -> None:
     mask = torch.tensor([True, False, False, True, False])
 
     def out(*inputs: Tensor) -> Tensor:
-        made: Tensor = NormaliseGroups.apply(inputs[0], *rows_of(mask), *inputs[1:], 1e-5, True, False)[0]
+        made: Tensor = NormaliseGroups.apply(inputs[0], *rows_of(mask), *inputs[1:], 1e-5, True, True, False)[0]
         return made
 
     assert torch.autograd.gradcheck(out, (x, *affine))

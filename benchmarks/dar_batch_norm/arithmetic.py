@@ -21,13 +21,17 @@ class Rows(NamedTuple):
 
     Attributes:
         group: int64 (B,), 0 for natural rows, 1 for noise.
-        others: bool (2, B, 1), for each group the rows that are not in it.
-        sizes: float64 (2,), rows of each group.
+        others: bool (2, 1, B, 1), for each group the rows that are not in it.
+        keep: int32 (B,), all bits for natural rows, none for noise.
+        sizes: float32 (2, 1), rows of each group.
+        present: float32 (2, 1), the same, at least 1.
     """
 
     group: Tensor
     others: Tensor
+    keep: Tensor
     sizes: Tensor
+    present: Tensor
 
 
 def rows_of(mask: Tensor) -> Rows:
@@ -38,9 +42,10 @@ def rows_of(mask: Tensor) -> Rows:
     """
     if mask.dtype != torch.bool:
         raise TypeError(f"A noise mask is a tensor of booleans; this one is of {mask.dtype}. Write mask.bool().")
-    group = mask.long()
-    noise = mask.sum(dtype=torch.float64)
-    return Rows(group, torch.stack([mask, ~mask])[:, :, None], torch.stack([len(mask) - noise, noise]))
+    group, noise = mask.long(), mask.sum(dtype=torch.float32)
+    sizes = torch.stack([len(mask) - noise, noise])[:, None]
+    others = torch.stack([mask, ~mask])[:, None, :, None]
+    return Rows(group, others, (group - 1).int(), sizes, sizes.clamp(min=1))
 
 
 class NormaliseGroups(torch.autograd.Function):
@@ -57,13 +62,16 @@ class NormaliseGroups(torch.autograd.Function):
         x: Tensor,
         group: Tensor,
         others: Tensor,
+        keep: Tensor,
         sizes: Tensor,
+        present: Tensor,
         weight: Tensor,
         bias: Tensor,
-        noise_weight: Tensor,
-        noise_bias: Tensor,
+        noise_weight: Tensor | None,
+        noise_bias: Tensor | None,
         eps: float,
         noise_flows: bool,
+        noise_learns: bool,
         sync: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalise.
@@ -71,36 +79,45 @@ class NormaliseGroups(torch.autograd.Function):
         Args:
             ctx: autograd's.
             x: (B, K, *spatial).
-            group: see `Rows`.
-            others: see `Rows`.
-            sizes: see `Rows`.
+            group: this and the next four, see `Rows`.
+            others: see there.
+            keep: see there.
+            sizes: see there.
+            present: see there.
             weight: gamma of natural rows, (K,).
             bias: beta of natural rows.
-            noise_weight: gamma of noise rows.
-            noise_bias: beta of noise rows.
+            noise_weight: gamma of noise rows; None for that of natural ones.
+            noise_bias: beta of noise rows; None with `noise_weight`.
             eps: added to variances.
             noise_flows: pass gradient through noise rows; else they are constants.
+            noise_learns: noise rows give their gamma and beta gradients.
             sync: statistics over all ranks of the default process group.
 
         Returns:
             The output, and without gradient: mean and biased variance, each (2, K), natural first, and the elements
-            per channel that they come from, (2,).
+            per channel that they come from, (2, 1).
         """
         exact = torch.float64 if x.dtype == torch.float64 else torch.float32
-        rows, spatial = Rows(group, others, sizes), tuple(range(2, x.dim()))
-        seen = _over_ranks(sizes.to(exact, copy=sync), sync)
-        size = seen.clamp(min=1)[:, None]
-        mean = _over_ranks(_per_group(_mean(x, spatial, exact), rows), sync) / size
+        rows, spatial = Rows(group, others, keep, sizes, present), tuple(range(2, x.dim()))
+        if sync:
+            sizes = _over_ranks(sizes.clone(), sync)
+            present = sizes.clamp(min=1)
+        mean = _over_ranks(_per_group(_mean(x, spatial, exact), rows), sync) / present
         centred = _centred(x, mean, rows)
         out = centred * centred  # this buffer becomes the output: fresh memory costs more than the arithmetic
-        variance = _over_ranks(_per_group(_mean(out, spatial, exact), rows), sync) / size
+        variance = _over_ranks(_per_group(_mean(out, spatial, exact), rows), sync) / present
         inverse = torch.rsqrt(variance + eps)
-        scale = torch.stack([weight, noise_weight]).to(exact) * inverse
-        shift = torch.stack([bias, noise_bias]).to(exact)
-        torch.addcmul(_per_row(shift, rows, x.dim()), centred, _per_row(scale, rows, x.dim()), out=out)
-        elements = seen * x.shape[2:].numel()
-        ctx.save_for_backward(centred if x.dtype == exact else x, *rows, mean, inverse, scale, elements)
-        ctx.noise_flows, ctx.sync = noise_flows, sync
+        if noise_weight is None or noise_bias is None:
+            scale, shift = weight.to(exact) * inverse, bias.to(exact).view(1, -1, *[1] * len(spatial))
+        else:
+            scale = torch.stack([weight, noise_weight]).to(exact) * inverse
+            shift = _per_row(torch.stack([bias, noise_bias]).to(exact), rows, x.dim())
+        torch.addcmul(shift, centred, _per_row(scale, rows, x.dim()), out=out)
+        count = x.shape[2:].numel()
+        ctx.save_for_backward(centred if x.dtype == exact else x, group, others, keep, present, mean, inverse, scale)
+        ctx.noise_flows, ctx.noise_learns, ctx.sync, ctx.count = noise_flows, noise_learns, sync, count
+        ctx.shared = noise_weight is None
+        elements = (sizes * count).to(exact)
         ctx.mark_non_differentiable(mean, variance, elements)
         return out.to(x.dtype), mean, variance, elements
 
@@ -108,24 +125,29 @@ class NormaliseGroups(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of x, gamma and beta of both groups."""
-        saved, group, others, sizes, mean, inverse, scale, elements = ctx.saved_tensors
-        rows = Rows(group, others, sizes)
+        saved, group, others, keep, present, mean, inverse, scale = ctx.saved_tensors
+        rows = Rows(group, others, keep, present, present)
         exact, dims = mean.dtype, grad.dim()
         centred = saved if saved.dtype == exact else _centred(saved, mean, rows)
         grad = grad.to(exact)
         spatial = tuple(range(2, dims))
-        bias = _per_group(_sum(grad, spatial), rows)
         into = grad * centred
-        weight = _per_group(_sum(into, spatial), rows) * inverse
+        bias, weight = _per_group(torch.stack([_sum(grad, spatial), _sum(into, spatial)]), rows).unbind(1)
+        weight = weight * inverse
         # dx = scale * (grad - mean of grad - normalised x * mean of (grad * normalised x)), means over the group
-        means = _over_ranks(torch.stack([bias, weight * inverse]), ctx.sync) / -elements.clamp(min=1)[:, None]
-        constant, curve, slope = (_per_row(values, rows, dims) for values in (means[0], means[1], scale))
+        means = _over_ranks(torch.stack([bias, weight * inverse]), ctx.sync) / (present * -ctx.count)
+        chosen = torch.cat([means, scale[None]]).index_select(1, group)
+        constant, curve, slope = chosen.view(*chosen.shape, *[1] * (dims - 2)).unbind()
         torch.addcmul(constant, centred, curve, out=into).add_(grad).mul_(slope)
-        noise = weight[1], bias[1]
         if not ctx.noise_flows:
             _zero_noise(into, rows)
-            noise = torch.zeros_like(weight[1]), torch.zeros_like(bias[1])
-        return into.to(saved.dtype), None, None, None, weight[0], bias[0], *noise, None, None, None
+        own: list[Tensor | None] = [weight[0], bias[0]]
+        other: list[Tensor | None] = [None, None]
+        if ctx.noise_learns and ctx.shared:
+            own = [weight.sum(0), bias.sum(0)]
+        elif ctx.noise_learns:
+            other = [weight[1], bias[1]]
+        return into.to(saved.dtype), None, None, None, None, None, *own, *other, None, None, None, None
 
 
 def _centred(x: Tensor, mean: Tensor, rows: Rows) -> Tensor:
@@ -143,8 +165,9 @@ def _sum(x: Tensor, spatial: tuple[int, ...]) -> Tensor:
 
 
 def _per_group(values: Tensor, rows: Rows) -> Tensor:
-    """Sums (2, K) of (B, K) over the rows of each group."""
-    return values.expand(2, -1, -1).masked_fill(rows.others, 0).sum(1)
+    """Sums (2, ..., K) of (..., B, K) over the rows of each group."""
+    others = rows.others if values.dim() == 3 else rows.others[:, 0]
+    return torch.where(others, 0, values).sum(-2)
 
 
 def _per_row(values: Tensor, rows: Rows, dims: int) -> Tensor:
@@ -159,8 +182,7 @@ def _zero_noise(x: Tensor, rows: Rows) -> None:
     A bitwise and, which is ten times faster on a CPU than filling with a broadcast mask.
     """
     integer = INTEGERS[x.dtype]
-    keep = (rows.group - 1).to(integer)  # all bits for natural rows, none for noise
-    x.view(integer).bitwise_and_(keep.view(-1, *[1] * (x.dim() - 1)))
+    x.view(integer).bitwise_and_(rows.keep.to(integer).view(-1, *[1] * (x.dim() - 1)))
 
 
 def _over_ranks(values: Tensor, sync: bool) -> Tensor:

@@ -96,9 +96,8 @@ class Routed(_BatchNorm):
 
     def _routed(self, x: Tensor, rows: Rows) -> Tensor:
         affine = (*self._affine(self, x), *self._noise_affine(x))
-        out, mean, variance, elements = NormaliseGroups.apply(
-            x, *rows, *affine, self.eps, self.noise_grad != "stop", self.sync
-        )
+        flows, learns = self.noise_grad != "stop", self.noise_grad == "full"
+        out, mean, variance, elements = NormaliseGroups.apply(x, *rows, *affine, self.eps, flows, learns, self.sync)
         if self.training:
             self._track(mean, variance, elements)
             return out
@@ -114,7 +113,8 @@ class Routed(_BatchNorm):
         drop, act = getattr(self, "drop", None), getattr(self, "act", None)
         return out if drop is None or act is None else act(drop(out))
 
-    def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _noise_affine(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Gamma and beta of noise rows; None where they are those of natural ones."""
         raise NotImplementedError
 
     def _affine(self, norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,7 +124,7 @@ class Routed(_BatchNorm):
         return torch.ones(self.num_features, device=x.device), torch.zeros(self.num_features, device=x.device)
 
     def _track(self, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
-        _follow(self, mean[0], variance[0], elements[0])
+        _follow(self, mean[0], variance[0], elements[0, 0])
 
     def _unrouted(self, rows: Rows | None, input: Tensor) -> None:
         """Notice a mask that is lost: recomputation in the backward pass, or a layer frozen in evaluation mode."""
@@ -168,11 +168,8 @@ def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) 
 class DAR(Routed):
     """DAR-BN: noise rows have their own statistics but share gamma and beta. Same keys as a plain batch norm."""
 
-    def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        weight, bias = self._affine(self, x)
-        if self.noise_grad == "full":
-            return weight.view_as(weight), bias.view_as(bias)  # dynamo refuses to trace one tensor in two places
-        return weight.detach(), bias.detach()
+    def _noise_affine(self, x: Tensor) -> tuple[None, None]:
+        return None, None
 
 
 class Auxiliary(Routed):
@@ -199,12 +196,11 @@ class Auxiliary(Routed):
         self.noise.load_state_dict(own)
 
     def _noise_affine(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        weight, bias = self._affine(self.noise, x)
-        return (weight.detach(), bias.detach()) if self.noise_grad == "affine_frozen" else (weight, bias)
+        return self._affine(self.noise, x)
 
     def _track(self, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
         super()._track(mean, variance, elements)
-        _follow(self.noise, mean[1], variance[1], elements[1])
+        _follow(self.noise, mean[1], variance[1], elements[1, 0])
 
 
 class Second(_BatchNorm):

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 
 from ..augment import Augment
 from ..counting import Counts, Ready, count_step, make_ready
+from ..environment import threads
 from ..evaluate import confusion_of, logits_of
 from ..graph import Steps
 from ..loader import batches, draw_epoch, generator
@@ -22,7 +23,7 @@ from ..setting import Run, build_network
 from ..train import frozen_but, make_optimiser, run_epoch
 from ..train_step import step
 from . import rivals
-from .turns import Ratio, Work, ratio, take_turns, threads
+from .turns import Ratio, Work, ratio, take_turns
 
 CPU = torch.device("cpu")
 WORKERS = 4
@@ -107,7 +108,7 @@ def against_dataloader(run: Run, rounds: int, device: torch.device) -> dict[str,
         "their evaluation": lambda: rivals.evaluate(plain.backbone, plain.head, tests, place),
         "our evaluation": our_evaluation,
     }
-    seconds = take_turns(variants, rounds, device)
+    seconds = take_turns(variants, rounds, device, warm=False)  # an epoch is long enough to warm up in
     return {name: ratio(seconds[f"their {name}"], seconds[f"our {name}"]) for name in ("epoch", "evaluation")}
 
 

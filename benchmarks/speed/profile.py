@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 import warnings
@@ -16,12 +17,14 @@ from torch.profiler import ProfilerActivity
 
 from ..augment import Augment
 from ..counting import Counts, Ready, count_step, make_ready
+from ..environment import threads
 from ..loader import generator
 from ..method import Batch
 from ..precision import autocast
 from ..setting import Run
 from ..train import frozen_but, make_optimiser
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines on standard error
 PARTS = ("data", "augment", "transform", "forward", "backward", "optimiser")
 BUDGET = 5.0  # seconds for the steps of one moment, after the first
 FEWEST, MOST = 3, 50  # steps
@@ -72,7 +75,8 @@ def profiles(run: Run, device: torch.device) -> list[Profile]:
     """A profile of the first and of a late step; only of the late one where both cost the same."""
     counts = {progress: count_step(run, progress) for progress in (0.0, 0.99)}
     moments = [0.99] if counts[0.0] == counts[0.99] else [0.0, 0.99]
-    return [_profile(make_ready(run, moment, device), counts[moment]) for moment in moments]
+    with threads(run.recipe.threads):
+        return [_profile(make_ready(run, moment, device), counts[moment]) for moment in moments]
 
 
 def _profile(ready: Ready, counts: Counts) -> Profile:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +36,15 @@ class Ratio:
         return f"{self.median:.{digits}f} [{min(self.rounds):.{digits}f}, {max(self.rounds):.{digits}f}]"
 
 
-def take_turns(variants: Mapping[str, Work], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each variant in each round, after one round that does not count."""
+def take_turns(
+    variants: Mapping[str, Work], rounds: int, device: torch.device, warm: bool = True
+) -> dict[str, list[float]]:
+    """Seconds of each variant in each round, after one round that does not count if `warm`."""
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 1):
+    for number in range(-warm, rounds):
         for name, work in variants.items():
             spent = timed(work, device)
-            if number:
+            if number >= 0:
                 seconds[name].append(spent)
     return seconds
 
@@ -61,17 +62,6 @@ def timed(work: Work, device: torch.device) -> float:
 def ratio(slow: list[float], fast: list[float]) -> Ratio:
     """How many times as long `slow` took as `fast`."""
     return Ratio(tuple(a / b for a, b in zip(slow, fast, strict=True)), statistics.median(slow))
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads; 0 leaves it as it is."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _wait(device: torch.device) -> None:

@@ -1,0 +1,110 @@
+"""How much faster than their naive forms the two costliest parts are: M2m's attack and RSG's centre loss.
+
+Not a test: `python tests/naive_time.py`. Sizes are those of CIFAR-10-LT at ratio 100, ResNet-32, a batch of 128. Both
+sides take turns in one process on one thread; the tests show that they compute the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from ltbench.benchmarks.folding import Folded
+from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.precision import fast_bf16
+from ltbench.benchmarks.setting import build_network
+from ltbench.benchmarks.speed.made import made_runs
+from ltbench.benchmarks.speed.turns import ratio, take_turns
+from ltbench.methods._m2m import capacity, objective, translate
+from ltbench.methods._rsg import Generator
+from naive_rsg import centre_loss
+from torch import Tensor
+
+CPU, BATCH, ROUNDS = torch.device("cpu"), 128, 5
+
+
+def attacks() -> dict[str, Callable[[], Tensor]]:
+    """Ours on its slots; as published on all candidates, with gradients of images alone or of every weight, too."""
+    run = made_runs(["m2m"])[0]
+    source, net = build_network(run), build_network(run)
+    run.method.begin_stage(run.method.stages(10)[0], _with(net, source), run.dataset.train)
+    slots = capacity(run.method.shares_, BATCH)  # type: ignore[attr-defined]
+    counts = run.dataset.train.counts.double()
+    candidates = round(float(BATCH * (1 - counts / counts.max()).mean()))
+    random = generator(0, "images")
+    images = torch.rand(BATCH, 3, 32, 32, generator=random).contiguous(memory_format=torch.channels_last)
+    target, seed = torch.randint(10, (2, BATCH), generator=random)
+    bf16 = fast_bf16("cpu")
+    folded = Folded(source), Folded(net)
+    eyes = [copy.deepcopy(one).eval() for one in (source, net)]
+    print(f"M2m: {slots} slots, {candidates} candidates of {BATCH} rows, bf16 {'on' if bf16 else 'off'}")
+
+    def ours() -> Tensor:
+        g, f = (view.freeze(one, bf16) for view, one in zip(folded, (source, net), strict=True))
+        rows = slice(slots)
+        return translate(images[rows], lambda x: objective(g(x), f(x), target[rows], seed[rows], 0.5), 0.1, 10)
+
+    def published(weights: bool) -> Tensor:
+        rows = slice(candidates)
+        x = images[rows]
+        for _ in range(10):
+            x = x.detach().requires_grad_()
+            loss = objective(eyes[0](x), eyes[1](x), target[rows], seed[rows], 0.5).sum()
+            if weights:
+                loss.backward()
+                gradient = x.grad
+            else:
+                (gradient,) = torch.autograd.grad(loss, x)
+            assert gradient is not None
+            x = (x - 0.1 * gradient / (gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1) + 1e-10)).clamp(0, 1)
+        return x.detach()
+
+    return {"ours": ours, "gradient of images": lambda: published(False), "of all weights": lambda: published(True)}
+
+
+def _with(net: torch.nn.Module, source: torch.nn.Module) -> torch.nn.Module:
+    from ltbench.benchmarks.network import Frozen
+
+    net.source = Frozen(copy.deepcopy(source))  # type: ignore[arg-type]
+    return net
+
+
+def centre_losses() -> dict[str, Callable[[], Tensor]]:
+    """Ours; with all differences formed at once, as published; one sample and centre at a time."""
+    torch.manual_seed(0)
+    made = Generator(10, 32, 15, 1, False)
+    torch.nn.init.normal_(made.centres)
+    maps, labels = torch.randn(BATCH, 32, 16, 16), torch.randint(10, (BATCH,))
+
+    def ours() -> Tensor:
+        loss = made.centre_loss(maps, labels, made.shares(maps, labels))
+        loss.backward()
+        return loss
+
+    def published() -> Tensor:
+        centres = made.centres[labels]  # (N, K, D)
+        far = (maps[:, None] - centres[..., None, None]).square().sum((2, 3, 4))
+        loss = (made.shares(maps, labels) * far).sum(1).mean()
+        loss.backward()
+        return loss
+
+    def naive() -> Tensor:
+        loss = centre_loss(made, maps, labels.tolist())
+        loss.backward()
+        return loss
+
+    return {"ours": ours, "all differences": published, "one at a time": naive}
+
+
+def main() -> None:
+    """Measure and print."""
+    torch.set_num_threads(1)
+    for name, forms in (("M2m's attack", attacks()), ("RSG's centre loss, forward and backward", centre_losses())):
+        seconds = take_turns(forms, ROUNDS, CPU)
+        for other, spent in seconds.items():
+            print(f"{name}: {other} takes {ratio(spent, seconds['ours'])} times as long as ours")
+
+
+if __name__ == "__main__":
+    main()

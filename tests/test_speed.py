@@ -1,0 +1,138 @@
+"""What `bench profile` and `bench speed` measure and print; the numbers themselves are the machine's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Answer
+from ltbench.benchmarks import commands
+from ltbench.benchmarks.augment import as_floats
+from ltbench.benchmarks.plan import make_plan
+from ltbench.benchmarks.precision import FASTER, bf16_speed, fast_bf16, precision
+from ltbench.benchmarks.speed import made, measure, parts, rivals, turns
+from ltbench.benchmarks.speed.profile import PARTS, profiles
+from PIL import Image
+
+CPU = torch.device("cpu")
+
+
+def test_variants_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    times = iter([9.0, 9.0, 2.0, 1.0, 6.0, 2.0, 4.0, 4.0])
+    monkeypatch.setattr(turns, "timed", lambda work, device: (work(), next(times))[1])
+    seconds = turns.take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
+    assert order == ["a", "b"] * 4
+    found = turns.ratio(seconds["a"], seconds["b"])
+    assert found.rounds == (2.0, 3.0, 1.0)
+    assert (found.median, found.seconds) == (2.0, 4.0)
+    assert str(found) == "2.00 [1.00, 3.00]"
+
+
+def test_profile_has_every_part_of_a_step_at_both_ends_of_training() -> None:
+    run = make_plan(["open"], ["digits-lt"], epochs="10", settings=["dataset.n_max=30"], imbalance="5")[0]
+    first, last = profiles(run, CPU)
+    for one in (first, last):
+        assert set(one.parts) == set(PARTS)
+        assert all(seconds >= 0 for seconds in one.parts.values())
+        assert one.whole > 0
+        assert 0 < sum(operation.share for operation in one.operations) <= 1.0001
+        assert any("convolution" in operation.name for operation in one.operations)
+    assert (first.epoch, last.epoch) == (0, 9)
+    assert last.parts["transform"] > first.parts["transform"], "noise is inserted late"
+    assert last.counts.operations > first.counts.operations
+
+
+def test_profile_command(cli: Callable[..., Answer]) -> None:
+    answer = cli("profile", "-m", "drw", "-d", "digits-lt", "--epochs", "3", "--set", "recipe.batch_size=16")
+    assert answer.code == 0
+    for part in (*PARTS, "host waits", "forward passes", "drw on digits-lt exp50"):
+        assert part in answer.out
+    assert "USDT" not in answer.out + answer.err
+    assert not list(Path().rglob("*.json")), "nothing is trained or recorded"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("profile", "-m", "opn", "-d", "digits-lt"), "open"),
+        (("profile", "-m", "open", "-d", "digits"), "digits-lt"),
+        (("speed", "--methods", "ldam-drv"), "ldam-drw"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(
+    cli: Callable[..., Answer], words: tuple[str, ...], sentence: str
+) -> None:
+    answer = cli(*words)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_speed_command_writes_tables_and_all_rounds(
+    cli: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On images, a network and rounds that are small enough for a test."""
+    for module, name, value in (
+        (made, "LARGEST", 60), (made, "TESTS", 3), (made, "RATIO", 10), (parts, "WORKERS", 1), (parts, "SHORT", 1),
+        (measure, "ROUNDS", 2), (measure, "EPOCH_ROUNDS", 1),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    small = ["recipe.backbone=resnet8-narrow", "recipe.batch_size=32"]
+    monkeypatch.setattr(made, "made_runs", partial(made.made_runs, settings=small))
+    words = (
+        "speed",
+        "--methods",
+        "drs,open,blt",
+        "--against",
+        "dataloader",
+        "--json",
+        "all.json",
+        "--out",
+        "out/speed.md",
+    )
+    answer = cli(*words)
+    assert answer.code == 0, answer.err
+    text = Path("out/speed.md").read_text()
+    for word in ("| input | crop, flip |", "| loop | evaluation", "| open | 1.00 |", "[1.00, 1.00]", "torch 2."):
+        assert word in text
+    found = json.loads(Path("all.json").read_text())
+    assert list(found["steps"]) == ["blt", "drs", "erm", "open"]
+    assert len(found["steps"]["open"]["time"]["rounds"]) == 2
+    assert len(found["loop"]["epoch"]["rounds"]) == 1
+    assert found["peak"] > 0
+
+
+def test_common_loop_sees_the_images_that_ours_sees() -> None:
+    run = make_plan(["erm"], ["waves-lt"], recipe="cifar", settings=["dataset.n_max=20"], imbalance="2")[0]
+    moments = (run.dataset.mean, run.dataset.std)
+    images = rivals.PILImages(run.dataset.train, rivals.test_transform(moments))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in moments)
+    ours = (as_floats(run.dataset.train.images, run.recipe) - mean) / std
+    theirs = torch.stack([images[k][0] for k in range(len(images))])
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6)
+    hole = rivals.PILCutout(16)(Image.new("RGB", (32, 32), (255, 255, 255)))
+    assert 64 <= sum(pixel == 0 for pixel in hole.convert("L").tobytes()) <= 256
+
+
+def test_bfloat16_is_measured_and_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.01 < bf16_speed("cpu") < 100
+    assert fast_bf16("cpu") == (bf16_speed("cpu") >= FASTER)
+    for faster, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("ltbench.benchmarks.precision.fast_bf16", lambda kind, faster=faster: faster)
+        assert precision("auto", CPU) == expected
+        assert precision("fp32", CPU) == "fp32"
+        assert precision("bf16", CPU) == "bf16"
+
+
+def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is CUDA")
+    answer = cli("profile", "-m", "erm", "-d", "digits-lt", "--device", "cuda")
+    assert answer.code == 2
+    assert "--device cpu" in answer.err
+    assert commands.find_device("auto") == CPU
