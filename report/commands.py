@@ -50,23 +50,44 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 @RUNS
 @options(READING)
 @option("--out", type=FOLDER, help="A .png, .svg or .pdf file: accuracy of both against class size.")
-def compare(a: str, b: str, datasets: str | None, results: Path, runs: Path, out: Path | None, **choices: Any) -> None:
+@option("--across", metavar="FIELD", help="Compare two values of this recipe field instead, all else equal.")
+def compare(
+    a: str,
+    b: str,
+    datasets: str | None,
+    results: Path,
+    runs: Path,
+    out: Path | None,
+    across: str | None,
+    **choices: Any,
+) -> None:
     """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
 
     \b
     bench compare open ldam-drw --dataset cifar100-lt
     bench compare "open (norm=standard)" open
+    bench compare bf16 fp32 --across precision
     """
     from .compare import compare_rows
-    from .sources import Sources
+    from .sources import Sources, read_records
     from .statistics import Options
 
     chosen = datasets.split(",") if datasets else None
+    if across:
+        from .across import compare_across
+        from .terminal import Plain
+
+        records, problems = read_records(results, chosen)
+        made = compare_across(across, a, b, records)
+        for part in (f"[bold]{made.title}[/bold]", Plain(made), *(f"[dim]{note}[/dim]" for note in made.notes)):
+            Console().print(part)
+        return _warn(problems)
     table, problems, paths = compare_rows(a, b, Sources(results, runs), chosen, Options(**choices), out)
     Console().print(table)
     _warn(problems)
     for path in paths:
         print(f"Wrote {path}")
+    return None
 
 
 @click.command()

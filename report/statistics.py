@@ -160,7 +160,7 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
     buckets: dict[str, list[Record]] = defaultdict(list)
     for r in records:
         buckets[run_id(r.method, r.source, r.hyperparameters, r.dataset, r.recipe, None)].append(r)
-    labels = _distinct([(_label(bucket[0]), name) for name, bucket in buckets.items()])
+    labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, shots.groups + parts.groups) for name, bucket in buckets.items()]
     rows.sort(key=lambda row: (-row.overall.mean, row.label))
     recipe = first.recipe | {"precision": precision_of(first)}
@@ -182,7 +182,8 @@ def changes(values: dict[str, Any]) -> str:
     return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in sorted(values.items()))
 
 
-def _label(record: Record) -> str:
+def label_of(record: Record) -> str:
+    """The method with the hyper-parameters that were changed."""
     changed = changes({k: v for k, v in record.changed.items() if not k.startswith("recipe.")})
     source = f"file {record.source[:8]}" if record.source else ""
     words = ", ".join(filter(None, [source, changed]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -108,7 +109,9 @@ def against_dataloader(run: Run, rounds: int, device: torch.device) -> dict[str,
         "their evaluation": lambda: rivals.evaluate(plain.backbone, plain.head, tests, place),
         "our evaluation": our_evaluation,
     }
-    seconds = take_turns(variants, rounds, device, warm=False)  # an epoch is long enough to warm up in
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores: so it is
+        seconds = take_turns(variants, rounds, device, warm=False)  # an epoch is long enough to warm up in
     return {name: ratio(seconds[f"their {name}"], seconds[f"our {name}"]) for name in ("epoch", "evaluation")}
 
 

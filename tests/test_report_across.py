@@ -1,0 +1,65 @@
+"""Two values of one recipe field, all else equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Answer
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.record import Record
+from ltbench.report.across import compare_across
+from ltbench.report.statistics import settings
+from report_fixtures import RECIPE, dataset, record
+
+DATA = dataset([200, 50, 10])
+FP32, BF16, AUTO = (RECIPE | {"precision": name} for name in ("fp32", "bf16", "auto"))
+
+
+def made(
+    recipe: dict[str, object], correct: int, seed: int = 0, method: str = "erm", fast: bool | None = None
+) -> Record:
+    one = record(DATA, [correct] * 3, method, seed, recipe=recipe)
+    return one.model_copy(update={"environment": one.environment.model_copy(update={"bf16": fast})})
+
+
+def test_pairs_share_all_but_the_field_and_the_last_line_takes_all() -> None:
+    records = [made(FP32, 50 + seed, seed) for seed in range(3)] + [made(BF16, 51 + seed, seed) for seed in range(3)]
+    records += [
+        made(FP32, 70, 0, "ldam-drw"),
+        made(BF16, 66, 0, "ldam-drw"),
+        made(FP32, 10, 7),
+        made(BF16, 10, 8, "drs"),
+    ]
+    table = compare_across("precision", "bf16", "fp32", records).frame
+    assert list(table["method"]) == ["erm", "ldam-drw", "all"]
+    assert list(table["seeds"]) == ["3", "1", "4"]
+    assert list(table["difference"])[:2] == ["+1.0 [+1.0, +1.0]", "−4.0"]
+    assert table["difference"].iloc[2].startswith("−0.2 [")
+    assert list(table["verdict"]) == ["better", "not separable", "not separable"]
+
+
+def test_auto_is_what_it_was_and_parts_tables() -> None:
+    on, off = made(AUTO, 60, 0, fast=True), made(AUTO, 50, 0, fast=False)
+    table = compare_across("precision", "bf16", "fp32", [on, off, made(FP32, 40, 1)]).frame
+    assert list(table["difference"])[0] == "+10.0"
+    found = settings([on, off])
+    assert sorted(setting.recipe["precision"] for setting in found) == ["bf16", "fp32"]
+    assert len({setting.title for setting in found}) == 2
+    assert len(settings([off, made(FP32, 40, 1)])) == 1, "auto that was fp32 stands with fp32"
+
+
+@pytest.mark.parametrize(
+    ("field", "sentence"), [("precison", "precision"), ("epochs", "No two runs differ in recipe.epochs alone")]
+)
+def test_what_cannot_be_compared_is_one_sentence(field: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        compare_across(field, "9", "3", [made(FP32, 50)])
+
+
+def test_command(cli: Callable[..., Answer]) -> None:
+    Path("results").mkdir()
+    answer = cli("compare", "bf16", "fp32", "--across", "precision")
+    assert answer.code == 2
+    assert "Traceback" not in answer.err
