@@ -96,6 +96,8 @@ class Steps:
         if self.record:
             for group in optimiser.param_groups:
                 group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
+                if "capturable" in group:  # Adam refuses to be recorded otherwise
+                    group["capturable"] = True
 
     def begin(self, now: Now, rate: float) -> None:
         """An epoch begins: its moment, and the learning rate of groups without a factor of their own."""
@@ -115,7 +117,7 @@ class Steps:
             return self._plainly(index, parameters, self.now)
         if self.recorded is None:
             self.taken += 1
-            return self._plainly(index, parameters, self.now) if self.taken <= WARM else self._first(index, parameters)
+            return self._aside(index, parameters) if self.taken <= WARM else self._first(index, parameters)
         for held, new in zip((self.index, *self.parameters), (index, *parameters), strict=True):
             held.copy_(new)
         return self.recorded.replay()
@@ -123,6 +125,17 @@ class Steps:
     def _plainly(self, index: Tensor, parameters: Parameters, now: Now) -> Tensor:
         batch = batch_of(self.split, self.augment, index, parameters)
         return step(self.method, self.net, batch, self.optimiser, self.recipe, now)
+
+    def _aside(self, index: Tensor, parameters: Parameters) -> Tensor:
+        """A plain step on a stream of its own: what it leaves must not tie the recording to the default stream."""
+        if self.device.type != "cuda":
+            return self._plainly(index, parameters, self.now)
+        own, usual = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
+        own.wait_stream(usual)
+        with torch.cuda.stream(own):
+            loss = self._plainly(index, parameters, self.now)
+        usual.wait_stream(own)
+        return loss
 
     def _first(self, index: Tensor, parameters: Parameters) -> Tensor:
         """Record the step, try it, and take it."""

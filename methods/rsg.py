@@ -140,11 +140,13 @@ class RSG(Method):
             centre = generator.centre_loss(still, batch.labels, shares)
             if self.cesc_reduction == "position_mean":
                 centre = centre / (maps.shape[2] * maps.shape[3])
-            if not late:
-                extra = self.cesc_weight * (centre + generator.pair_loss(still, batch.labels))
-                return extra + self._criterion(net, maps, batch.labels, None, now)
-            pairs = pair_up(self.frequent_[batch.labels], self.transfer_)
-            change, variance = generator(still, batch.labels, shares.detach(), pairs)
+            if late:
+                pairs = pair_up(self.frequent_[batch.labels], self.transfer_)
+                change, variance = generator(still, batch.labels, shares.detach(), pairs)
+            else:
+                early = self.cesc_weight * (centre + generator.pair_loss(still, batch.labels))
+        if not late:
+            return early + self._criterion(net, maps, batch.labels, None, now)
         base = still if self.detach_rare else maps
         made = base[pairs.rare] + change
         labels = torch.where(pairs.valid, batch.labels[pairs.rare], IGNORED)

@@ -35,6 +35,15 @@ def test_trains_to_a_finite_record_that_survives_json(name: str, tmp_path: Path)
     assert record.final.epoch == sum(record.cost.epochs_per_stage.values()) - 1
 
 
+def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
+    """In both phases; what must stay float32 (heads, losses, statistics) is the method's to keep so."""
+    settings = ("recipe.precision=bf16", "recipe.batch_size=16")
+    record = carry_out(tiny_run(name, settings=settings, epochs=5), tmp_path)
+    assert all(math.isfinite(loss) for loss in record.history.loss)
+    plain = carry_out(tiny_run(name, settings=settings[1:], epochs=5), tmp_path)
+    assert record.history.loss[0] == pytest.approx(plain.history.loss[0], rel=0.1)
+
+
 def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Path) -> None:
     first, second = (carry_out(tiny_run(name, epochs=5), tmp_path / folder) for folder in "ab")
     other = carry_out(tiny_run(name, seed=1, epochs=5), tmp_path / "c")
