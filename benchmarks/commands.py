@@ -35,8 +35,9 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     (run,) = make_plan([method], [dataset], **choices)
     title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {where}"
     with Console(stderr=True).status("Taking steps"):
+        before = convolution_peak(where)
         found = profiles(run, where)
-        peak = convolution_peak(where)
+        peak = max(before, convolution_peak(where))
     Console().print(profile_view(title, found, peak))
 
 

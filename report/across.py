@@ -55,7 +55,9 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
         f"Difference: {a} minus {b} in percentage points of the mean of the per-class accuracies, paired by seed, with "
         f"its {LEVEL:.0%} interval (Student's t). The last line takes all {len(pooled)} pairs as one sample."
     ]
-    return Table("across", f"recipe.{field}: {a} against {b}, all else equal", pd.DataFrame(lines), notes, ("dataset", "seeds"))
+    return Table(
+        "across", f"recipe.{field}: {a} against {b}, all else equal", pd.DataFrame(lines), notes, ("dataset", "seeds")
+    )
 
 
 def _value(record: Record, field: str) -> str:
