@@ -45,7 +45,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     from ltbench.benchmarks.sweep import run_missing
 
     where = find_device(device)
-    plan = make_plan(methods.split(","), datasets.split(","), **choices)
+    plan = make_plan(methods.split(","), datasets.split(","), device=where.type, **choices)
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:

@@ -26,15 +26,16 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     \b
     bench profile --method open --dataset cifar10-lt
     """
+    from .environment import threads
     from .plan import make_plan
     from .speed.parts import convolution_peak
     from .speed.profile import profiles
     from .speed.tables import profile_view
 
     where = find_device(device)
-    (run,) = make_plan([method], [dataset], **choices)
+    (run,) = make_plan([method], [dataset], device=where.type, **choices)
     title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {where}"
-    with Console(stderr=True).status("Taking steps"):
+    with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
         before = convolution_peak(where)
         found = profiles(run, where)
         peak = max(before, convolution_peak(where))
@@ -61,7 +62,7 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     from .speed.tables import as_json, markdown, speed_view
 
     where, console = find_device(device), Console(stderr=True)
-    chosen = methods.split(",") if methods else names("methods")
+    chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
     runs = made_runs(["erm", *(name for name in chosen if name != "erm")])
     with console.status("Measuring") as status:
         found = measure(runs, where, against == "dataloader", lambda text: status.update(f"Measuring {text}"))

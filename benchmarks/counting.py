@@ -1,27 +1,36 @@
 """What a training step costs in arithmetic, launches and memory, counted without a clock, a GPU or any computation.
 
 The step runs on fake tensors, which have shapes and no values: whatever would wait for the device to read one back
-(`.item()`, boolean indexing, `nonzero`) fails by name. The counts are the same on every machine.
+(`.item()`, boolean indexing, `nonzero`) fails by name. The counts are the same on every machine, but for the casts of
+an attack that follows the machine's bfloat16.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeCopyMode,
+    FakeTensorMode,
+)
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from .augment import make_augment
+from .errors import UserError
 from .loader import draw, generator
 from .method import Batch, Now, Stage
 from .network import Classifier
-from .precision import precision
 from .setting import Run, build_network
 from .train import frozen_but, make_optimiser
 from .train_step import step
@@ -78,13 +87,16 @@ def make_ready(run: Run, progress: float, device: torch.device) -> Ready:
     split = run.dataset.train.to(device)
     net = build_network(run)
     attach_source(run, net)
+    net = net.to(device)
     stages = run.method.stages(run.recipe.epochs)
     stage = stages[0] if progress == 0 else stages[-1]
     for each in stages[: stages.index(stage) + 1]:
         run.method.begin_stage(each, net, split)
     net.to(device)
     epoch = min(int(progress * stage.epochs), stage.epochs - 1)
-    now = Now(stage.name, epoch, stage.epochs, generator(run.seed, "method", device=device))
+    augment = make_augment(split.images, run.recipe)
+    fresh = partial(augment.anew, random=generator(run.seed, "fresh"))
+    now = Now(stage.name, epoch, stage.epochs, generator(run.seed, "method", device=device), fresh)
     run.method.begin_epoch(net, split, now)
     index = draw(split, run.method.sampling(split.counts, now), generator(run.seed, "draw"))
     return Ready(run, net, stage, now, index[: run.recipe.batch_size].to(device))
@@ -94,10 +106,9 @@ def count_step(run: Run, progress: float) -> Counts:
     """What a step of a method costs at a share of its last stage; see `make_ready`.
 
     Raises:
-        torch._subclasses.fake_tensor.DataDependentOutputException: the step reads a value back from the device.
+        UserError: the step reads a value back from the device, or needs values for another reason.
     """
     ready = make_ready(run, progress, torch.device("cpu"))
-    precision(run.recipe.precision, torch.device("cpu"))  # measured now: among fake tensors it would mean nothing
     size, shape = len(ready.index), run.dataset.train.images.shape[1:]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):
@@ -111,8 +122,20 @@ def count_step(run: Run, progress: float) -> Counts:
             plain(images)
         del plain
         with _Tally([net.state_dict(), optimiser.state_dict(), images]) as tally:
-            step(run.method, net, batch, optimiser, run.recipe, ready.now)
+            _step(run, net, batch, optimiser, ready.now)
     return Counts(tally.flops, forward.flops, tally.operations, tally.peak)
+
+
+def _step(run: Run, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, now: Now) -> None:
+    """One step on fake tensors, whose `fresh` images are any."""
+    fresh = dataclasses.replace(now, fresh=lambda index: torch.empty(len(index), *batch.images.shape[1:]))
+    try:
+        step(run.method, net, batch, optimiser, run.recipe, fresh)
+    except (DataDependentOutputException, DynamicOutputShapeException) as error:
+        raise UserError(
+            f"A step of {run.name} reads a value back from the device ({error}), as .item(), boolean indexing and "
+            "nonzero do; a GPU would wait for it at every step. Write it with masks of a fixed shape."
+        ) from error
 
 
 _IDLE = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)  # memory, no work

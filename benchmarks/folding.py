@@ -18,7 +18,7 @@ Logits = Callable[[Tensor], Tensor]
 class Folded:
     """Evaluates a classifier without touching it: no mode is switched, no running statistic moves, no gradient is kept.
 
-    A head's weights are those of the moment of the call, a backbone's those of `freeze`.
+    Folded weights are those of the moment of `freeze`; all others, the head's above all, those of the call.
 
     The structure is read once. `freeze` takes the weights of the moment and folds each batch norm that directly follows
     a convolution: the same function, up to rounding, for less work. A backbone that cannot be traced is evaluated as
@@ -121,6 +121,7 @@ def _plain(norm: nn.Module) -> bool:
         isinstance(norm, nn.BatchNorm2d)
         and norm.track_running_stats
         and not hasattr(norm, "act")  # timm's BatchNormAct2d also activates
+        and not list(norm.children())  # auxiliary ones have a second norm
     )
 
 

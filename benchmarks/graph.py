@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -25,7 +26,8 @@ from .train_step import step
 from .watched import Answers, WatchedNow
 
 WARM = 3  # steps before a phase is recorded: libraries choose their algorithms and take their memory
-CLOSE = 1e-3  # relative difference of the state after a recorded and a plain step; addition on a GPU has no fixed order
+CLOSE = 0.1  # of what a step changes; addition on a GPU has no fixed order, and a wrong graph is off by all of it
+SINCE = (2, 11)  # version of torch from which a recording that fails is known to leave nothing behind
 
 Work = Callable[[], Tensor]
 
@@ -63,7 +65,8 @@ Recorder = Callable[[Work, Sequence[torch.Generator]], Recorded]
 
 def recorder_for(device: torch.device, recipe: Recipe) -> Recorder | None:
     """What records a step on a device; None where steps are taken plainly."""
-    return CudaGraph if device.type == "cuda" and not recipe.plain else None
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    return CudaGraph if device.type == "cuda" and not recipe.plain and version >= SINCE else None
 
 
 class Steps:
@@ -91,16 +94,23 @@ class Steps:
         self.optimiser, self.recipe, self.device = optimiser, recipe, split.labels.device
         self.record = recorder_for(self.device, recipe)
         self.recorded: Recorded | None = None
-        self.answers = Answers()
+        self.answers, self.surroundings = Answers(), self._surroundings()
         self.taken = 0
         if self.record:
+            self.aside = torch.cuda.Stream(self.device)
+            optimiser._warned_capturable_if_run_uncaptured = True
             for group in optimiser.param_groups:
                 group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
                 if "capturable" in group:  # Adam refuses to be recorded otherwise
                     group["capturable"] = True
 
     def begin(self, now: Now, rate: float) -> None:
-        """An epoch begins: its moment, and the learning rate of groups without a factor of their own."""
+        """An epoch begins, after the method's `begin_epoch`: its moment, its learning rate.
+
+        Args:
+            now: the moment.
+            rate: of groups without a factor of their own.
+        """
         self.now = now
         for group in self.optimiser.param_groups:
             own = group.get("factor", 1.0) * rate
@@ -108,7 +118,8 @@ class Steps:
                 group["lr"].fill_(own)
             else:
                 group["lr"] = own
-        if self.recorded and not self.answers.hold(now):
+        same = self.answers.hold(now) and self.surroundings == self._surroundings()
+        if self.recorded is None or not same:
             self.recorded, self.taken = None, 0
 
     def __call__(self, index: Tensor, parameters: Parameters) -> Tensor:
@@ -117,7 +128,7 @@ class Steps:
             return self._plainly(index, parameters, self.now)
         if self.recorded is None:
             self.taken += 1
-            return self._aside(index, parameters) if self.taken <= WARM else self._first(index, parameters)
+            return self._warm(index, parameters) if self.taken <= WARM else self._first(index, parameters)
         for held, new in zip((self.index, *self.parameters), (index, *parameters), strict=True):
             held.copy_(new)
         return self.recorded.replay()
@@ -126,34 +137,54 @@ class Steps:
         batch = batch_of(self.split, self.augment, index, parameters)
         return step(self.method, self.net, batch, self.optimiser, self.recipe, now)
 
-    def _aside(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """A plain step on a stream of its own: what it leaves must not tie the recording to the default stream."""
+    def _surroundings(self) -> list[object]:
+        """What a step may read besides `now` and the contents of tensors; a graph keeps it as it was."""
+        own = [_frozen(value) for _, value in sorted(vars(self.method).items())]
+        held = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*self.net.parameters(), *self.net.buffers())]
+        return [own, held, [module.training for module in self.net.modules()]]
+
+    def _warm(self, index: Tensor, parameters: Parameters) -> Tensor:
+        """A plain step on a stream of its own: what it leaves must not tie the recording to the default stream.
+
+        The last one is watched: a step that waits for the host must not be recorded at all.
+        """
         if self.device.type != "cuda":
             return self._plainly(index, parameters, self.now)
-        own, usual = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
-        own.wait_stream(usual)
-        with torch.cuda.stream(own):
-            loss = self._plainly(index, parameters, self.now)
-        usual.wait_stream(own)
+        usual, last = torch.cuda.current_stream(self.device), self.taken == WARM
+        state = _State(self.net, self.optimiser, self.now.generator) if last else None
+        before, why = state.copies() if state else None, ""
+        self.aside.wait_stream(usual)
+        with torch.cuda.stream(self.aside):
+            try:
+                with no_waiting() if last else nullcontext():
+                    loss = self._plainly(index, parameters, self.now)
+            except RuntimeError as error:
+                why = _reason(error)
+        usual.wait_stream(self.aside)
+        if why and state and before:
+            return self._give_up(why, state, before, index, parameters)
         return loss
 
     def _first(self, index: Tensor, parameters: Parameters) -> Tensor:
         """Record the step, try it, and take it."""
         assert self.record is not None
         self.index, self.parameters = index.clone(), Parameters(*(part.clone() for part in parameters))
-        self.answers = Answers()
-        watched = WatchedNow(self.now, self.answers)
+        self.answers, self.surroundings = Answers(), self._surroundings()
+        watched, why = WatchedNow(self.now, self.answers), ""
         state = _State(self.net, self.optimiser, self.now.generator)
         before = state.copies()
         try:
             recorded = self.record(lambda: self._plainly(self.index, self.parameters, watched), [self.now.generator])
             loss = recorded.replay()
         except Exception as error:  # whatever cannot be recorded can be taken plainly
-            return self._give_up(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", state, before)
+            why = _reason(error)
+        if why:
+            return self._give_up(why, state, before, index, parameters)
         loss, after = loss.clone(), state.copies()
         state.restore(before)
         plain = self._plainly(self.index, self.parameters, self.now)
-        if not _close([plain, *state.tensors], [loss, *after.tensors]):
+        none = torch.zeros_like(plain)
+        if not _close([plain, *state.judged], [loss, *after.tensors], [none, *before.tensors]):
             self.record = None
             self._say("a recorded step does not compute what a plain one does")
             return plain
@@ -161,15 +192,38 @@ class Steps:
         self.recorded = recorded
         return loss
 
-    def _give_up(self, why: str, state: _State, before: Copies) -> Tensor:
+    def _give_up(self, why: str, state: _State, before: Copies, index: Tensor, parameters: Parameters) -> Tensor:
         self.record = None
         self._say(why)
         state.restore(before)
-        return self._plainly(self.index, self.parameters, self.now)
+        return self._plainly(index, parameters, self.now)
 
     def _say(self, why: str) -> None:
         name = type(self.method).__name__
         warnings.warn(f"{name}'s steps are taken one by one, not as a recorded graph ({why}).", stacklevel=2)
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Within the block, an operation that makes the host wait for the GPU is an error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Synchronization debug mode")
+        try:
+            torch.cuda.set_sync_debug_mode("error")
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _frozen(value: object) -> object:
+    """Something equal as long as a step would find the same: a tensor's place, a plain value, else the object."""
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return value if isinstance(value, (bool, int, float, str, type(None))) else id(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +239,10 @@ class _State:
 
     def __init__(self, net: Classifier, optimiser: torch.optim.Optimizer, random: torch.Generator) -> None:
         held = [v for values in optimiser.state.values() for v in values.values() if isinstance(v, Tensor)]
-        self.tensors = [*(parameter.detach() for parameter in net.parameters()), *net.buffers(), *held]
+        saved = net.state_dict()
+        counters = [buffer for name, buffer in net.named_buffers() if name not in saved]
+        self.judged = [*saved.values(), *held]  # not counters: a decision on the brink of a threshold falls either way
+        self.tensors = [*self.judged, *counters]
         cuda = random.device.type == "cuda"
         own = torch.cuda.default_generators[random.device.index or 0] if cuda else torch.default_generator
         self.random = [random, own]
@@ -202,7 +259,12 @@ class _State:
             random.set_state(place)
 
 
-def _close(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
-    """Whether two states are the same up to rounding."""
-    pairs = ((a.double(), b.double()) for a, b in zip(one, other, strict=True) if a.numel())
-    return all(bool((a - b).abs().max() <= CLOSE * (1 + a.abs().max())) for a, b in pairs)
+def _close(one: Sequence[Tensor], other: Sequence[Tensor], before: Sequence[Tensor]) -> bool:
+    """Whether two steps from one state changed it alike, as far as float32 tells."""
+    for a, b, start in zip(one, other, before, strict=False):  # the last ones of `other` are counters
+        if not a.is_floating_point() or not a.numel():
+            continue
+        change = (a - start).abs().max()
+        if not bool((a - b).abs().max() <= CLOSE * change + 1e-6 * (1e-6 + a.abs().max())):
+            return False
+    return True

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from . import checkpoint
-from .augment import Augment
+from .augment import make_augment
 from .errors import UserError
 from .loader import batches, generator
 from .method import Batch, Now, Stage
@@ -72,7 +72,7 @@ def view(run: Run, progress: float, runs: Path, keep: int = 512) -> View:
     stage, epoch = _moment(run, progress)
     net, state = _network(run, stage, runs)
     random = generator(run.seed, "method", stage.name, epoch)
-    augment = Augment(split.images, run.recipe)
+    augment = make_augment(split.images, run.recipe)
     fresh = partial(augment.anew, random=generator(run.seed, "fresh", stage.name, epoch))
     now = Now(stage.name, epoch, stage.epochs, random, fresh)
     run.method.begin_epoch(net, split, now)

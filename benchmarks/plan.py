@@ -12,7 +12,8 @@ import torch
 
 from .backbones import build_backbone, check_backbone
 from .errors import UserError
-from .recipe import Recipe, load_recipe
+from .precision import precision
+from .recipe import Recipe, load_recipe, recipe_names
 from .registry import Plugin, changed, configure, load
 from .run import Run
 from .split import DataRoot, Dataset, Source
@@ -33,6 +34,7 @@ def make_plan(
     augment: str | None = None,
     settings: Sequence[str] = (),
     plain: bool = False,
+    device: str = "auto",
     data_root: str | None = None,
     allow_unverified: bool = False,
 ) -> list[Run]:
@@ -52,11 +54,15 @@ def make_plan(
         if value is not None:
             scopes["recipe"][field] = value
     if plain:
-        scopes["recipe"] |= PLAIN
+        scopes["recipe"] = PLAIN | scopes["recipe"]
+        for plugin in plugins:
+            if "attack" in {field.name for field in dataclasses.fields(plugin.cls)}:
+                scopes[plugin.name].setdefault("attack", "fp32")
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]
-    recipes = [load_recipe(recipe or source.recipe, scopes["recipe"]) for _, source in ready]
+    loaded = [load_recipe(recipe or source.recipe, scopes["recipe"]) for _, source in ready]
+    recipes = [_resolved(*pair, device) for pair in loaded]
     for chosen, _ in recipes:
         check_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
     root = DataRoot.find(data_root, allow_unverified)
@@ -75,6 +81,18 @@ def make_plan(
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
                 plan.append(Run(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
     return plan
+
+
+def _resolved(recipe: Recipe, changes: dict[str, Any], device: str) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe and its changes with precision `auto` decided: what a run is must not depend on when it goes on."""
+    if recipe.precision != "auto":
+        return recipe, changes
+    kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    decided = precision(recipe.precision, torch.device(kind))
+    usual = load_recipe(recipe.name)[0].precision if recipe.name in recipe_names() else "auto"
+    changes = {key: value for key, value in changes.items() if key != "precision"}
+    changes |= {"precision": decided} if usual not in (decided, "auto") else {}
+    return recipe.model_copy(update={"precision": decided}), changes
 
 
 def _holds_out(plugin: Plugin, scopes: dict[str, dict[str, Any]]) -> bool:

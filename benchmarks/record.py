@@ -119,7 +119,7 @@ class Environment(Part):
     platform: str
     device: str
     threads: Count
-    bf16: bool | None = Field(default=None, description="measured to be faster; precision `auto` and attacks follow it")
+    bf16: bool | None = Field(default=None, description="measured to be faster; attacks by gradient follow it")
 
 
 class Record(Part):

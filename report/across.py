@@ -13,7 +13,7 @@ from ..benchmarks.recipe import Recipe
 from ..benchmarks.record import Record, recipe_facts
 from .frames import Table, cell
 from .paired import LEVEL, Paired, in_points, paired, verdict
-from .statistics import label_of, mean_accuracy, precision_of, spread
+from .statistics import label_of, mean_accuracy, spread
 
 Runs = dict[int, Record]  # by seed
 
@@ -22,7 +22,7 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
     """`a` minus `b`, two values of a recipe field, for every dataset and method that was run with both.
 
     Args:
-        field: of the recipe, such as `precision`; `auto` counts as what it was.
+        field: of the recipe, such as `precision`.
         a: a value, as it is written on the command line.
         b: another one.
         records: from anywhere.
@@ -32,28 +32,34 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
     """
     if field not in Recipe.model_fields:
         raise unknown("field of a recipe", field, set(Recipe.model_fields))
+    a, b = _written(a), _written(b)
+    if a == b:
+        raise UserError(f"{a} and {b} are the same value of {field}; give two.")
     found: dict[str, dict[str, Runs]] = defaultdict(lambda: defaultdict(dict))
     values: set[str] = set()
     for record in records:
         value = _value(record, field)
         values.add(value)
         found[_rest(record, field)][value].setdefault(record.seed, record)
-    lines, pooled = [], []
+    lines = []
+    pooled: dict[tuple[str, int], list[float]] = defaultdict(list)
     for group in found.values():
         pairs = [(group[a][seed], group[b][seed]) for seed in sorted(group[a].keys() & group[b].keys())]
         if pairs:
-            pooled += [mean_accuracy(x) - mean_accuracy(y) for x, y in pairs]
             lines.append(_line(pairs, a, b))
+        for x, y in pairs:
+            pooled[x.dataset.label, x.seed].append(mean_accuracy(x) - mean_accuracy(y))
     if not lines:
         raise UserError(
             f"No two runs differ in recipe.{field} alone, {a} against {b}, and share a seed. Found: "
             f"{', '.join(sorted(values)) or 'no record'}."
         )
     lines.sort(key=lambda line: (line["dataset"], line["method"]))
-    lines.append(_pooled(paired(pooled), a, b))
+    lines.append(_pooled(paired([sum(values) / len(values) for values in pooled.values()]), a, b))
     notes = [
         f"Difference: {a} minus {b} in percentage points of the mean of the per-class accuracies, paired by seed, with "
-        f"its {LEVEL:.0%} interval (Student's t). The last line takes all {len(pooled)} pairs as one sample."
+        f"its {LEVEL:.0%} interval (Student's t). The last line takes the means over methods of each dataset and seed "
+        f"as one sample of {len(pooled)}: methods that share a seed may share a training."
     ]
     return Table(
         "across", f"recipe.{field}: {a} against {b}, all else equal", pd.DataFrame(lines), notes, ("dataset", "seeds")
@@ -61,10 +67,16 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
 
 
 def _value(record: Record, field: str) -> str:
-    if field == "precision":
-        return precision_of(record)
     value = record.recipe.get(field, Recipe.model_fields[field].default)
-    return value if isinstance(value, str) else json.dumps(value)
+    return _written(value if isinstance(value, str) else json.dumps(value))
+
+
+def _written(text: str) -> str:
+    """One way to write a value: 0.10 is 0.1."""
+    try:
+        return json.dumps(json.loads(text))
+    except json.JSONDecodeError:
+        return text
 
 
 def _rest(record: Record, field: str) -> str:

@@ -74,6 +74,8 @@ def compare(
 
     chosen = datasets.split(",") if datasets else None
     if across:
+        if out:
+            raise click.UsageError("--out draws accuracy against class size, which --across does not compare.")
         from .across import compare_across
         from .terminal import Plain
 

@@ -21,7 +21,7 @@ from ..benchmarks.record import Record, find_records, read_record
 from .costs import borrowed_seconds, duration, size, total_seconds
 from .frames import NONE, Table
 from .groups import by_size
-from .statistics import Setting, changes, class_accuracies, precision_of, settings
+from .statistics import Setting, changes, class_accuracies, settings
 from .terminal import Plain
 
 _SHORTEST = 4  # digits of an id
@@ -95,7 +95,6 @@ def circumstances(record: Record) -> dict[str, str]:
         "epochs": f"{record.final.epoch + 1} ({stages}); the result is the last one",
         "time": f"{duration(cost.seconds)}, with what it builds on {duration(total_seconds(record))}",
         "speed": f"{cost.images_per_second:,.0f} training images a second; {place.device}, {place.threads} thread(s)",
-        "computed in": precision_of(record),
         "peak memory": f"{size(cost.peak_memory_bytes)}B",
         "parameters": f"{cost.parameters:,}",
         "interruptions": str(cost.resumed),

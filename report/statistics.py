@@ -140,17 +140,8 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
 
 def _setting_id(record: Record) -> str:
     shared = {"name", "profile", "imbalance", "checksum", "options", "verified"}
-    recipe = record.recipe | {"precision": precision_of(record)}
-    facts = {"dataset": record.dataset.model_dump(include=shared), "recipe": recipe_facts(recipe)}
+    facts = {"dataset": record.dataset.model_dump(include=shared), "recipe": recipe_facts(record.recipe)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:8]
-
-
-def precision_of(record: Record) -> str:
-    """What the network was computed in: `auto` of the recipe is bf16 where the machine was faster in it."""
-    wanted = str(record.recipe.get("precision", "fp32"))
-    if wanted == "auto":
-        return "bf16" if record.environment.bf16 else "fp32"
-    return wanted
 
 
 def _setting(key: str, title: str, records: list[Record], options: Options) -> Setting:
@@ -163,8 +154,7 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
     labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, shots.groups + parts.groups) for name, bucket in buckets.items()]
     rows.sort(key=lambda row: (-row.overall.mean, row.label))
-    recipe = first.recipe | {"precision": precision_of(first)}
-    return Setting(key, title, first.dataset, recipe, shots, parts, tuple(rows), options)
+    return Setting(key, title, first.dataset, first.recipe, shots, parts, tuple(rows), options)
 
 
 def _row(label: str, records: list[Record], groups: tuple[Group, ...]) -> Row:
@@ -193,8 +183,6 @@ def label_of(record: Record) -> str:
 def _title(record: Record) -> str:
     prefix = "recipe."
     changed = {k.removeprefix(prefix): v for k, v in record.changed.items() if k.startswith(prefix)}
-    if record.recipe.get("precision") == "auto":
-        changed["precision"] = precision_of(record)
     recipe = f"{record.recipe['name']} ({changes(changed)})" if changed else str(record.recipe["name"])
     return f"{record.dataset.label}, recipe {recipe}"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+from conftest import Answer
 from ltbench.benchmarks import registry, train
-from ltbench.benchmarks.graph import CudaGraph, Steps
+from ltbench.benchmarks.graph import CudaGraph, Steps, no_waiting
 from ltbench.benchmarks.run import attach_source, build_network, execute
 from tiny import tiny_run, without_timings
 
@@ -72,11 +73,8 @@ def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPa
 def test_no_step_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Strict(Plain):
         def __call__(self, *parts: Any) -> torch.Tensor:
-            torch.cuda.set_sync_debug_mode("error")
-            try:
+            with no_waiting():
                 return super().__call__(*parts)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
 
     assert list(losses(name, Strict, GPU, monkeypatch))
 
@@ -86,6 +84,24 @@ def test_trains_to_a_record_and_the_same_again(name: str, tmp_path: Any) -> None
     assert first.environment.device != "cpu"
     assert first.history.loss == pytest.approx(second.history.loss, rel=1e-2)
     assert without_timings(first).keys() == without_timings(second).keys()
+
+
+def test_adam_is_recorded_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tiny_run("erm", epochs=3, settings=("recipe.batch_size=16", "recipe.optimiser=adam", "recipe.lr=0.001"))
+    monkeypatch.setattr(train, "Steps", Counted)
+    Counted.graphs = 0
+    net = build_network(run).to(GPU)
+    assert len(list(train.train(run.method, net, run.dataset.train.to(GPU), run.recipe, 0))) == 3
+    assert Counted.graphs == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("profile", "-m", "rsg", "-d", "digits-lt"), ("profile", "-m", "m2m", "-d", "digits-lt")]
+)
+def test_profile_on_the_gpu(cli: Callable[..., Answer], words: tuple[str, ...]) -> None:
+    answer = cli(*words, "--device", "cuda")
+    assert answer.code == 0, answer.err
+    assert "kernels" in answer.out
 
 
 def test_mixed_precision_trains(tmp_path: Any) -> None:

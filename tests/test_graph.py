@@ -1,7 +1,7 @@
 """Recorded steps. There is no GPU in these tests: a stand-in for its graph carries the step out anew at each replay.
 
-The stand-in is strict where a graph is: what the step reads besides its tensors (the moment above all) stays what it
-was when it was recorded. So whatever should have led to a new recording and did not changes the numbers.
+The stand-in is strict where a graph is: the moment and the method's attributes stay what they were when the step was
+recorded. So a change of them that should have led to a new recording and did not changes the numbers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ltbench.benchmarks.graph import Steps
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.run import attach_source, build_network
+from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.watched import Answers, WatchedNow
 from tiny import tiny_run
 from torch import Tensor
@@ -35,11 +36,16 @@ class StandIn:
         before = state.copies()
         work()
         state.restore(before)
-        self.work = work
+        self.work, self.method, self.found = work, steps.method, dict(vars(steps.method))
         StandIn.made += 1
 
     def replay(self) -> Tensor:
-        return self.work()
+        now = dict(vars(self.method))
+        vars(self.method).update(self.found)
+        try:
+            return self.work()
+        finally:
+            vars(self.method).update(now)
 
 
 class Recording(Steps):
@@ -113,6 +119,25 @@ def test_a_step_that_changes_with_every_epoch_is_recorded_for_every_epoch(monkey
     assert recorded.recorded == 4
 
 
+class Weighted(Method):
+    """Sets what its step reads where an epoch begins, out of sight of the moment; and freezes a layer half-way."""
+
+    weight = 1.0
+
+    def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
+        self.weight = 1.0 if now.epoch < 2 else 0.1
+        net.backbone[0].requires_grad_(now.epoch < 3)
+
+    def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
+        return super().loss(net, batch, now) * self.weight
+
+
+def test_what_changes_between_epochs_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = trained(Weighted(), Recording, monkeypatch)
+    assert recorded.losses == trained(Weighted(), Plain, monkeypatch).losses
+    assert recorded.recorded == 3
+
+
 class Redrawn(Method):
     """Draws from the host in its step, which a graph would freeze."""
 
@@ -133,9 +158,33 @@ class Wrong(StandIn):
         return self.work() + 1
 
 
+class Lazy(Steps):
+    """Its recordings give the loss and change nothing."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.record = lambda work, generators: Idle(self, work, generators)
+
+
+class Idle(StandIn):
+    def __init__(self, steps: Steps, *parts: Any) -> None:
+        super().__init__(steps, *parts)
+        self.state = graph._State(steps.net, steps.optimiser, steps.now.generator)
+
+    def replay(self) -> Tensor:
+        before = self.state.copies()
+        loss = self.work()
+        self.state.restore(before)
+        return loss
+
+
 @pytest.mark.parametrize(
     ("method", "kind", "why"),
-    [(Redrawn(), Recording, "no images to augment"), (Method(), Forgetful, "does not compute what a plain one does")],
+    [
+        (Redrawn(), Recording, "no images to augment"),
+        (Method(), Forgetful, "does not compute what a plain one does"),
+        (Method(), Lazy, "does not compute what a plain one does"),
+    ],
 )
 def test_what_cannot_be_recorded_is_taken_plainly_and_says_so_once(
     method: Method, kind: type[Steps], why: str, monkeypatch: pytest.MonkeyPatch

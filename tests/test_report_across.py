@@ -10,7 +10,6 @@ from conftest import Answer
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.record import Record
 from ltbench.report.across import compare_across
-from ltbench.report.statistics import settings
 from report_fixtures import RECIPE, dataset, record
 
 DATA = dataset([200, 50, 10])
@@ -34,20 +33,16 @@ def test_pairs_share_all_but_the_field_and_the_last_line_takes_all() -> None:
     ]
     table = compare_across("precision", "bf16", "fp32", records).frame
     assert list(table["method"]) == ["erm", "ldam-drw", "all"]
-    assert list(table["seeds"]) == ["3", "1", "4"]
+    assert list(table["seeds"]) == ["3", "1", "3"], "the last line takes seeds, whose methods may share a training"
     assert list(table["difference"])[:2] == ["+1.0 [+1.0, +1.0]", "−4.0"]
-    assert table["difference"].iloc[2].startswith("−0.2 [")
+    assert table["difference"].iloc[2].startswith("+0.2 ["), "mean of -1.5, 1 and 1"
     assert list(table["verdict"]) == ["better", "not separable", "not separable"]
 
 
-def test_auto_is_what_it_was_and_parts_tables() -> None:
-    on, off = made(AUTO, 60, 0, fast=True), made(AUTO, 50, 0, fast=False)
-    table = compare_across("precision", "bf16", "fp32", [on, off, made(FP32, 40, 1)]).frame
-    assert list(table["difference"])[0] == "+10.0"
-    found = settings([on, off])
-    assert sorted(setting.recipe["precision"] for setting in found) == ["bf16", "fp32"]
-    assert len({setting.title for setting in found}) == 2
-    assert len(settings([off, made(FP32, 40, 1)])) == 1, "auto that was fp32 stands with fp32"
+def test_numbers_are_the_same_however_they_are_written() -> None:
+    slow, fast = FP32 | {"lr": 0.1}, FP32 | {"lr": 0.5}
+    table = compare_across("lr", "0.50", "0.10", [made(slow, 50), made(fast, 60)]).frame
+    assert list(table["difference"]) == ["+10.0", "+10.0"]
 
 
 @pytest.mark.parametrize(
@@ -63,3 +58,9 @@ def test_command(cli: Callable[..., Answer]) -> None:
     answer = cli("compare", "bf16", "fp32", "--across", "precision")
     assert answer.code == 2
     assert "Traceback" not in answer.err
+
+
+def test_what_would_be_ignored_is_refused(cli: Callable[..., Answer]) -> None:
+    assert cli("compare", "bf16", "fp32", "--across", "precision", "--out", "x.png").code == 2
+    with pytest.raises(UserError, match="same value"):
+        compare_across("precision", "bf16", "bf16", [made(FP32, 50)])

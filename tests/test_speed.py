@@ -127,6 +127,42 @@ def test_bfloat16_is_measured_and_followed(monkeypatch: pytest.MonkeyPatch) -> N
         assert precision("auto", CPU) == expected
         assert precision("fp32", CPU) == "fp32"
         assert precision("bf16", CPU) == "bf16"
+        (auto,) = make_plan(["erm"], ["digits-lt"], settings=["recipe.precision=auto"])
+        (told,) = make_plan(["erm"], ["digits-lt"], settings=[f"recipe.precision={expected}"])
+        assert auto.id == told.id, "decided before the run gets its id"
+        assert auto.changed == told.changed
+
+
+METHOD = """from dataclasses import dataclass
+from ltbench.benchmarks.method import Method
+
+@dataclass
+class Reads(Method):
+    def loss(self, net, batch, now):
+        loss = super().loss(net, batch, now)
+        print(loss.item())
+        return loss
+"""
+
+
+@pytest.mark.parametrize("command", [("profile", "-d", "digits-lt", "-m"), ("speed", "--methods")])
+def test_a_step_that_reads_back_is_one_sentence(
+    cli: Callable[..., Answer], command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("reads.py").write_text(METHOD)
+    for module, name, value in ((made, "LARGEST", 30), (made, "RATIO", 10), (made, "TESTS", 2), (measure, "ROUNDS", 1)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(made, "made_runs", partial(made.made_runs, settings=["recipe.backbone=resnet8-narrow"]))
+    answer = cli(*command, "reads.py")
+    assert answer.code == 2
+    assert "reads a value back" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("option", ["start_image=class", "instead=augment"])
+def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
+    run = make_plan(["blt"], ["digits-lt"], epochs="3", settings=["dataset.n_max=30", option], imbalance="5")[0]
+    assert profiles(run, CPU)[-1].whole > 0
 
 
 def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:

@@ -147,6 +147,8 @@ class NormaliseGroups(torch.autograd.Function):
             own = [weight.sum(0), bias.sum(0)]
         elif ctx.noise_learns:
             other = [weight[1], bias[1]]
+        elif not (ctx.shared or ctx.noise_flows):  # zeros, not nothing: weight decay still reaches them
+            other = [torch.zeros_like(weight[1]), torch.zeros_like(bias[1])]
         return into.to(saved.dtype), None, None, None, None, None, *own, *other, None, None, None, None
 
 

@@ -24,7 +24,7 @@ from ..setting import Run, build_network
 from ..train import frozen_but, make_optimiser, run_epoch
 from ..train_step import step
 from . import rivals
-from .turns import Ratio, Work, ratio, take_turns
+from .turns import Ratio, Work, ratio, take_turns, timed
 
 CPU = torch.device("cpu")
 WORKERS = 4
@@ -117,7 +117,7 @@ def against_dataloader(run: Run, rounds: int, device: torch.device) -> dict[str,
 
 @dataclass(frozen=True)
 class StepCost:
-    """A method's step, late in training unless `phase` says otherwise.
+    """A method's step, late in training.
 
     Attributes:
         time: against ERM's.
@@ -137,7 +137,7 @@ def steps(runs: Sequence[Run], rounds: int, device: torch.device, late: float = 
     return {run.name: StepCost(ratio(seconds[run.name], seconds[erm]), count_step(run, late)) for run in runs}
 
 
-def stepper(ready: Ready, times: int = 1) -> Work:
+def stepper(ready: Ready) -> Work:
     """A function that takes a step of the method on the batch that was drawn, without augmentation."""
     run, net, device = ready.run, ready.net, ready.index.device
     split = run.dataset.train.to(device)
@@ -149,8 +149,7 @@ def stepper(ready: Ready, times: int = 1) -> Work:
 
     def work() -> None:
         with frozen_but(net, ready.stage.trained):
-            for _ in range(times):
-                step(run.method, net, batch, optimiser, run.recipe, ready.now)
+            step(run.method, net, batch, optimiser, run.recipe, ready.now)
 
     return work
 
@@ -165,7 +164,7 @@ def _convolution(channels: int, size: int, batch: int, device: torch.device) -> 
     images = torch.ones(batch, channels, size, size, device=device).contiguous(memory_format=layout)
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device).to(memory_format=layout)
     with torch.no_grad():
-        (spent,) = take_turns({"": lambda: layer(images)}, 40, device).values()  # the best of many: others disturb
+        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # the best of many: others disturb
     return 2 * 9 * channels**2 * size**2 * batch / min(spent)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
-from ..augment import Augment
+from ..augment import make_augment
 from ..counting import Counts, Ready, count_step, make_ready
 from ..environment import threads
 from ..loader import generator
@@ -101,9 +101,9 @@ class _Steps:
     """Steps of a run from index to optimiser, with a mark after each part."""
 
     def __init__(self, ready: Ready) -> None:
-        self.run, self.net, self.now = ready.run, ready.net, ready.now
+        self.run, self.net, self.now = ready.run, ready.net, ready.now  # `train_step.step`, with marks in between
         self.split = self.run.dataset.train.to(ready.index.device)
-        self.augment = Augment(self.split.images, self.run.recipe)
+        self.augment = make_augment(self.split.images, self.run.recipe)
         self.optimiser = make_optimiser(self.net, self.run.recipe, ready.stage.slower)
         self.index, seed = ready.index, self.run.seed
         draws = [
@@ -165,14 +165,15 @@ def _operations(steps: _Steps, device: torch.device, number: int) -> tuple[list[
     """The operations that take most time; kernels of a step and the GPU's busy share."""
     cuda = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    started = time.perf_counter()
     with torch.profiler.profile(activities=activities) as profiler:
+        started = time.perf_counter()
         for _ in range(number):
             steps.take()
         _wait(device)
-    wall = time.perf_counter() - started
+        wall = time.perf_counter() - started
     field = "self_device_time_total" if cuda else "self_cpu_time_total"
-    rows = sorted(profiler.key_averages(), key=lambda row: -getattr(row, field))
+    on_cpu = [row for row in profiler.key_averages() if row.device_type == torch.autograd.DeviceType.CPU]
+    rows = sorted(on_cpu, key=lambda row: -getattr(row, field))
     total = sum(getattr(row, field) for row in rows) or 1
     found = [Operation(row.key, getattr(row, field) / total, row.count / number) for row in rows[:TOP]]
     if not cuda:
@@ -184,14 +185,14 @@ def _operations(steps: _Steps, device: torch.device, number: int) -> tuple[list[
 def _waits(steps: _Steps) -> float:
     """How often the host waits for the GPU in a step."""
     torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("warn")
-    try:
-        with warnings.catch_warnings(record=True) as seen:
-            warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            torch.cuda.set_sync_debug_mode("warn")
             steps.take()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-    return float(sum("synchroniz" in str(warning.message) for warning in seen))
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return float(sum("called a synchronizing" in str(warning.message) for warning in seen))
 
 
 def _wait(device: torch.device) -> None:

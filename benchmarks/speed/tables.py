@@ -124,8 +124,7 @@ def markdown(speed: Speed) -> str:
     """The text of `benchmarks/speed.md`."""
     parts = [
         "# Speed",
-        "Made by `bench speed --against dataloader --out benchmarks/speed.md`. Ratios on one machine; another gives "
-        "others.",
+        "Made by `bench speed`. Ratios on one machine; another gives others.",
     ]
     for title, (header, rows) in (
         ("## Against the common way", ratio_rows(speed)),

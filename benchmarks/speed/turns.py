@@ -40,6 +40,7 @@ def take_turns(
     variants: Mapping[str, Work], rounds: int, device: torch.device, warm: bool = True
 ) -> dict[str, list[float]]:
     """Seconds of each variant in each round, after one round that does not count if `warm`."""
+    gc.collect()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(-warm, rounds):
         for name, work in variants.items():
@@ -51,7 +52,6 @@ def take_turns(
 
 def timed(work: Work, device: torch.device) -> float:
     """Seconds that a piece of work takes, waiting included."""
-    gc.collect()
     _wait(device)
     started = time.perf_counter()
     work()
