@@ -22,7 +22,7 @@ def profile_view(title: str, found: Sequence[Profile], peak: float) -> Renderabl
     Args:
         title: what was profiled, in words.
         found: one moment or two.
-        peak: floating-point operations a second of the convolutions of its network.
+        peak: floating-point operations a second of a CIFAR ResNet's convolutions in float32.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("part of a step")
@@ -44,6 +44,8 @@ def profile_view(title: str, found: Sequence[Profile], peak: float) -> Renderabl
         table.add_row("kernels", *(f"{one.kernels:,.0f}" for one in found))
         table.add_row("GPU at work", *(f"{one.busy or 0:.0%}" for one in found))
     same = [] if len(found) > 1 else ["A step at the beginning costs the same."]
+    if found[0].kernels is not None:
+        same.append("Steps are taken one by one here; training records them as one graph.")
     return Group(table, *same, *(_operations(one) for one in found))
 
 
