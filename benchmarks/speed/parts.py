@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -101,18 +102,27 @@ def against_dataloader(run: Run, rounds: int, device: torch.device) -> dict[str,
     size, place = train.images.shape[2], device.type
     seen = rivals.PILImages(run.dataset.train, rivals.training_transform(recipe, size, _moments(run)))
     unseen = rivals.PILImages(run.dataset.test, rivals.test_transform(_moments(run)))
-    loader = DataLoader(seen, recipe.batch_size, shuffle=True, num_workers=WORKERS, pin_memory=place == "cuda")
-    tests = DataLoader(unseen, TEST_BATCH, num_workers=WORKERS, pin_memory=place == "cuda")
+    settings: dict[str, Any] = {"num_workers": WORKERS, "pin_memory": place == "cuda"}
+    with _quiet():
+        loader = DataLoader(seen, recipe.batch_size, shuffle=True, **settings)
+        tests = DataLoader(unseen, TEST_BATCH, **settings)
     variants: dict[str, Work] = {
         "their epoch": lambda: rivals.train_epoch(plain.backbone, plain.head, loader, sgd, place),
         "our epoch": our_epoch,
         "their evaluation": lambda: rivals.evaluate(plain.backbone, plain.head, tests, place),
         "our evaluation": our_evaluation,
     }
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores: so it is
+    with _quiet():
         seconds = take_turns(variants, rounds, device, warm=False)  # an epoch is long enough to warm up in
     return {name: ratio(seconds[f"their {name}"], seconds[f"our {name}"]) for name in ("epoch", "evaluation")}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """More workers than cores: so it is in published code."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 @dataclass(frozen=True)
