@@ -31,6 +31,7 @@ from .errors import UserError
 from .loader import draw, generator
 from .method import Batch, Now, Stage
 from .network import Classifier
+from .run import attach_source
 from .setting import Run, build_network
 from .train import frozen_but, make_optimiser
 from .train_step import step
@@ -82,8 +83,6 @@ def make_ready(run: Run, progress: float, device: torch.device) -> Ready:
 
     A network that the method needs (`needs().network`) has initial weights.
     """
-    from .run import attach_source
-
     split = run.dataset.train.to(device)
     net = build_network(run)
     attach_source(run, net)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -128,7 +128,7 @@ class Steps:
             return self._plainly(index, parameters, self.now)
         if self.recorded is None:
             self.taken += 1
-            return self._warm(index, parameters) if self.taken <= WARM else self._first(index, parameters)
+            return self._warm(index, parameters, self.now) if self.taken <= WARM else self._first(index, parameters)
         for held, new in zip((self.index, *self.parameters), (index, *parameters), strict=True):
             held.copy_(new)
         return self.recorded.replay()
@@ -143,30 +143,19 @@ class Steps:
         held = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*self.net.parameters(), *self.net.buffers())]
         return [own, held, [module.training for module in self.net.modules()]]
 
-    def _warm(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """A plain step on a stream of its own: what it leaves must not tie the recording to the default stream.
-
-        The last one is watched: a step that waits for the host must not be recorded at all.
-        """
+    def _warm(self, index: Tensor, parameters: Parameters, now: Now) -> Tensor:
+        """A plain step on a stream of its own: what it leaves must not tie the recording to the default stream."""
         if self.device.type != "cuda":
-            return self._plainly(index, parameters, self.now)
-        usual, last = torch.cuda.current_stream(self.device), self.taken == WARM
-        state = _State(self.net, self.optimiser, self.now.generator) if last else None
-        before, why = state.copies() if state else None, ""
+            return self._plainly(index, parameters, now)
+        usual = torch.cuda.current_stream(self.device)
         self.aside.wait_stream(usual)
         with torch.cuda.stream(self.aside):
-            try:
-                with no_waiting() if last else nullcontext():
-                    loss = self._plainly(index, parameters, self.now)
-            except RuntimeError as error:
-                why = _reason(error)
+            loss = self._plainly(index, parameters, now)
         usual.wait_stream(self.aside)
-        if why and state and before:
-            return self._give_up(why, state, before, index, parameters)
         return loss
 
     def _first(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """Record the step, try it, and take it."""
+        """Take the step plainly, take it back, record it, and take it as recorded: both must change as much."""
         assert self.record is not None
         self.index, self.parameters = index.clone(), Parameters(*(part.clone() for part in parameters))
         self.answers, self.surroundings = Answers(), self._surroundings()
@@ -174,29 +163,23 @@ class Steps:
         state = _State(self.net, self.optimiser, self.now.generator)
         before = state.copies()
         try:
+            with no_waiting(self.device):  # a step that waits for the host cannot be recorded
+                plain = self._warm(self.index, self.parameters, watched)
+            expected = [plain, *state.copies().tensors]
+            state.restore(before)
             recorded = self.record(lambda: self._plainly(self.index, self.parameters, watched), [self.now.generator])
             loss = recorded.replay()
+            if not _close([loss, *state.judged], expected, [torch.zeros_like(loss), *before.tensors]):
+                why = "a recorded step does not compute what a plain one does"
         except Exception as error:  # whatever cannot be recorded can be taken plainly
-            why = _reason(error)
+            why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         if why:
-            return self._give_up(why, state, before, index, parameters)
-        loss, after = loss.clone(), state.copies()
-        state.restore(before)
-        plain = self._plainly(self.index, self.parameters, self.now)
-        none = torch.zeros_like(plain)
-        if not _close([plain, *state.judged], [loss, *after.tensors], [none, *before.tensors]):
             self.record = None
-            self._say("a recorded step does not compute what a plain one does")
-            return plain
-        state.restore(after)
+            self._say(why)
+            state.restore(before)
+            return self._plainly(index, parameters, self.now)
         self.recorded = recorded
         return loss
-
-    def _give_up(self, why: str, state: _State, before: Copies, index: Tensor, parameters: Parameters) -> Tensor:
-        self.record = None
-        self._say(why)
-        state.restore(before)
-        return self._plainly(index, parameters, self.now)
 
     def _say(self, why: str) -> None:
         name = type(self.method).__name__
@@ -204,8 +187,11 @@ class Steps:
 
 
 @contextmanager
-def no_waiting() -> Iterator[None]:
-    """Within the block, an operation that makes the host wait for the GPU is an error."""
+def no_waiting(device: torch.device) -> Iterator[None]:
+    """Within the block, an operation that makes the host wait for a GPU is an error."""
+    if device.type != "cuda":
+        yield
+        return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Synchronization debug mode")
         try:
@@ -213,10 +199,6 @@ def no_waiting() -> Iterator[None]:
             yield
         finally:
             torch.cuda.set_sync_debug_mode("default")
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _frozen(value: object) -> object:

@@ -13,7 +13,7 @@ import torch
 from .backbones import build_backbone, check_backbone
 from .errors import UserError
 from .precision import precision
-from .recipe import Recipe, load_recipe, recipe_names
+from .recipe import Recipe, load_recipe
 from .registry import Plugin, changed, configure, load
 from .run import Run
 from .split import DataRoot, Dataset, Source
@@ -61,8 +61,7 @@ def make_plan(
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]
-    loaded = [load_recipe(recipe or source.recipe, scopes["recipe"]) for _, source in ready]
-    recipes = [_resolved(*pair, device) for pair in loaded]
+    recipes = [_find_recipe(recipe or source.recipe, scopes["recipe"], device) for _, source in ready]
     for chosen, _ in recipes:
         check_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
     root = DataRoot.find(data_root, allow_unverified)
@@ -83,16 +82,13 @@ def make_plan(
     return plan
 
 
-def _resolved(recipe: Recipe, changes: dict[str, Any], device: str) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe and its changes with precision `auto` decided: what a run is must not depend on when it goes on."""
+def _find_recipe(name: str, changes: dict[str, Any], device: str) -> tuple[Recipe, dict[str, Any]]:
+    """As `load_recipe`, with precision `auto` decided: what a run is must not depend on where it goes on."""
+    recipe, changed = load_recipe(name, changes)
     if recipe.precision != "auto":
-        return recipe, changes
+        return recipe, changed
     kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    decided = precision(recipe.precision, torch.device(kind))
-    usual = load_recipe(recipe.name)[0].precision if recipe.name in recipe_names() else "auto"
-    changes = {key: value for key, value in changes.items() if key != "precision"}
-    changes |= {"precision": decided} if usual not in (decided, "auto") else {}
-    return recipe.model_copy(update={"precision": decided}), changes
+    return load_recipe(name, changes | {"precision": precision("auto", torch.device(kind))})
 
 
 def _holds_out(plugin: Plugin, scopes: dict[str, dict[str, Any]]) -> bool:

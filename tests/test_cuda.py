@@ -73,7 +73,7 @@ def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPa
 def test_no_step_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Strict(Plain):
         def __call__(self, *parts: Any) -> torch.Tensor:
-            with no_waiting():
+            with no_waiting(GPU):
                 return super().__call__(*parts)
 
     assert list(losses(name, Strict, GPU, monkeypatch))

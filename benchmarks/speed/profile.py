@@ -23,6 +23,7 @@ from ..method import Batch
 from ..precision import autocast
 from ..setting import Run
 from ..train import frozen_but, make_optimiser
+from .turns import timed, wait
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines on standard error
 PARTS = ("data", "augment", "transform", "forward", "backward", "optimiser")
@@ -88,7 +89,7 @@ def _profile(ready: Ready, counts: Counts) -> Profile:
         rounds = _timed(steps, device)
         parts = {name: statistics.median(each[name] for each in rounds) for name in PARTS}
         number = min(len(rounds), 5)
-        whole = statistics.median(_whole(steps, device) for _ in range(number))
+        whole = statistics.median(timed(steps.take, device) for _ in range(number))
         operations, kernels, busy = _operations(steps, device, number)
         waits = _waits(steps) if device.type == "cuda" else None
     now = ready.now
@@ -143,7 +144,7 @@ def _timed(steps: _Steps, device: torch.device) -> list[dict[str, float]]:
 
         def mark(part: str, spent: dict[str, float] = spent) -> None:
             nonlocal last
-            _wait(device)
+            wait(device)
             now = time.perf_counter()
             spent[part], last = now - last, now
 
@@ -151,14 +152,6 @@ def _timed(steps: _Steps, device: torch.device) -> list[dict[str, float]]:
         spent["augment"] = max(0.0, spent["augment"] - spent["data"])  # which it repeats
         rounds.append(spent)
     return rounds
-
-
-def _whole(steps: _Steps, device: torch.device) -> float:
-    _wait(device)
-    started = time.perf_counter()
-    steps.take()
-    _wait(device)
-    return time.perf_counter() - started
 
 
 def _operations(steps: _Steps, device: torch.device, number: int) -> tuple[list[Operation], float | None, float | None]:
@@ -169,7 +162,7 @@ def _operations(steps: _Steps, device: torch.device, number: int) -> tuple[list[
         started = time.perf_counter()
         for _ in range(number):
             steps.take()
-        _wait(device)
+        wait(device)
         wall = time.perf_counter() - started
     field = "self_device_time_total" if cuda else "self_cpu_time_total"
     on_cpu = [row for row in profiler.key_averages() if row.device_type == torch.autograd.DeviceType.CPU]
@@ -193,8 +186,3 @@ def _waits(steps: _Steps) -> float:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     return float(sum("called a synchronizing" in str(warning.message) for warning in seen))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

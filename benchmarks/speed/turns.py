@@ -52,10 +52,10 @@ def take_turns(
 
 def timed(work: Work, device: torch.device) -> float:
     """Seconds that a piece of work takes, waiting included."""
-    _wait(device)
+    wait(device)
     started = time.perf_counter()
     work()
-    _wait(device)
+    wait(device)
     return time.perf_counter() - started
 
 
@@ -64,6 +64,7 @@ def ratio(slow: list[float], fast: list[float]) -> Ratio:
     return Ratio(tuple(a / b for a, b in zip(slow, fast, strict=True)), statistics.median(slow))
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Wait for what a GPU has been told to do."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
