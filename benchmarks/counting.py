@@ -31,6 +31,7 @@ from .errors import UserError
 from .loader import draw, generator
 from .method import Batch, Now, Stage
 from .network import Classifier
+from .precision import bf16_speed
 from .run import attach_source
 from .setting import Run, build_network
 from .train import frozen_but, make_optimiser
@@ -108,6 +109,7 @@ def count_step(run: Run, progress: float) -> Counts:
         UserError: the step reads a value back from the device, or needs values for another reason.
     """
     ready = make_ready(run, progress, torch.device("cpu"))
+    bf16_speed("cpu")  # measured here: below, tensors are fake
     size, shape = len(ready.index), run.dataset.train.images.shape[1:]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):

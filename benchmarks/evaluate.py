@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .augment import as_floats
 from .network import Classifier
-from .precision import autocast
+from .precision import autocast, rounding
 from .recipe import Recipe
 from .split import Split
 
@@ -23,7 +23,7 @@ def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
     net.eval()
     parts = []
     for index in positions.split(BATCH.get(device.type, 100)):
-        with autocast(recipe.precision, device):
+        with rounding(recipe.precision, device), autocast(recipe.precision, device):
             parts.append(net(as_floats(split.pixels(index), recipe)))
     net.train(was_training)
     return torch.cat(parts)

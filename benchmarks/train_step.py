@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .method import Batch, Method, Now
 from .network import Classifier
-from .precision import autocast
+from .precision import autocast, rounding
 from .recipe import Recipe
 
 
@@ -15,11 +15,13 @@ def step(
     method: Method, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, now: Now
 ) -> Tensor:
     """One step; its loss, a scalar on the device, without gradient. Nothing in here waits for the device."""
-    batch = method.transform(batch, net, now)
-    with autocast(recipe.precision, batch.images.device):
-        loss = method.loss(net, batch, now)
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    method.after_step(net, now)
+    device = batch.images.device
+    with rounding(recipe.precision, device):
+        batch = method.transform(batch, net, now)
+        with autocast(recipe.precision, device):
+            loss = method.loss(net, batch, now)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        method.after_step(net, now)
     return loss.detach()

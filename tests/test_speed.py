@@ -13,7 +13,7 @@ from conftest import Answer
 from ltbench.benchmarks import commands
 from ltbench.benchmarks.augment import as_floats
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.precision import FASTER, bf16_speed, fast_bf16, precision
+from ltbench.benchmarks.precision import FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
 from ltbench.benchmarks.speed import made, measure, parts, rivals, turns
 from ltbench.benchmarks.speed.profile import PARTS, profiles
 from PIL import Image
@@ -172,3 +172,34 @@ def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
     assert answer.code == 2
     assert "--device cpu" in answer.err
     assert commands.find_device("auto") == CPU
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
+    """One rounding of a sum in float32: as near to PyTorch's own kernels as the order of a sum allows."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 16, 8, 8, generator=random).bfloat16().requires_grad_()
+    weights = torch.randn(8, 16, 3, 3, generator=random).bfloat16().requires_grad_()
+
+    def results() -> list[torch.Tensor]:
+        out = torch.nn.functional.conv2d(images, weights, stride=stride, padding=1)
+        logits = out.flatten(1)[:, :32] @ weights.flatten()[: 32 * 5].view(32, 5)
+        return [logits, *torch.autograd.grad(logits.float().square().mean(), (images, weights))]
+
+    with Rounding():
+        rounded = results()
+    for ours, own in zip(rounded, results(), strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours - own).norm() <= 2**-7 * own.norm(), "two roundings of 8 bits"
+    with Rounding(), torch.no_grad():
+        ours = torch.nn.functional.conv2d(images, weights, padding=1)
+    wide = torch.nn.functional.conv2d(images.double(), weights.double(), padding=1)
+    assert ((ours.double() - wide).abs() <= 2**-8 * wide.abs() + 1e-4).all(), "at most one rounding from the truth"
+
+
+def test_rounding_stands_in_only_where_bfloat16_is_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    for speed, stands_in in ((0.1, True), (0.7, False), (2.0, False)):
+        monkeypatch.setattr("ltbench.benchmarks.precision.bf16_speed", lambda kind, speed=speed: speed)
+        assert isinstance(rounding("bf16", CPU), Rounding) == stands_in
+        assert not isinstance(rounding("fp32", CPU), Rounding)
+        assert not isinstance(rounding("bf16", torch.device("cuda")), Rounding)

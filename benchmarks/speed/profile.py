@@ -20,7 +20,7 @@ from ..counting import Counts, Ready, count_step, make_ready
 from ..environment import threads
 from ..loader import generator
 from ..method import Batch
-from ..precision import autocast
+from ..precision import autocast, rounding
 from ..setting import Run
 from ..train import frozen_but, make_optimiser
 from .turns import timed, wait
@@ -123,11 +123,12 @@ class _Steps:
         mark("augment")
         batch = method.transform(Batch(images, labels), self.net, self.now)
         mark("transform")
-        with autocast(recipe.precision, images.device):
-            loss = method.loss(self.net, batch, self.now)
-        mark("forward")
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        with rounding(recipe.precision, images.device):
+            with autocast(recipe.precision, images.device):
+                loss = method.loss(self.net, batch, self.now)
+            mark("forward")
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
         mark("backward")
         self.optimiser.step()
         method.after_step(self.net, self.now)
