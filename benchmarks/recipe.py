@@ -30,7 +30,8 @@ class Recipe(BaseModel):
         cutout_position: the hole is cut before or after the operations that `augment` adds.
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.
         precision: of the network; weights and statistics are float32. "auto" becomes bf16 where the machine is measured
-            to be faster in it, else fp32, before the run gets its id.
+            to be faster in it, else fp32, before the run gets its id. A CPU without bf16 computes it between roundings
+            of float32.
         plain: the readable reference path: augmentation image by image, float32, channels first, PyTorch's plainest
             optimiser, no recorded steps. It computes what the fast path does, up to rounding.
     """
