@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
-from ..benchmarks.folding import Folded
+from ..benchmarks.folding import Folded, readable
 from ..benchmarks.method import Backbone, Batch, Count, Method, Needs, NonNegative, Now, Positive, Share, Split, Stage
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
 from ..benchmarks.precision import fast_bf16
@@ -172,19 +172,22 @@ class BLT(Method):
         label, begin = labels[rows], images[rows]
         chances = target_chances(net.get_buffer("confusion"))[label]
         towards = draw_classes(chances, which[:slots])
-        valid = valid & (chances.sum(1) > 0)
+        valid, height, room = valid & (chances.sum(1) > 0), height[:slots], len(valid)
         another = self.start_image == "class" or self.instead == "augment"
         if another:
             begin = self._another(label, other[:slots], now).to(images.dtype)
+        if readable(valid):  # slots without an image are for GPUs
+            rows, label, begin, towards, height = (part[valid] for part in (rows, label, begin, towards, height))
+            valid = valid[valid]
         steps = torch.zeros_like(label)
         if self.instead == "hallucinate":
             made, steps = ascend(
-                begin, self.view_.freeze(net, self.bf16_), towards, self._thresholds(height[:slots]),
+                begin, self.view_.freeze(net, self.bf16_), towards, self._thresholds(height),
                 self.step * net.normalise.std**2, self.limit, self.grad_accumulate,
             )  # fmt: skip
         else:
             made = begin
-        self._count(net, self.tail_[labels].sum(), valid, steps)
+        self._count(net, self.tail_[labels].sum(), valid, steps, room)
         both = torch.cat([images, made])
         if images.is_contiguous(memory_format=torch.channels_last):
             both = both.contiguous(memory_format=torch.channels_last)
@@ -204,9 +207,9 @@ class BLT(Method):
         first, counts, order = self.images_
         return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()])
 
-    def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor) -> None:
+    def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, room: int) -> None:
         count, limit = net.get_buffer("blt_count"), valid & (steps == self.limit)
-        one, crowded = torch.ones_like(count[0]), (wanted(tails, self.p, self.rounding == "ceil") - len(valid)).clamp(0)
+        one, crowded = torch.ones_like(count[0]), (wanted(tails, self.p, self.rounding == "ceil") - room).clamp(0)
         count += torch.stack([one, valid.sum(), (steps * valid).sum(), limit.sum(), crowded])
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
@@ -230,8 +233,8 @@ class BLT(Method):
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
-        empty = batch.labels == IGNORED if batch.synthetic is not None else None
-        with noise_rows(net.backbone, empty if self.routed_ else None):
+        slots = self.routed_ and batch.synthetic is not None and not readable(batch.labels)
+        with noise_rows(net.backbone, batch.labels == IGNORED if slots else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)
 

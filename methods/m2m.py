@@ -26,7 +26,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..benchmarks.folding import Folded
+from ..benchmarks.folding import Folded, readable
 from ..benchmarks.method import (
     Backbone,
     Batch,
@@ -147,6 +147,8 @@ class M2m(Method):
             begin = images[origin] + random_start(
                 noise, (candidate & ~seedless).sum(), self.random_start == "per_sample"
             )
+        if readable(valid):  # slots without an image are for GPUs
+            rows, origin, target, begin, valid = (part[valid] for part in (rows, origin, target, begin, valid))
         made = translate(
             _like(begin.clamp(0, 1), images),
             lambda moved: objective(other(moved), own(moved), target, labels[origin], self.lam),

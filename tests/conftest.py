@@ -1,4 +1,4 @@
-"""Shared fixture: the command line in this process."""
+"""Shared fixtures: the command line in this process, the shapes of a GPU."""
 
 from __future__ import annotations
 
@@ -37,3 +37,10 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Answer(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shapes as on a GPU, where no value is read."""
+    for name in ("blt", "_blt", "m2m"):
+        monkeypatch.setattr(f"ltbench.methods.{name}.readable", lambda tensor: False)

@@ -25,11 +25,15 @@ CPU, BATCH, ROUNDS = torch.device("cpu"), 128, 5
 
 
 def attacks() -> dict[str, Callable[[], Tensor]]:
-    """Ours on its slots; as published on all candidates, with gradients of images alone or of every weight, too."""
+    """Ours on as many rows as are translated on average; as published on all candidates.
+
+    Theirs take gradients of images alone, or of every weight, too.
+    """
     run = made_runs(["m2m"])[0]
     source, net = build_network(run), build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], _with(net, source), run.dataset.train)
-    slots = capacity(run.method.shares_, BATCH)  # type: ignore[attr-defined]
+    shares = run.method.shares_  # type: ignore[attr-defined]
+    slots, rows_on_average = capacity(shares, BATCH), round(BATCH * sum(shares) / len(shares))
     counts = run.dataset.train.counts.double()
     candidates = round(float(BATCH * (1 - counts / counts.max()).mean()))
     random = generator(0, "images")
@@ -38,11 +42,12 @@ def attacks() -> dict[str, Callable[[], Tensor]]:
     bf16 = fast_bf16("cpu")
     folded = Folded(source), Folded(net)
     eyes = [copy.deepcopy(one).eval() for one in (source, net)]
-    print(f"M2m: {slots} slots, {candidates} candidates of {BATCH} rows, bf16 {'on' if bf16 else 'off'}")
+    print(f"M2m: {candidates} candidates of {BATCH} rows, {rows_on_average} translated, bf16 {'on' if bf16 else 'off'}")
+    print(f"A GPU translates {slots} slots.")
 
     def ours() -> Tensor:
         g, f = (view.freeze(one, bf16) for view, one in zip(folded, (source, net), strict=True))
-        rows = slice(slots)
+        rows = slice(rows_on_average)
         return translate(images[rows], lambda x: objective(g(x), f(x), target[rows], seed[rows], 0.5), 0.1, 10)
 
     def published(weights: bool) -> Tensor:

@@ -144,22 +144,48 @@ def test_hallucinated_images_follow_the_batch_and_keep_their_labels() -> None:
     }
 
 
-def test_empty_slots_change_neither_loss_nor_statistics() -> None:
+def trained(run: Run, net: Classifier, batch: Batch, now: Now) -> list[torch.Tensor]:
+    """Loss, gradients and buffers that a batch leaves."""
+    twin = copy.deepcopy(net).train()
+    loss = run.method.loss(twin, batch, now)
+    loss.backward()
+    return [loss, *(p.grad for p in twin.parameters() if p.grad is not None), *twin.buffers()]
+
+
+def test_empty_slots_change_neither_loss_nor_statistics(slots: None) -> None:
     run, net, now, batch = ready("blt", "limit=2", "low=1", "high=1")
     changed = run.method.transform(batch, net, now)
     garbage = Batch(changed.images.clone(), *changed[1:])
     empty = changed.labels < 0
     assert empty.any()
     garbage.images[empty] = 1e3
+    for first, second in zip(*(trained(run, net, each, now) for each in (changed, garbage)), strict=True):
+        assert torch.allclose(first, second, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [("m2m", "gamma=0", "beta=0"), ("m2m", "seeds=noise", "gamma=0", "beta=0"), ("blt",),
+     ("blt", "grad_accumulate=true"), ("blt", "start_image=class"), ("blt", "instead=augment")],
+)  # fmt: skip
+def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
+    settings: tuple[str, ...], request: pytest.FixtureRequest
+) -> None:
+    """Same images, same counts, same loss and gradients, whether empty slots and arrived images are carried along."""
     results = []
-    for each in (changed, garbage):
-        twin = copy.deepcopy(net).train()
-        loss = run.method.loss(twin, each, now)
-        loss.backward()
-        results.append((loss, [p.grad for p in twin.parameters()], list(twin.buffers())))
-    for first, second in zip(*results, strict=True):
-        pairs = [(first, second)] if isinstance(first, torch.Tensor) else list(zip(first, second, strict=True))
-        assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs if a is not None)
+    for path in ("few", "slots"):
+        if path == "slots":
+            request.getfixturevalue("slots")
+        torch.manual_seed(0)  # of BLT's second head
+        run, net, now, batch = ready(*settings)
+        fresh = dataclasses.replace(now, fresh=lambda index, given=batch.images: given[index % len(given)].clone())
+        changed = run.method.transform(batch, net, fresh)
+        counts = next(value for name, value in net.named_buffers() if name.endswith("_count"))
+        kept = changed.labels >= 0
+        results.append([changed.images[kept], changed.labels[kept], counts.clone(), *trained(run, net, changed, now)])
+        assert kept.all() or path == "slots"
+    for few, all_of_them in zip(*results, strict=True):
+        assert torch.allclose(few.double(), all_of_them.double(), rtol=1e-3, atol=1e-5)
 
 
 def test_the_confusion_matrix_never_sees_a_test_image() -> None:

@@ -96,7 +96,7 @@ def trained(name: str | Method, kind: type[Steps], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))
-def test_recorded_steps_compute_what_plain_ones_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_steps_compute_what_plain_ones_do(name: str, slots: None, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = trained(name, Recording, monkeypatch)
     plain = trained(name, Plain, monkeypatch)
     assert recorded.losses == plain.losses
