@@ -25,10 +25,11 @@ from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.errors import UserError
+from ..benchmarks.folding import readable
 from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage
 from ..benchmarks.network import Classifier
 from ._losses import IGNORED, LOSSES, Loss
-from ._rsg import Generator, frequent_classes, pair_up
+from ._rsg import Generator, Pairs, frequent_classes, pair_up
 
 FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # of the long-tailed and the step profile
 
@@ -142,6 +143,8 @@ class RSG(Method):
                 centre = centre / (maps.shape[2] * maps.shape[3])
             if late:
                 pairs = pair_up(self.frequent_[batch.labels], self.transfer_)
+                if readable(pairs.valid):  # slots without a map are for GPUs
+                    pairs = Pairs(*(part[pairs.valid] for part in pairs))
                 change, variance = generator(still, batch.labels, shares.detach(), pairs)
             else:
                 early = self.cesc_weight * (centre + generator.pair_loss(still, batch.labels))
@@ -150,7 +153,7 @@ class RSG(Method):
         base = still if self.detach_rare else maps
         made = base[pairs.rare] + change
         labels = torch.where(pairs.valid, batch.labels[pairs.rare], IGNORED)
-        empty = torch.cat([torch.zeros_like(pairs.valid), ~pairs.valid])
+        empty = None if readable(labels) else torch.cat([torch.zeros_like(pairs.valid), ~pairs.valid])
         both, labels = torch.cat([maps, made.to(maps.dtype)]), torch.cat([batch.labels, labels])
         extra = self.cesc_weight * centre + self.mv_weight * variance
         return extra + self._criterion(net, both, labels, empty, now)

@@ -102,10 +102,33 @@ def test_slots_without_a_map_change_nothing(name: str) -> None:
             torch.testing.assert_close(one.grad, other.grad, atol=2e-5, rtol=1e-3)
 
 
+def test_a_cpu_leaves_out_the_slots_that_a_gpu_computes_for_nothing(request: pytest.FixtureRequest) -> None:
+    results = []
+    for path in ("few", "slots"):
+        if path == "slots":
+            request.getfixturevalue("slots")
+        made, net, batch = started()
+        net.rsg.centres.data.normal_(generator=random_numbers(0, "centres"))  # type: ignore[union-attr]
+        rows: list[int] = []
+        net.backbone[-1].register_forward_pre_hook(lambda layer, maps, rows=rows: rows.append(len(maps[0])))
+        loss = made.loss(net, batch, when(0.8))
+        loss.backward()
+        results.append((rows[-1], [loss, *(p.grad for p in net.parameters() if p.grad is not None), *net.buffers()]))
+    (few, first), (slots, second) = results
+    assert 24 < few < slots == 48
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-3)
+
+
 @pytest.mark.parametrize("rows_", [1, 2, 3, 7], ids=str)
 @pytest.mark.parametrize("kind", ["frequent", "rare", "mixed"])
 @pytest.mark.parametrize("progress", [0.0, 0.8])
-def test_odd_small_and_one_sided_batches(rows_: int, kind: str, progress: float) -> None:
+@pytest.mark.parametrize("path", ["few", "slots"])
+def test_odd_small_and_one_sided_batches(
+    rows_: int, kind: str, progress: float, path: str, request: pytest.FixtureRequest
+) -> None:
+    if path == "slots":
+        request.getfixturevalue("slots")
     made, net, batch = started()
     frequent = made.frequent_[batch.labels]
     chosen = {"frequent": frequent.nonzero(), "rare": (~frequent).nonzero()}.get(kind, torch.arange(24)[:, None])
