@@ -33,6 +33,7 @@ from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ..benchmarks.errors import UserError
+from ..benchmarks.folding import readable
 from ..benchmarks.method import (
     Backbone,
     Batch,
@@ -47,6 +48,7 @@ from ..benchmarks.method import (
     epochs_before,
 )
 from ..benchmarks.network import Classifier, LinearHead
+from ._open import features_apart, teaches_the_head_alone
 
 
 @dataclass
@@ -129,6 +131,8 @@ class OPeN(Method):
         mean, std = channel_moments(train.images)
         self.mean_, self.std_ = mean.float().view(3, 1, 1), std.float().view(3, 1, 1)
         self.routed_ = self.norm != "standard" and bool(batchnorms(net.backbone))
+        still = self.routed_ and self.norm == "dar" and self._grad == "stop" and readable(train.labels)
+        self.apart_ = still and teaches_the_head_alone(net, train.images.shape[1:])
         net.register_buffer("noise_count", mean.new_zeros(3), persistent=False)  # seen, expected, variance of seen
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
@@ -217,6 +221,8 @@ class OPeN(Method):
     def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
         if self.norm == "standard":
             return net(images)
+        if self.apart_ and readable(noise) and (~noise).sum() > 1:
+            return net.classify(features_apart(net, images, noise))
         if self.routed_:
             with noise_rows(net.backbone, noise):
                 return net(images)

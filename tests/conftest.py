@@ -42,5 +42,5 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 @pytest.fixture
 def slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes as on a GPU, where no value is read."""
-    for name in ("blt", "_blt", "m2m", "rsg"):
+    for name in ("blt", "_blt", "m2m", "open", "rsg"):
         monkeypatch.setattr(f"ltbench.methods.{name}.readable", lambda tensor: False)

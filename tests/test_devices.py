@@ -25,11 +25,6 @@ GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 CHAINS = ({"augment": "simclr", "cutout": 4}, {"augment": "autoaugment", "keep_base": True})
 
 
-@pytest.fixture(autouse=True)
-def gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.autograd, "grad", lambda outputs, inputs: (torch.empty_like(inputs),))
-
-
 def to_gpu(value: Any) -> Any:
     """The value with every tensor in it on the fake GPU; modules and the suite's own objects are changed in place."""
     if isinstance(value, nn.Parameter):
@@ -54,7 +49,8 @@ def take_step(ready: Ready, changes: dict[str, Any]) -> Tensor:
     recipe = run.recipe.model_copy(update=changes)
     augment = Augment(run.dataset.train.images, recipe)
     drawn = augment.draw(len(ready.index), lambda purpose: torch.Generator().manual_seed(0))
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", lambda outputs, inputs: (torch.empty_like(inputs),))
         for held in (net, run.method, augment):
             to_gpu(held)
         split, drawn = run.dataset.train.to(GPU), drawn.to(GPU)

@@ -114,8 +114,8 @@ def notes(speed: Speed) -> list[str]:
         "and an evaluation of 10,000 images, against a PyTorch loop with PIL, a DataLoader of 4 workers, channels "
         "first, float32 and plain SGD.",
         "Methods: a step late in training on ResNet-32, a batch of 128, one thread, relative to ERM's; arithmetic is "
-        "counted in convolutions and matrix products, with every slot for a made image filled, as on a GPU (a CPU "
-        "leaves empty ones out), memory in tensors. No step reads a value back from a GPU.",
+        "counted in convolutions and matrix products as on a GPU (a CPU leaves out empty slots and backward passes of "
+        "rows that teach nothing), memory in tensors. No step reads a value back from a GPU.",
         f"Machine: {speed.device}, {speed.threads} threads; {faster} ERM's step reaches "
         f"{speed.achieved / 1e9:,.0f} GFLOP/s, {share}, all threads.",
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}, "

@@ -1,0 +1,68 @@
+"""OPeN on a CPU: noise rows without gradient, in a pass of their own, where they teach the head alone."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from ltbench.benchmarks.backbones import build_backbone
+from ltbench.benchmarks.counting import make_ready
+from ltbench.benchmarks.dar_batch_norm import convert_batchnorm
+from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.method import Batch
+from ltbench.benchmarks.network import Classifier, LinearHead
+from ltbench.methods import open as open_module
+from ltbench.methods._open import teaches_the_head_alone
+from open_fixtures import late
+from tiny import tiny_run
+from torch import Tensor, nn
+
+CPU = torch.device("cpu")
+
+
+def trained(settings: tuple[str, ...], noise: list[int]) -> tuple[bool, list[Tensor]]:
+    """Whether noise went apart; loss, gradients and buffers after a batch of 12 with noise in some rows."""
+    torch.manual_seed(0)
+    run = make_ready(tiny_run("open", epochs=10, settings=settings), 0.9, CPU)
+    method: Any = run.run.method
+    images = torch.rand(12, 3, 8, 8, generator=generator(0, "images")).contiguous(memory_format=torch.channels_last)
+    mask = torch.zeros(12, dtype=torch.bool)
+    mask[noise] = True
+    loss = method.loss(run.net, Batch(images, torch.arange(12) % 10, mask), late())
+    loss.backward()
+    gradients = [torch.zeros(1) if p.grad is None else p.grad for p in run.net.parameters()]
+    return method.apart_, [loss, *gradients, *run.net.buffers()]
+
+
+@pytest.mark.parametrize("noise", [[], [3], [0, 1, 5, 11], list(range(10)), list(range(11)), list(range(12))], ids=len)
+@pytest.mark.parametrize("settings", [(), ("open.control=drop",), ("recipe.backbone=resnet20",)], ids=str)
+def test_apart_or_together_is_the_same(
+    settings: tuple[str, ...], noise: list[int], request: pytest.FixtureRequest
+) -> None:
+    apart, first = trained(settings, noise)
+    request.getfixturevalue("slots")
+    together, second = trained(settings, noise)
+    assert (apart, together) == (True, False)
+    for one, other in zip(first, second, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("field", ["norm=auxiliary", "norm=standard", "noise_grad=full", "noise_grad=affine_frozen"])
+def test_noise_that_teaches_stays_in_the_batch(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_module, "features_apart", None)
+    apart, _ = trained((f"open.{field}",), [0, 1, 2])
+    assert not apart
+
+
+@pytest.mark.parametrize("name", ["resnet20", "wrn-16-2", "densenet40", "timm:resnet18"])
+def test_every_backbone_of_the_suite_keeps_noise_from_learning(name: str) -> None:
+    net = Classifier(convert_batchnorm(build_backbone(name), "dar", noise_grad="stop"), LinearHead, 10)
+    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    assert teaches_the_head_alone(net, torch.Size((3, 32, 32)))
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    width = build_backbone(name).width
+    net.backbone = nn.Sequential(*net.backbone, nn.Linear(width, width))  # learns, and no batch norm stands behind it
+    assert not teaches_the_head_alone(net, torch.Size((3, 32, 32)))
