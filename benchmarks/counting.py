@@ -31,7 +31,6 @@ from .errors import UserError
 from .loader import draw, generator
 from .method import Batch, Now, Stage
 from .network import Classifier
-from .precision import bf16_speed
 from .run import attach_source
 from .setting import Run, build_network
 from .train import frozen_but, make_optimiser
@@ -109,7 +108,6 @@ def count_step(run: Run, progress: float) -> Counts:
         UserError: the step reads a value back from the device, or needs values for another reason.
     """
     ready = make_ready(run, progress, torch.device("cpu"))
-    bf16_speed("cpu")  # measured here: below, tensors are fake
     size, shape = len(ready.index), run.dataset.train.images.shape[1:]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):
@@ -119,10 +117,10 @@ def count_step(run: Run, progress: float) -> Counts:
         layout = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
         images = torch.empty(size, *shape).contiguous(memory_format=layout)
         batch = Batch(images, torch.empty(size, dtype=torch.int64))
-        with _Tally() as forward, torch.no_grad():
+        with Tally() as forward, torch.no_grad():
             plain(images)
         del plain
-        with _Tally([net.state_dict(), optimiser.state_dict(), images]) as tally:
+        with Tally([net.state_dict(), optimiser.state_dict(), images]) as tally:
             _step(run, net, batch, optimiser, ready.now)
     return Counts(tally.flops, forward.flops, tally.operations, tally.peak)
 
@@ -142,8 +140,14 @@ def _step(run: Run, net: Classifier, batch: Batch, optimiser: torch.optim.Optimi
 _IDLE = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)  # memory, no work
 
 
-class _Tally(TorchDispatchMode):
-    """Counts operations and their arithmetic, and the bytes of storages from their first appearance to their end."""
+class Tally(TorchDispatchMode):
+    """Counts operations and their arithmetic, and the bytes of storages from their first appearance to their end.
+
+    Attributes:
+        flops: of matrix products and convolutions.
+        operations: that do work; views are none.
+        peak: most bytes at once.
+    """
 
     def __init__(self, held: Any = ()) -> None:
         super().__init__()

@@ -23,8 +23,9 @@ def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
     net.eval()
     parts = []
     for index in positions.split(BATCH.get(device.type, 100)):
-        with rounding(recipe.precision, device), autocast(recipe.precision, device):
-            parts.append(net(as_floats(split.pixels(index), recipe)))
+        images = as_floats(split.pixels(index), recipe)
+        with rounding(recipe.precision, images), autocast(recipe.precision, device):
+            parts.append(net(images))
     net.train(was_training)
     return torch.cat(parts)
 

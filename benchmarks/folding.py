@@ -8,20 +8,11 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from .network import Classifier
 
 Logits = Callable[[Tensor], Tensor]
-
-
-def readable(tensor: Tensor) -> bool:
-    """Whether a look at values costs nothing: on a CPU, where rows that do not count can then be left out.
-
-    On a GPU the host would wait, and shapes stay what they are; a step that is only counted has no values.
-    """
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
 
 
 class Folded:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 
 from .network import Classifier, LinearHead
 from .split import Split as Split  # re-exported for methods
@@ -83,6 +84,14 @@ class Needs:
     prefix: int = 0
     network: bool = False
     validation: bool = False
+
+
+def readable(tensor: Tensor) -> bool:
+    """Whether a look at values costs nothing: on a CPU, where rows that do not count can then be left out.
+
+    On a GPU the host would wait, and shapes stay what they are; a step that is only counted has no values.
+    """
+    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
 
 
 def _none(index: Tensor) -> Tensor:

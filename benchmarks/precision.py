@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from .method import readable
+
 FASTER = 1.2  # a processor with bfloat16 convolves 1.7 times as fast or more, one without a tenth as fast
-HOPELESS = 0.5  # below it, rounding to bfloat16 around float32 arithmetic is faster
 
 
 def precision(wanted: str, device: torch.device) -> str:
@@ -30,21 +31,25 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
-def rounding(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """What stands around a step or an evaluation in bfloat16, its backward pass included.
+def rounding(precision: str, images: Tensor) -> AbstractContextManager[Any]:
+    """What stands around forward and backward passes in bfloat16 over some images.
 
-    On a CPU without bfloat16, whose own kernels would take ten times as long as float32, it makes products of
-    bfloat16 tensors as `Rounding` does; elsewhere it does nothing.
+    On a CPU without bfloat16, where PyTorch's own kernels take ten times as long as float32, it is `Rounding`;
+    elsewhere it is nothing. The kind of processor decides, so that a run has one arithmetic on one machine.
     """
-    needed = precision == "bf16" and device.type == "cpu" and bf16_speed("cpu") < HOPELESS
-    return Rounding() if needed else nullcontext()
+    return Rounding() if precision == "bf16" and readable(images) and not convolves_bf16() else nullcontext()
+
+
+def convolves_bf16() -> bool:
+    """Whether PyTorch has kernels for convolutions in bfloat16 on this CPU."""
+    return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Rounding(TorchDispatchMode):
     """Convolutions and matrix products of bfloat16 tensors in float32, each result rounded to bfloat16 once.
 
     This is what hardware with bfloat16 computes: its products are exact in float32 and summed there. Only the order
-    of a sum is another, as it is between any two kernels.
+    of a sum is another, as it is between any two kernels. Other operations, such as attention, stay PyTorch's own.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

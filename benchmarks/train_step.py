@@ -15,13 +15,12 @@ def step(
     method: Method, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, recipe: Recipe, now: Now
 ) -> Tensor:
     """One step; its loss, a scalar on the device, without gradient. Nothing in here waits for the device."""
-    device = batch.images.device
-    with rounding(recipe.precision, device):
-        batch = method.transform(batch, net, now)
-        with autocast(recipe.precision, device):
+    batch = method.transform(batch, net, now)
+    with rounding(recipe.precision, batch.images):
+        with autocast(recipe.precision, batch.images.device):
             loss = method.loss(net, batch, now)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
-        method.after_step(net, now)
+    optimiser.step()
+    method.after_step(net, now)
     return loss.detach()

@@ -1,4 +1,7 @@
-"""The arithmetic of BLT (Kozerawski et al., ACCV 2020), vectorised, with static shapes; a GPU is never read back."""
+"""The arithmetic of BLT (Kozerawski et al., ACCV 2020), vectorised.
+
+On a GPU shapes are static and nothing is read back.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..benchmarks.folding import readable
+from ..benchmarks.method import readable
 
 
 def tail_classes(counts: Tensor, most: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -12,17 +14,20 @@ from ..benchmarks.network import Classifier
 def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
     """Whether no parameter of a routed backbone learns from noise rows, as where every path to it has a batch norm.
 
-    Seen on a few images; neither weights, statistics nor random numbers are touched.
+    Seen on a few images and a copy of the network.
 
     Args:
         net: in training mode, its batch norms converted with `noise_grad="stop"`.
         size: of an image, (3, H, W).
     """
-    weights = [weight for weight in net.backbone.parameters() if weight.requires_grad]
-    with torch.random.fork_rng(devices=()), torch.enable_grad(), noise_rows(net.backbone, torch.ones(4).bool()):
-        torch.manual_seed(0)
-        features = net.features(torch.rand(4, *size))
-        score = (features * torch.randn(features.shape)).sum()
+    random = torch.Generator().manual_seed(0)
+    twin = copy.deepcopy(net)  # with other weights: a layer that is zero at first hides what learns behind it
+    weights = [weight for weight in twin.backbone.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.data += 0.1 * torch.randn(weight.shape, generator=random)
+    with torch.random.fork_rng(devices=()), torch.enable_grad(), noise_rows(twin.backbone, torch.ones(4).bool()):
+        features = twin.features(torch.rand(4, *size, generator=random))
+    score = (features * torch.randn(features.shape, generator=random)).sum()
     if not (score.requires_grad and weights):
         return True
     gradients = torch.autograd.grad(score, weights, allow_unused=True)
@@ -39,9 +44,16 @@ def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
     """
     if not noise.any():
         return net.features(images)
-    with torch.no_grad(), noise_rows(net.backbone, noise[noise]):
+    with torch.no_grad(), _without_kept_casts(images), noise_rows(net.backbone, noise[noise]):
         still = net.features(images[noise])
     own = net.features(images[~noise])
     places = torch.cat([(~noise).nonzero(), noise.nonzero()])[:, 0]
-    both = torch.cat([own, still])
-    return torch.empty_like(both).index_copy(0, places, both)
+    return torch.cat([own, still])[places.argsort()]
+
+
+def _without_kept_casts(images: Tensor) -> torch.autocast:
+    """Autocast as it is, but for its cache: weights that older versions of torch cast here would get no gradient."""
+    kind = images.device.type
+    return torch.autocast(
+        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+    )

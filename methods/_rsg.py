@@ -1,7 +1,7 @@
-"""The rare-class sample generator as a module (Wang et al., CVPR 2021), vectorised, with static shapes.
+"""The rare-class sample generator as a module (Wang et al., CVPR 2021), vectorised.
 
-Generated maps stand in as many slots as the batch has rows; a mask says which of them count. Nothing reads a value back
-from the device, and no tensor of (rows, centres, channels, height, width) is formed.
+Generated maps stand in slots, as many as the batch has rows where shapes must be static; a mask says which count.
+Nothing in here reads a value back, and no tensor of (rows, centres, channels, height, width) is formed.
 """
 
 from __future__ import annotations

@@ -31,8 +31,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
-from ..benchmarks.folding import Folded, readable
-from ..benchmarks.method import Backbone, Batch, Count, Method, Needs, NonNegative, Now, Positive, Share, Split, Stage
+from ..benchmarks.folding import Folded
+from ..benchmarks.method import (
+    Backbone,
+    Batch,
+    Count,
+    Method,
+    Needs,
+    NonNegative,
+    Now,
+    Positive,
+    Share,
+    Split,
+    Stage,
+    readable,
+)
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
 from ..benchmarks.precision import fast_bf16
 from ._blt import ascend, capacity, draw_classes, pick, tail_classes, target_chances, wanted
@@ -233,8 +246,8 @@ class BLT(Method):
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
-        slots = self.routed_ and batch.synthetic is not None and not readable(batch.labels)
-        with noise_rows(net.backbone, batch.labels == IGNORED if slots else None):
+        full = batch.synthetic is None or readable(batch.labels)
+        with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not full else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)
 

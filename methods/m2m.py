@@ -26,7 +26,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..benchmarks.folding import Folded, readable
+from ..benchmarks.folding import Folded
 from ..benchmarks.method import (
     Backbone,
     Batch,
@@ -40,6 +40,7 @@ from ..benchmarks.method import (
     Stage,
     Whole,
     epochs_before,
+    readable,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.precision import fast_bf16

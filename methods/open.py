@@ -33,7 +33,6 @@ from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ..benchmarks.errors import UserError
-from ..benchmarks.folding import readable
 from ..benchmarks.method import (
     Backbone,
     Batch,
@@ -46,6 +45,7 @@ from ..benchmarks.method import (
     Stage,
     channel_moments,
     epochs_before,
+    readable,
 )
 from ..benchmarks.network import Classifier, LinearHead
 from ._open import features_apart, teaches_the_head_alone
@@ -211,17 +211,19 @@ class OPeN(Method):
         """Mean cross-entropy over natural and noise images, or over natural ones (`control=drop`)."""
         if batch.synthetic is None:
             return super().loss(net, batch, now)
+        natural = ~batch.synthetic  # there may be none in a small last batch
+        if self.control == "drop" and self._apart(natural):
+            return self.criterion(net(batch.images[natural]), batch.labels[natural], now)
         logits = self._logits(net, batch.images, batch.synthetic)
         if self.control == "none":
             return self.criterion(logits, batch.labels, now)
-        natural = ~batch.synthetic  # there may be none in a small last batch
         losses = F.cross_entropy(logits, batch.labels, reduction="none")
         return torch.where(natural, losses, 0).sum() / natural.sum().clamp(min=1)
 
     def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
         if self.norm == "standard":
             return net(images)
-        if self.apart_ and readable(noise) and (~noise).sum() > 1:
+        if self._apart(~noise):
             return net.classify(features_apart(net, images, noise))
         if self.routed_:
             with noise_rows(net.backbone, noise):
@@ -230,6 +232,9 @@ class OPeN(Method):
         if self._grad == "stop":
             features = torch.where(noise[:, None], features.detach(), features)
         return net.classify(features)
+
+    def _apart(self, natural: Tensor) -> bool:
+        return self.apart_ and readable(natural) and bool(natural.sum() > 1)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Ordinary batch norms."""

@@ -25,8 +25,7 @@ from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.errors import UserError
-from ..benchmarks.folding import readable
-from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage
+from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage, readable
 from ..benchmarks.network import Classifier
 from ._losses import IGNORED, LOSSES, Loss
 from ._rsg import Generator, Pairs, frequent_classes, pair_up

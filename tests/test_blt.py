@@ -89,7 +89,10 @@ def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> Non
     net = net.double()
     images, target = torch.rand(8, 3, 8, 8).double(), torch.randint(5, (8,))
     threshold, scale = torch.linspace(0.1, 0.9, 8).double(), torch.tensor([5.0, 7.0, 9.0]).double().view(3, 1, 1)
-    made, steps = ascend(images, net, target, threshold, scale, 12, accumulate)
+    seen: list[int] = []
+    watched = lambda rows: (seen.append(len(rows)), net(rows))[1]  # noqa: E731
+    made, steps = ascend(images, watched, target, threshold, scale, 12, accumulate)
+    assert sum(seen) == (steps + 1).clamp(max=12).sum(), "an image that has arrived is left out"
     taken = []
     for i in range(8):
         x, total, count = images[i : i + 1].clone(), torch.zeros(1, 3, 8, 8).double(), 0

@@ -166,9 +166,9 @@ def test_a_step_that_reads_back_fails_by_name(method: Method, name: str) -> None
 
 
 def test_memory_is_freed_when_a_tensor_ends() -> None:
-    from ltbench.benchmarks.counting import _Tally
+    from ltbench.benchmarks.counting import Tally
 
-    with _Tally() as tally:
+    with Tally() as tally:
         for _ in range(3):
             kept = torch.zeros(1000) + 1  # zeros, the sum, and the last round's sum
         del kept

@@ -1,6 +1,7 @@
 """A step keeps to its device, shown without a GPU: on fake CUDA tensors, two devices in one operation are an error.
 
-Autograd needs a driver for CUDA, so gradients are made up: backward passes are those of the operations seen here.
+Autograd needs a driver for CUDA, so gradients are made up: backward passes are those of the operations seen here. What
+`begin_stage` derives is derived on the CPU and moved, so a constant that it forgets there is not found.
 """
 
 from __future__ import annotations

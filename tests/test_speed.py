@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,10 +14,12 @@ from conftest import Answer
 from ltbench.benchmarks import commands
 from ltbench.benchmarks.augment import as_floats
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.precision import FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
+from ltbench.benchmarks.precision import _PRODUCTS, FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
 from ltbench.benchmarks.speed import made, measure, parts, rivals, turns
 from ltbench.benchmarks.speed.profile import PARTS, profiles
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 CPU = torch.device("cpu")
 
@@ -186,8 +189,9 @@ def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
         logits = out.flatten(1)[:, :32] @ weights.flatten()[: 32 * 5].view(32, 5)
         return [logits, *torch.autograd.grad(logits.float().square().mean(), (images, weights))]
 
-    with Rounding():
+    with _Seen() as seen, Rounding():
         rounded = results()
+    assert seen.products == {"convolution", "convolution_backward", "mm"}
     for ours, own in zip(rounded, results(), strict=True):
         assert ours.dtype == torch.bfloat16
         assert (ours - own).norm() <= 2**-7 * own.norm(), "two roundings of 8 bits"
@@ -197,9 +201,25 @@ def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
     assert ((ours.double() - wide).abs() <= 2**-8 * wide.abs() + 1e-4).all(), "at most one rounding from the truth"
 
 
-def test_rounding_stands_in_only_where_bfloat16_is_hopeless(monkeypatch: pytest.MonkeyPatch) -> None:
-    for speed, stands_in in ((0.1, True), (0.7, False), (2.0, False)):
-        monkeypatch.setattr("ltbench.benchmarks.precision.bf16_speed", lambda kind, speed=speed: speed)
-        assert isinstance(rounding("bf16", CPU), Rounding) == stands_in
-        assert not isinstance(rounding("fp32", CPU), Rounding)
-        assert not isinstance(rounding("bf16", torch.device("cuda")), Rounding)
+class _Seen(TorchDispatchMode):
+    """Names the products that take place, none of which may be left in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _PRODUCTS:
+            self.products.add(func.overloadpacket.__name__)
+            assert args[0].dtype == torch.float32
+        return func(*args, **(kwargs or {}))
+
+
+def test_rounding_stands_in_only_where_bfloat16_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(1, 3, 2, 2)
+    for has, stands_in in ((False, True), (True, False)):
+        monkeypatch.setattr("ltbench.benchmarks.precision.convolves_bf16", lambda has=has: has)
+        assert isinstance(rounding("bf16", images), Rounding) == stands_in
+        assert not isinstance(rounding("fp32", images), Rounding)
+        with FakeTensorMode():
+            assert not isinstance(rounding("bf16", torch.zeros(1)), Rounding), "counts are the same everywhere"

@@ -16,7 +16,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from ..augment import make_augment
-from ..counting import Counts, Ready, count_step, make_ready
+from ..counting import Counts, Ready, Tally, count_step, make_ready
 from ..environment import threads
 from ..loader import generator
 from ..method import Batch
@@ -51,11 +51,12 @@ class Profile:
         epochs: of the stage.
         parts: median seconds of each of PARTS, each waited for.
         whole: median seconds of a step that waits for nothing in between.
-        counts: arithmetic, operations, memory.
+        flops: of convolutions and matrix products in a step, on average.
+        counts: operations, memory, and the arithmetic where every slot is filled.
         operations: those that take most of the time.
         kernels: launched on the GPU in a step; None on a CPU.
         busy: share of the time in which the GPU works; None on a CPU.
-        waits: how often the host waits for the GPU in a step; None on a CPU, where `counts` shows that it never reads.
+        waits: how often the host waits for the GPU in a step; None on a CPU.
         steps: how many were timed.
     """
 
@@ -64,6 +65,7 @@ class Profile:
     epochs: int
     parts: dict[str, float]
     whole: float
+    flops: float
     counts: Counts
     operations: list[Operation]
     kernels: float | None
@@ -90,11 +92,14 @@ def _profile(ready: Ready, counts: Counts) -> Profile:
         parts = {name: statistics.median(each[name] for each in rounds) for name in PARTS}
         number = min(len(rounds), 5)
         whole = statistics.median(timed(steps.take, device) for _ in range(number))
+        with Tally() as tally:
+            for _ in range(number):
+                steps.take()
         operations, kernels, busy = _operations(steps, device, number)
         waits = _waits(steps) if device.type == "cuda" else None
-    now = ready.now
+    now, flops = ready.now, tally.flops / number
     return Profile(
-        now.stage, now.epoch, now.epochs, parts, whole, counts, operations, kernels, busy, waits, len(rounds)
+        now.stage, now.epoch, now.epochs, parts, whole, flops, counts, operations, kernels, busy, waits, len(rounds)
     )
 
 
@@ -123,7 +128,7 @@ class _Steps:
         mark("augment")
         batch = method.transform(Batch(images, labels), self.net, self.now)
         mark("transform")
-        with rounding(recipe.precision, images.device):
+        with rounding(recipe.precision, images):
             with autocast(recipe.precision, images.device):
                 loss = method.loss(self.net, batch, self.now)
             mark("forward")

@@ -33,9 +33,9 @@ def profile_view(title: str, found: Sequence[Profile], peak: float) -> Renderabl
     table.add_row("host waits", *(_waits(one) for one in found), end_section=True)
     table.add_row("whole step", *(f"{one.whole * 1000:.1f} ms" for one in found))
     for name, value in (
-        ("forward passes", lambda one: f"{one.counts.passes:.2f}"),
-        ("arithmetic", lambda one: f"{one.counts.flops / 1e9:,.2f} GFLOP"),
-        ("of convolutions' peak", lambda one: f"{one.counts.flops / one.whole / peak:.0%}"),
+        ("forward passes", lambda one: f"{one.flops / one.counts.forward:.2f}"),
+        ("arithmetic", lambda one: f"{one.flops / 1e9:,.2f} GFLOP"),
+        ("of convolutions' peak", lambda one: f"{one.flops / one.whole / peak:.0%}"),
         ("tensor operations", lambda one: f"{one.counts.operations:,}"),
         ("memory, counted", lambda one: f"{one.counts.peak_bytes / 2**20:,.0f} MiB"),
     ):
