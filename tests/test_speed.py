@@ -82,7 +82,7 @@ def test_speed_command_writes_tables_and_all_rounds(
     """On images, a network and rounds that are small enough for a test."""
     for module, name, value in (
         (made, "LARGEST", 60), (made, "TESTS", 3), (made, "RATIO", 10), (parts, "WORKERS", 1), (parts, "SHORT", 1),
-        (measure, "ROUNDS", 2), (measure, "EPOCH_ROUNDS", 1),
+        (measure, "ROUNDS", 2),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     small = ["recipe.backbone=resnet8-narrow", "recipe.batch_size=32"]

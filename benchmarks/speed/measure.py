@@ -18,7 +18,6 @@ from .turns import Ratio, take_turns
 
 Say = Callable[[str], None]
 ROUNDS = 5
-EPOCH_ROUNDS = 3  # an epoch takes long
 
 
 @dataclass
@@ -67,8 +66,8 @@ def measure(runs: Sequence[Run], device: torch.device, dataloader: bool, say: Sa
     (seconds,) = take_turns({"": work}, ROUNDS, device).values()
     speed.achieved = speed.steps[runs[0].name].counts.flops / statistics.median(seconds)
     if dataloader:
-        say(f"an epoch and an evaluation against the common loop, {EPOCH_ROUNDS + 1} times")
-        speed.loop = against_dataloader(runs[0], EPOCH_ROUNDS, device)
+        say(f"an epoch and an evaluation against the common loop, {ROUNDS + 1} times")
+        speed.loop = against_dataloader(runs[0], ROUNDS, device)
     return speed
 
 
