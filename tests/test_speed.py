@@ -106,7 +106,7 @@ def test_speed_command_writes_tables_and_all_rounds(
     found = json.loads(Path("all.json").read_text())
     assert list(found["steps"]) == ["blt", "drs", "erm", "open"]
     assert len(found["steps"]["open"]["time"]["rounds"]) == 2
-    assert len(found["loop"]["epoch"]["rounds"]) == 1
+    assert len(found["loop"]["epoch"]["rounds"]) == 2
     assert found["peak"] > 0
 
 
