@@ -31,7 +31,7 @@ class Recipe(BaseModel):
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.
         precision: of the network; weights and statistics are float32. "auto" becomes bf16 where the machine is measured
             to be faster in it, else fp32, before the run gets its id. A CPU without bf16 computes it between roundings
-            of float32.
+            of float32. On recent NVIDIA cards PyTorch convolves in TF32 where it says fp32, unless told otherwise.
         plain: the readable reference path: augmentation image by image, float32, channels first, PyTorch's plainest
             optimiser, no recorded steps. It computes what the fast path does, up to rounding.
     """
