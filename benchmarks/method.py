@@ -94,6 +94,16 @@ def readable(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
 
 
+def filled(valid: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    """The slots that count, where a look costs nothing (`readable`); elsewhere all of them, as shapes are static there.
+
+    Args:
+        valid: bool (S,), which slots count.
+        slots: tensors (S, ...); `valid` can be one of them.
+    """
+    return tuple(part[valid] for part in slots) if readable(valid) else slots
+
+
 def _none(index: Tensor) -> Tensor:
     raise NotImplementedError("no images to augment outside of training")
 

@@ -97,13 +97,14 @@ def ascend(
         accumulate: never clear the gradient, as the reference code (momentum without damping).
 
     Returns:
-        The images, without gradient, and how many steps each took, int64 (N,).
+        The images, without gradient, and how many steps each took, int64 (N,). What stands still is left out of
+        further steps where a look costs nothing (`readable`).
     """
     moving = torch.ones_like(target, dtype=torch.bool)
     steps, total = torch.zeros_like(target), torch.zeros_like(images)
     made, held = images.detach().clone(), torch.arange(len(images), device=images.device)
     for _ in range(limit):
-        if readable(moving) and not moving.all():  # leave out what stands still
+        if readable(moving) and not moving.all():
             made[held] = images
             held, images, total = held[moving], images[moving], total[moving]
             target, threshold, moving = target[moving], threshold[moving], moving[moving]

@@ -44,6 +44,7 @@ from ..benchmarks.method import (
     Share,
     Split,
     Stage,
+    filled,
     readable,
 )
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
@@ -189,9 +190,7 @@ class BLT(Method):
         another = self.start_image == "class" or self.instead == "augment"
         if another:
             begin = self._another(label, other[:slots], now).to(images.dtype)
-        if readable(valid):  # slots without an image are for GPUs
-            rows, label, begin, towards, height = (part[valid] for part in (rows, label, begin, towards, height))
-            valid = valid[valid]
+        rows, label, begin, towards, height, valid = filled(valid, rows, label, begin, towards, height, valid)
         steps = torch.zeros_like(label)
         if self.instead == "hallucinate":
             made, steps = ascend(

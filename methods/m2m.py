@@ -40,7 +40,7 @@ from ..benchmarks.method import (
     Stage,
     Whole,
     epochs_before,
-    readable,
+    filled,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.precision import fast_bf16
@@ -148,8 +148,7 @@ class M2m(Method):
             begin = images[origin] + random_start(
                 noise, (candidate & ~seedless).sum(), self.random_start == "per_sample"
             )
-        if readable(valid):  # slots without an image are for GPUs
-            rows, origin, target, begin, valid = (part[valid] for part in (rows, origin, target, begin, valid))
+        rows, origin, target, begin, valid = filled(valid, rows, origin, target, begin, valid)
         made = translate(
             _like(begin.clamp(0, 1), images),
             lambda moved: objective(other(moved), own(moved), target, labels[origin], self.lam),

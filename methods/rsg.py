@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage, readable
+from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage, filled, readable
 from ..benchmarks.network import Classifier
 from ._losses import IGNORED, LOSSES, Loss
 from ._rsg import Generator, Pairs, frequent_classes, pair_up
@@ -142,8 +142,7 @@ class RSG(Method):
                 centre = centre / (maps.shape[2] * maps.shape[3])
             if late:
                 pairs = pair_up(self.frequent_[batch.labels], self.transfer_)
-                if readable(pairs.valid):  # slots without a map are for GPUs
-                    pairs = Pairs(*(part[pairs.valid] for part in pairs))
+                pairs = Pairs(*filled(pairs.valid, *pairs))
                 change, variance = generator(still, batch.labels, shares.detach(), pairs)
             else:
                 early = self.cesc_weight * (centre + generator.pair_loss(still, batch.labels))
