@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 from ltbench.benchmarks.commands import find_device, profile, speed
 from ltbench.benchmarks.errors import INTERRUPTED, MissingData, UserError
-from ltbench.benchmarks.options import DATA, DEVICE, FOLDER, RESULTS, RUNS, SETTING, option, options
+from ltbench.benchmarks.utils.options import DATA, DEVICE, FOLDER, RESULTS, RUNS, SETTING, option, options
 from ltbench.report.commands import compare, report, show
 from rich.console import Console
 
@@ -141,9 +141,9 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     bench look --method open --dataset cifar10-lt --augment simclr
     bench look --method m2m --dataset cifar10-lt        # after bench run with the same options
     """
-    from ltbench.benchmarks.files import write_whole
     from ltbench.benchmarks.look import view
     from ltbench.benchmarks.plan import make_plan
+    from ltbench.benchmarks.utils.atomic_write import write_whole
     from ltbench.report.pictures import batch_picture
     from ltbench.report.style import picture_format
 

@@ -11,10 +11,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from .clock import clock
 from .ledger import Watch
 from .queue import LOG, last_line
 from .suite import Unit
+from .utils.formatting import clock
 
 EVERY = 0.5  # seconds between two looks at the logs
 

@@ -9,7 +9,7 @@ import rich_click as click
 from rich.console import Console
 
 from .errors import UserError
-from .options import DEVICE, FOLDER, SETTING, option, options
+from .utils.options import DEVICE, FOLDER, SETTING, option, options
 
 if TYPE_CHECKING:
     import torch
@@ -55,11 +55,11 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     bench speed --methods open,m2m
     bench speed --against dataloader --out benchmarks/speed.md
     """
-    from .files import write_whole
     from .registry import names
     from .speed.made import made_runs
     from .speed.measure import measure
     from .speed.tables import as_json, markdown, speed_view
+    from .utils.atomic_write import write_whole
 
     where, console = find_device(device), Console(stderr=True)
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")

@@ -10,9 +10,9 @@ from filelock import FileLock, Timeout
 
 from .checkpoint import snapshot_path
 from .errors import UserError
-from .files import write_whole
 from .record import read_record
 from .suite import Unit
+from .utils.atomic_write import write_whole
 
 LOG, FAILED = "log.txt", "failed.txt"
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import INTERRUPTED, UserError
-from .files import write_whole
 from .ledger import RETRIES, Ledger, Outcome, Watch
 from .queue import LOG, last_line, whole_command
 from .slots import die_with_parent
 from .split import DataRoot
 from .suite import Unit
+from .utils.atomic_write import write_whole
 
 if TYPE_CHECKING:
     from .sweeping import Choices

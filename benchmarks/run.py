@@ -14,13 +14,13 @@ from torch import Tensor
 from . import checkpoint
 from .environment import environment, peak_of_process, threads
 from .evaluate import confusion_of, logits_of
-from .files import write_whole
 from .loader import derive
 from .network import Classifier, Frozen
 from .prerequisites import erm_of, fact, snapshot_of, train_epochs
 from .record import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
 from .setting import Run, build_network, facts_of
 from .trail import Trail, Watcher
+from .utils.atomic_write import write_whole
 
 
 def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None = None, wait: bool = True) -> Record:

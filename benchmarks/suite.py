@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .clock import exact
 from .errors import UserError, unknown
 from .plan import make_plan
 from .prerequisites import erm_of
 from .registry import names
 from .run import Run
+from .utils.formatting import exact
 
 FOLDER = Path(__file__).parent / "suites"
 Names = Annotated[list[str], Field(min_length=1)]

@@ -11,7 +11,6 @@ from pathlib import Path
 from rich.console import Console
 
 from .board import Board
-from .clock import clock
 from .errors import INTERRUPTED, UserError
 from .estimate import estimates, seconds_per_image, total
 from .ledger import Outcome
@@ -22,6 +21,7 @@ from .slots import Slot
 from .status import STATES, states
 from .suite import Unit, make_units, read_suite
 from .sweep import make_folder
+from .utils.formatting import clock
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ..benchmarks.split import (
-    DataRoot,
-    Dataset,
-    Profile,
-    Ratio,
-    Source,
-    Split,
-    UserError,
-    long_tail_counts,
-    select,
-)
+from ..benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, UserError, long_tail_counts, select
 from ._common import Supply
 
 # What LDAM-DRW and its successors normalise with, for CIFAR-100 too. The true deviations differ (0.247 0.243 0.262 for

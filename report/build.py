@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Group
 
 from ..benchmarks.errors import UserError, unknown
-from ..benchmarks.files import write_whole
+from ..benchmarks.utils.atomic_write import write_whole
 from . import ranks
 from .draw import Job, draw_all
 from .export import csv

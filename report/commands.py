@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
-from ..benchmarks.options import FOLDER, RESULTS, RUNS, option, options
+from ..benchmarks.utils.options import FOLDER, RESULTS, RUNS, option, options
 
 READING = [
     option("--shots", "rule", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few."),
@@ -28,7 +28,7 @@ READING = [
 @option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, joined by commas; or none.")
 def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **choices: Any) -> None:
     """Write leaderboards (Markdown, LaTeX, CSV), a page and figures from the records and the stored logits alone."""
-    from ..benchmarks.docstrings import method_cards
+    from ..benchmarks.utils.docstrings import method_cards
     from .build import build, figure_formats
     from .sources import Sources
     from .statistics import Options

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 
 from ..benchmarks.errors import UserError, unknown
-from ..benchmarks.files import write_whole
 from ..benchmarks.record import Record
+from ..benchmarks.utils.atomic_write import write_whole
 from .class_plots import class_sizes
 from .costs import comparable, costs, duration
 from .frames import NONE, Evidence, Table, cell

@@ -14,10 +14,10 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ..benchmarks.clock import exact
 from ..benchmarks.errors import UserError
 from ..benchmarks.recipe import recipe_names
 from ..benchmarks.record import Record, find_records, read_record
+from ..benchmarks.utils.formatting import exact
 from .costs import borrowed_seconds, duration, size, total_seconds
 from .frames import NONE, Table
 from .groups import by_size

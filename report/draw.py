@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..benchmarks.files import write_whole
+from ..benchmarks.utils.atomic_write import write_whole
 from .logits import Scores
 from .plots import figures
 from .statistics import Setting

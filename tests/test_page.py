@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ltbench.benchmarks.docstrings import method_cards
+from ltbench.benchmarks.utils.docstrings import method_cards
 from ltbench.report.build import build
 from ltbench.report.sources import Sources
 from ltbench.report.statistics import Options

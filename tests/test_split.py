@@ -7,15 +7,7 @@ import expected_counts as expected
 import numpy as np
 import pytest
 import torch
-from ltbench.benchmarks.split import (
-    DataRoot,
-    Dataset,
-    Split,
-    UserError,
-    long_tail_counts,
-    pixel_statistics,
-    select,
-)
+from ltbench.benchmarks.split import DataRoot, Dataset, Split, UserError, long_tail_counts, pixel_statistics, select
 
 SHAPES = {"cifar10": (10, 5000), "cifar100": (100, 500)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-METHODS = Path(__file__).parent.parent / "methods"
+METHODS = Path(__file__).parents[2] / "methods"
 
 
 def method_cards() -> dict[str, str]:

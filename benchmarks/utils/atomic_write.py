@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from .errors import UserError
+from ..errors import UserError
 
 
 def write_whole(path: Path, data: bytes | str, durable: bool = True) -> None:
