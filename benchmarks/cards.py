@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .backbones import backbone_names
 from .errors import unknown
+from .nn.backbones import backbone_names
 from .recipe import recipe_file, recipe_names
 from .registry import describe, load, names
 from .suite import suite_files

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from .backbones import build_backbone, check_backbone
 from .errors import UserError
+from .nn.backbones import build_backbone, check_backbone
 from .precision import precision
 from .recipe import Recipe, load_recipe
 from .registry import Plugin, changed, configure, load

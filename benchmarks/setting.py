@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .backbones import build_backbone
 from .loader import derive
 from .method import Method
 from .network import Classifier
+from .nn.backbones import build_backbone
 from .recipe import Recipe
 from .record import DatasetFacts, record_path, run_id
 from .split import Dataset

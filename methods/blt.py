@@ -30,8 +30,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
-from ..benchmarks.folding import Folded
 from ..benchmarks.method import (
     Backbone,
     Batch,
@@ -48,6 +46,8 @@ from ..benchmarks.method import (
     readable,
 )
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
+from ..benchmarks.nn.bn_folding import Folded
+from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.precision import fast_bf16
 from ._blt import ascend, capacity, draw_classes, pick, tail_classes, target_chances, wanted
 from ._losses import IGNORED

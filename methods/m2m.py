@@ -26,7 +26,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..benchmarks.folding import Folded
 from ..benchmarks.method import (
     Backbone,
     Batch,
@@ -43,6 +42,7 @@ from ..benchmarks.method import (
     filled,
 )
 from ..benchmarks.network import Classifier
+from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.precision import fast_bf16
 from ._losses import Loss, MarginLoss
 from ._m2m import (

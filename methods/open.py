@@ -31,7 +31,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ..benchmarks.errors import UserError
 from ..benchmarks.method import (
     Backbone,
@@ -48,6 +47,7 @@ from ..benchmarks.method import (
     readable,
 )
 from ..benchmarks.network import Classifier, LinearHead
+from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ._open import features_apart, teaches_the_head_alone
 
 

@@ -23,10 +23,10 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from ..benchmarks.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.errors import UserError
 from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage, filled, readable
 from ..benchmarks.network import Classifier
+from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ._losses import IGNORED, LOSSES, Loss
 from ._rsg import Generator, Pairs, frequent_classes, pair_up
 

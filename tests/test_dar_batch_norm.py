@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks.dar_batch_norm import (
+from ltbench.benchmarks.nn.dar_batch_norm import (
     AuxiliaryBatchNorm2d,
     DARBatchNorm1d,
     DARBatchNorm2d,
     DARBatchNorm3d,
     noise_rows,
 )
-from ltbench.benchmarks.dar_batch_norm.arithmetic import NormaliseGroups, rows_of
+from ltbench.benchmarks.nn.dar_batch_norm.arithmetic import NormaliseGroups, rows_of
 from naive_dar import NaiveDAR, masks
 from torch import Tensor, nn
 

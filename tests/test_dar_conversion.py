@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from ltbench.benchmarks.backbones import build_backbone
-from ltbench.benchmarks.dar_batch_norm import (
+from ltbench.benchmarks.network import Classifier, LinearHead
+from ltbench.benchmarks.nn.backbones import build_backbone
+from ltbench.benchmarks.nn.dar_batch_norm import (
     AuxiliaryBatchNorm2d,
     DARBatchNorm1d,
     DARBatchNorm2d,
@@ -19,7 +20,6 @@ from ltbench.benchmarks.dar_batch_norm import (
     convert_batchnorm,
     noise_rows,
 )
-from ltbench.benchmarks.network import Classifier, LinearHead
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks.dar_batch_norm import NoiseAware, convert_batchnorm
+from ltbench.benchmarks.nn.dar_batch_norm import NoiseAware, convert_batchnorm
 from torch import Tensor, nn
 
 

@@ -7,8 +7,8 @@ import copy
 
 import pytest
 import torch
-from ltbench.benchmarks.backbones import build_backbone
-from ltbench.benchmarks.dar_batch_norm import DARBatchNorm2d, NoiseAware, convert_batchnorm, noise_rows
+from ltbench.benchmarks.nn.backbones import build_backbone
+from ltbench.benchmarks.nn.dar_batch_norm import DARBatchNorm2d, NoiseAware, convert_batchnorm, noise_rows
 from naive_dar import NaiveDAR, masks
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend

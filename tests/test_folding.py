@@ -6,10 +6,10 @@ import copy
 
 import pytest
 import torch
-from ltbench.benchmarks.backbones import build_backbone
-from ltbench.benchmarks.dar_batch_norm import convert_batchnorm
-from ltbench.benchmarks.folding import Folded
 from ltbench.benchmarks.network import Classifier, LinearHead
+from ltbench.benchmarks.nn.backbones import build_backbone
+from ltbench.benchmarks.nn.bn_folding import Folded
+from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from torch import nn
 
 

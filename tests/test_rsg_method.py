@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks.backbones import build_backbone
-from ltbench.benchmarks.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.loader import generator as random_numbers
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier, LinearHead
+from ltbench.benchmarks.nn.backbones import build_backbone
+from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.run import build_network

@@ -46,8 +46,8 @@ MAY = {
         {
             "benchmarks.method",
             "benchmarks.network",
-            "benchmarks.dar_batch_norm",
-            "benchmarks.folding",
+            "benchmarks.nn.dar_batch_norm",
+            "benchmarks.nn.bn_folding",
             "benchmarks.precision",
             "benchmarks.errors",
             "methods._",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ..errors import UserError, unknown
+from ...errors import UserError, unknown
 
 Norm = Callable[[int], nn.Module]
 

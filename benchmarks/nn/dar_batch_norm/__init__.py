@@ -1,6 +1,6 @@
 """DAR-BN, distribution-aware routing batch norm (Zada, Benou, Irani, ICML 2022), for any PyTorch model.
 
-    from ltbench.benchmarks.dar_batch_norm import NoiseAware, convert_batchnorm
+    from ltbench.benchmarks.nn.dar_batch_norm import NoiseAware, convert_batchnorm
 
     net = NoiseAware(convert_batchnorm(model))
     loss = cross_entropy(net(images, mask), labels)      # mask: bool (B,), true for noise images

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, unknown
+from ...errors import UserError, unknown
 from . import Norm
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from .network import Classifier
+from ..network import Classifier
 
 Logits = Callable[[Tensor], Tensor]
 

@@ -1,0 +1,1 @@
+"""Networks and their parts: backbones, batch norms, folding."""
