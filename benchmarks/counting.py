@@ -26,9 +26,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from .augment import make_augment
+from .data.augment import make_augment
+from .data.loader import draw, generator
 from .errors import UserError
-from .loader import draw, generator
 from .method import Batch, Now, Stage
 from .network import Classifier
 from .run import attach_source

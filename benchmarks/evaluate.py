@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .augment import as_floats
+from .data.augment import as_floats
 from .network import Classifier
 from .precision import autocast, rounding
 from .recipe import Recipe

@@ -16,8 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .augment import Augment, Parameters
-from .loader import batch_of
+from .data.augment import Augment, Parameters
+from .data.loader import batch_of
 from .method import Method, Now
 from .network import Classifier
 from .recipe import Recipe

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from . import checkpoint
-from .augment import make_augment
+from .data.augment import make_augment
+from .data.loader import batches, generator
 from .errors import UserError
-from .loader import batches, generator
 from .method import Batch, Now, Stage
 from .network import Classifier
 from .prerequisites import erm_of

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from . import checkpoint
+from .data.loader import derive
 from .environment import environment, peak_of_process, threads
 from .evaluate import confusion_of, logits_of
-from .loader import derive
 from .network import Classifier, Frozen
 from .prerequisites import erm_of, fact, snapshot_of, train_epochs
 from .record import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .loader import derive
+from .data.loader import derive
 from .method import Method
 from .network import Classifier
 from .nn.backbones import build_backbone

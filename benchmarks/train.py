@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .augment import make_augment
+from .data.augment import make_augment
+from .data.loader import Drawn, derive, draw_epoch, generator
 from .errors import RunFailed, UserError
 from .graph import Steps
-from .loader import Drawn, derive, draw_epoch, generator
 from .method import Method, Now
 from .network import Classifier
 from .recipe import Recipe

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 
 import torch
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.nn.bn_folding import Folded
 from ltbench.benchmarks.precision import fast_bf16
 from ltbench.benchmarks.setting import build_network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.run import build_network

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from ltbench.benchmarks.augment import Augment, Parameters
-from ltbench.benchmarks.augment import colour as ops
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.augment import Augment, Parameters
+from ltbench.benchmarks.data.augment import colour as ops
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.recipe import Recipe, load_recipe
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode

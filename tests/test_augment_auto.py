@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from ltbench.benchmarks.augment import auto
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.augment import auto
+from ltbench.benchmarks.data.loader import generator
 from torch import Tensor
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode
 from torchvision.transforms.autoaugment import _apply_op

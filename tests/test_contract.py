@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.record import Record
 from ltbench.benchmarks.run import Run, Trail, Watcher, attach_source, build_network, execute

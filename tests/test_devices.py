@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.augment import Augment, Parameters
 from ltbench.benchmarks.counting import Ready, make_ready
-from ltbench.benchmarks.loader import batch_of
+from ltbench.benchmarks.data.augment import Augment, Parameters
+from ltbench.benchmarks.data.loader import batch_of
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.train import frozen_but
 from ltbench.methods.erm import ERM

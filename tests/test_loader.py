@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from ltbench.benchmarks.augment import Augment, CropFlip
-from ltbench.benchmarks.loader import batches, draw, generator
+from ltbench.benchmarks.data.augment import Augment, CropFlip
+from ltbench.benchmarks.data.loader import batches, draw, generator
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import Split
 from torchvision.transforms import functional

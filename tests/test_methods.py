@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Method, Now
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split, long_tail_counts

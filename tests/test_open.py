@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ltbench.benchmarks.loader import draw, generator
+from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts

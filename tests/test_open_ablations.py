@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.plan import make_plan

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from ltbench.benchmarks.counting import make_ready
-from ltbench.benchmarks.loader import generator
+from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.nn.backbones import build_backbone

@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import Answer
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.augment import make_augment
 from ltbench.benchmarks.counting import make_ready
-from ltbench.benchmarks.loader import batches, generator
+from ltbench.benchmarks.data.augment import make_augment
+from ltbench.benchmarks.data.loader import batches, generator
 from ltbench.benchmarks.plan import PLAIN
 from ltbench.benchmarks.run import Run
 from ltbench.benchmarks.train import frozen_but, make_optimiser

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from ltbench.benchmarks.data.loader import generator as random_numbers
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.loader import generator as random_numbers
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.nn.backbones import build_backbone

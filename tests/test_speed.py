@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import Answer
 from ltbench.benchmarks import commands
-from ltbench.benchmarks.augment import as_floats
+from ltbench.benchmarks.data.augment import as_floats
 from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.precision import _PRODUCTS, FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
 from ltbench.benchmarks.speed import made, measure, parts, rivals, turns

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..loader import generator
+from ..data.loader import generator
 from ..plan import make_plan
 from ..setting import Run
 from ..split import Split, long_tail_counts

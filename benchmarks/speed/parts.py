@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from ..augment import Augment
 from ..counting import Counts, Ready, count_step, make_ready
+from ..data.augment import Augment
+from ..data.loader import batches, draw_epoch, generator
 from ..environment import threads
 from ..evaluate import confusion_of, logits_of
 from ..graph import Steps
-from ..loader import batches, draw_epoch, generator
 from ..method import Batch, Method, Now
 from ..recipe import Recipe
 from ..setting import Run, build_network

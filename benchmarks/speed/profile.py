@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
-from ..augment import make_augment
 from ..counting import Counts, Ready, Tally, count_step, make_ready
+from ..data.augment import make_augment
+from ..data.loader import generator
 from ..environment import threads
-from ..loader import generator
 from ..method import Batch
 from ..precision import autocast, rounding
 from ..setting import Run

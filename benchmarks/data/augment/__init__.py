@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..recipe import Recipe
+from ...recipe import Recipe
 from .auto import UNIFORM as AUTO_UNIFORM
 from .auto import AutoAugment, auto_augment
 from .colour import UNIFORM as COLOUR_UNIFORM

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .augment import Augment, Parameters
-from .method import Batch
-from .recipe import Recipe
-from .split import Split
+from ..method import Batch
+from ..recipe import Recipe
+from ..split import Split
 
 
 def derive(seed: int, *purpose: object) -> int:

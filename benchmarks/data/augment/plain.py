@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, functional
 
-from ..recipe import Recipe
+from ...recipe import Recipe
 from . import Augment, Parameters, as_floats
 from .auto import cifar_policy, operation, strength
 
