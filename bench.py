@@ -228,7 +228,7 @@ def download(dataset: str, data_root: str | None, allow_unverified: bool) -> Non
 @click.argument("folder", default="results", type=FOLDER)
 def check_records(folder: Path) -> None:
     """Validate every record below a folder; exit code 2 names each bad file."""
-    from ltbench.benchmarks.record import misplaced, read_all
+    from ltbench.benchmarks.records.store import misplaced, read_all
 
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")

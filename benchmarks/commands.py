@@ -26,8 +26,8 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     \b
     bench profile --method open --dataset cifar10-lt
     """
-    from .environment import threads
     from .plan import make_plan
+    from .records.environment import threads
     from .speed.parts import convolution_peak
     from .speed.profile import profiles
     from .speed.tables import profile_view

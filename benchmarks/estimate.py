@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from .record import Record
+from .records.schema import Record
 from .suite import Unit
 
 Times = dict[tuple[str, ...], list[float]]

@@ -13,11 +13,11 @@ import torch
 from filelock import FileLock, Timeout
 
 from . import checkpoint
-from .environment import environment
 from .errors import UserError
 from .evaluate import confusion_of, logits_of
 from .method import Method, epochs_before
 from .network import Classifier
+from .records.environment import environment
 from .setting import Run, build_network
 from .split import Split
 from .trail import Trail, Watcher

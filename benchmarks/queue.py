@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from .checkpoint import snapshot_path
 from .errors import UserError
-from .record import read_record
+from .records.store import read_record
 from .suite import Unit
 from .utils.atomic_write import write_whole
 

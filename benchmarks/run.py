@@ -13,11 +13,11 @@ from torch import Tensor
 
 from . import checkpoint
 from .data.loader import derive
-from .environment import environment, peak_of_process, threads
 from .evaluate import confusion_of, logits_of
 from .network import Classifier, Frozen
 from .prerequisites import erm_of, fact, snapshot_of, train_epochs
-from .record import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
+from .records.environment import environment, peak_of_process, threads
+from .records.schema import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
 from .setting import Run, build_network, facts_of
 from .trail import Trail, Watcher
 from .utils.atomic_write import write_whole

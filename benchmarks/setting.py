@@ -17,7 +17,8 @@ from .method import Method
 from .network import Classifier
 from .nn.backbones import build_backbone
 from .recipe import Recipe
-from .record import DatasetFacts, record_path, run_id
+from .records.schema import DatasetFacts, run_id
+from .records.store import record_path
 from .split import Dataset
 
 

@@ -11,7 +11,8 @@ from filelock import FileLock, Timeout
 
 from . import checkpoint
 from .errors import RunFailed, UserError
-from .record import Record, read_record, write_record
+from .records.schema import Record
+from .records.store import read_record, write_record
 from .run import Run, Watcher, execute
 
 

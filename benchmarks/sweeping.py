@@ -16,7 +16,7 @@ from .estimate import estimates, seconds_per_image, total
 from .ledger import Outcome
 from .local import Command, sweep
 from .queue import Queue, missing, trained
-from .record import read_all
+from .records.store import read_all
 from .slots import Slot
 from .status import STATES, states
 from .suite import Unit, make_units, read_suite

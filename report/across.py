@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.recipe import Recipe
-from ..benchmarks.record import Record, recipe_facts
+from ..benchmarks.records.schema import Record, recipe_facts
 from .frames import Table, cell
 from .paired import LEVEL, Paired, in_points, paired, verdict
 from .statistics import label_of, mean_accuracy, spread

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 
 from ..benchmarks.errors import UserError, unknown
-from ..benchmarks.record import Record
+from ..benchmarks.records.schema import Record
 from ..benchmarks.utils.atomic_write import write_whole
 from .class_plots import class_sizes
 from .costs import comparable, costs, duration

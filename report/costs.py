@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..benchmarks.record import Record
+from ..benchmarks.records.schema import Record
 from .statistics import Row, Setting, mean_accuracy
 
 

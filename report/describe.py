@@ -16,7 +16,8 @@ from rich.text import Text
 
 from ..benchmarks.errors import UserError
 from ..benchmarks.recipe import recipe_names
-from ..benchmarks.record import Record, find_records, read_record
+from ..benchmarks.records.schema import Record
+from ..benchmarks.records.store import find_records, read_record
 from ..benchmarks.utils.formatting import exact
 from .costs import borrowed_seconds, duration, size, total_seconds
 from .frames import NONE, Table

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..benchmarks.record import Record
+from ..benchmarks.records.schema import Record
 from .groups import by_size
 from .paired import Paired, paired
 from .statistics import Row, Setting, Spread, spread

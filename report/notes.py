@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..benchmarks.record import Environment, Prerequisite, Record, recipe_facts
+from ..benchmarks.records.schema import Environment, Prerequisite, Record, recipe_facts
 from .statistics import Setting
 
 _SHOWN = {"backbone": "backbone", "epochs": "epochs", "batch_size": "batch", "precision": "precision"}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..benchmarks.record import Record
+from ..benchmarks.records.schema import Record
 from .costs import duration
 from .describe import circumstances, command
 from .frames import Table

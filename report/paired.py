@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from ..benchmarks.record import Record
+from ..benchmarks.records.schema import Record
 from .statistics import Row, mean_accuracy
 
 FEWEST = 3  # pairs; two always lie on a line, and their interval rests on a single deviation

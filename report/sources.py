@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..benchmarks.errors import UserError, unknown
-from ..benchmarks.record import Record, read_all
+from ..benchmarks.records.schema import Record
+from ..benchmarks.records.store import read_all
 from .published import FILE
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarks.record import DatasetFacts, Record, recipe_facts, run_id
+from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts, run_id
 from .groups import Group, Grouping, equal_groups, shot_groups
 
 

@@ -10,7 +10,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from ..benchmarks.record import Record
+from ..benchmarks.records.schema import Record
 from .frames import Evidence, Table, cell, tables
 from .notes import missing_groups, warnings
 from .statistics import Setting, Spread, settings

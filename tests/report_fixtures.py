@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ltbench.benchmarks.record import (
+from ltbench.benchmarks.records.schema import (
     Best,
     Cost,
     DatasetFacts,
@@ -15,10 +15,9 @@ from ltbench.benchmarks.record import (
     History,
     Prerequisite,
     Record,
-    record_path,
     run_id,
-    write_record,
 )
+from ltbench.benchmarks.records.store import record_path, write_record
 from ltbench.benchmarks.split import long_tail_counts
 from ltbench.report.statistics import Setting, settings
 

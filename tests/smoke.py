@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from ltbench.benchmarks.queue import finished
-from ltbench.benchmarks.record import Record, read_all
+from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.records.store import read_all
 from ltbench.benchmarks.registry import names
 from ltbench.benchmarks.suite import make_units, read_suite
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ltbench.benchmarks.queue import LOG
-from ltbench.benchmarks.record import find_records, read_record
+from ltbench.benchmarks.records.store import find_records, read_record
 from ltbench.benchmarks.suite import Unit, make_units, read_suite
 from tiny import without_timings
 

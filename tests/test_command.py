@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.record import find_records, read_record
+from ltbench.benchmarks.records.store import find_records, read_record
 
 Cli = Callable[..., Answer]
 TINY = ("--imbalance", "5", "--epochs", "2", "--set", "dataset.n_max=20")

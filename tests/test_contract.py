@@ -15,7 +15,7 @@ import torch
 from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.run import Run, Trail, Watcher, attach_source, build_network, execute
 from ltbench.benchmarks.split import Split
 from tiny import carry_out, on_its_own, tiny_run, without_timings

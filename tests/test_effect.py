@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.sweep import run_missing
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.record import Record, find_records, read_record
+from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.records.store import find_records, read_record
 from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.sweep import run_missing
 from tiny import without_timings

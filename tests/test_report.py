@@ -12,7 +12,7 @@ from typing import Any
 import ltbench.report.build
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.record import Prerequisite, Record
+from ltbench.benchmarks.records.schema import Prerequisite, Record
 from ltbench.report.build import build
 from ltbench.report.frames import Evidence, tables
 from ltbench.report.notes import notes

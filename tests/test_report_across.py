@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Answer
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.records.schema import Record
 from ltbench.report.across import compare_across
 from report_fixtures import RECIPE, dataset, record
 

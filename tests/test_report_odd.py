@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from conftest import Answer
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.records.schema import Record
 from ltbench.report import draw
 from ltbench.report.build import build, figure_formats
 from ltbench.report.frames import Evidence, beside_published, tables

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.records.schema import Record
 from ltbench.report.build import build
 from ltbench.report.ranks import diagram, notes, ranks
 from ltbench.report.sources import Sources

@@ -10,7 +10,8 @@ import ltbench.bench
 import pytest
 from conftest import Answer
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.record import Prerequisite, read_all
+from ltbench.benchmarks.records.schema import Prerequisite
+from ltbench.benchmarks.records.store import read_all
 from ltbench.report.compare import comparison, pairs
 from ltbench.report.costs import borrowed_seconds, costs, duration, optimism, size, total_seconds
 from ltbench.report.describe import circumstances, command, find_record

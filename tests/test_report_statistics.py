@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ltbench.benchmarks.record import run_id
+from ltbench.benchmarks.records.schema import run_id
 from ltbench.report.notes import notes
 from ltbench.report.statistics import class_accuracies, mean_accuracy, settings, spread
 from report_fixtures import RECIPE, dataset, record

@@ -12,8 +12,8 @@ from pathlib import Path
 import jsonschema
 import ltbench.bench
 import pytest
-from ltbench.benchmarks.environment import VERSION
-from ltbench.benchmarks.record import json_schema
+from ltbench.benchmarks.records.environment import VERSION
+from ltbench.benchmarks.records.schema import json_schema
 from tiny import carry_out, tiny_run
 
 ROOT = Path(ltbench.bench.__file__).parent
@@ -56,7 +56,8 @@ MAY = {
     "report": (
         {"pandas", "matplotlib", "numpy", "scipy", "scikit_posthocs", "pydantic", "rich", "rich_click", "jinja2"},
         {
-            "benchmarks.record",
+            "benchmarks.records.schema",
+            "benchmarks.records.store",
             "benchmarks.errors",
             "benchmarks.utils.atomic_write",
             "benchmarks.utils.options",
@@ -140,9 +141,9 @@ def test_version_is_the_project_s() -> None:
 
 
 def test_committed_schema_is_the_model_s_and_accepts_a_record(tmp_path: Path) -> None:
-    committed = (ROOT / "benchmarks" / "record.schema.json").read_text()
+    committed = (ROOT / "benchmarks" / "records" / "record.schema.json").read_text()
     assert committed == json_schema(), (
-        "write it anew: python -m ltbench.benchmarks.record > benchmarks/record.schema.json"
+        "write it anew: python -m ltbench.benchmarks.records.schema > benchmarks/records/record.schema.json"
     )
     record = carry_out(tiny_run(), tmp_path)
     jsonschema.validate(json.loads(record.to_json()), json.loads(committed))

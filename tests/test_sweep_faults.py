@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.record import find_records
+from ltbench.benchmarks.records.store import find_records
 from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.status import states
 from ltbench.benchmarks.suite import Unit, make_units, read_suite

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from ltbench import bench
 from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.record import Record
+from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.run import Run, execute
 
 

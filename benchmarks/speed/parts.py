@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, default_collate
 from ..counting import Counts, Ready, count_step, make_ready
 from ..data.augment import Augment
 from ..data.loader import batches, draw_epoch, generator
-from ..environment import threads
 from ..evaluate import confusion_of, logits_of
 from ..graph import Steps
 from ..method import Batch, Method, Now
 from ..recipe import Recipe
+from ..records.environment import threads
 from ..setting import Run, build_network
 from ..train import frozen_but, make_optimiser, run_epoch
 from ..train_step import step

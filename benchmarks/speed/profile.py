@@ -18,9 +18,9 @@ from torch.profiler import ProfilerActivity
 from ..counting import Counts, Ready, Tally, count_step, make_ready
 from ..data.augment import make_augment
 from ..data.loader import generator
-from ..environment import threads
 from ..method import Batch
 from ..precision import autocast, rounding
+from ..records.environment import threads
 from ..setting import Run
 from ..train import frozen_but, make_optimiser
 from .turns import timed, wait

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from .precision import fast_bf16
-from .record import Environment
+from ..precision import fast_bf16
+from .schema import Environment
 
 VERSION = "0.1.0"
 CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
@@ -54,7 +54,7 @@ def commit() -> str | None:
 
 def _git(*arguments: str) -> str | None:
     """Output of git in the suite's checkout; None where there is no git or no checkout."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)

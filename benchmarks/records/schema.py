@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from .errors import UserError
-from .recipe import Recipe
-from .utils.atomic_write import write_whole
+from ..recipe import Recipe
 
 Count = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -210,89 +206,8 @@ def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in recipe.items() if defaults.get(key) != value}
 
 
-def record_path(
-    results: Path,
-    method: str,
-    source: str | None,
-    hyperparameters: dict[str, Any],
-    changed: dict[str, Any],
-    dataset: DatasetFacts,
-    recipe: dict[str, Any],
-    seed: int,
-) -> Path:
-    """`results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant names what is changed."""
-    words = "_".join(f"{k}={v}" for k, v in sorted(changed.items())) or "default"
-    setting = run_id(method, source, hyperparameters, dataset, recipe, None)[:8]
-    variant = f"{_slug(words)[:60]}-{setting}"
-    return results / _slug(dataset.label) / _slug(str(recipe["name"])) / _slug(method) / f"{variant}-seed{seed}.json"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9=._-]+", "-", text).strip("-.")
-
-
-def write_record(record: Record, path: Path) -> None:
-    """Write a record whole or not at all."""
-    write_whole(path, record.to_json())
-
-
-def read_record(path: Path) -> Record:
-    """Read and validate one record.
-
-    Raises:
-        UserError: the file cannot be read, is no JSON, or is not a valid record; the message names file and place.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and values.get("schema", 1) != 1:
-            raise UserError(f"{path} has schema {values['schema']}; this version of ltbench reads schema 1 only.")
-        return Record.model_validate(values)
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is damaged: not JSON ({error}). Remove it and run its command again.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "record"
-        message = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(
-            f"{path} is not a valid record: {place}: {message}{more}. Remove it and run its command again."
-        ) from error
-
-
-def find_records(results: Path) -> list[Path]:
-    """All record files below a folder, sorted. Hidden files (temporary ones) are not records."""
-    return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
-
-
-def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """All valid records below a folder and one sentence for each invalid file, so that one bad file harms no other."""
-    records, problems = [], []
-    for path in find_records(results):
-        try:
-            records.append(read_record(path))
-        except UserError as error:
-            problems.append(str(error))
-    return records, problems
-
-
-def misplaced(results: Path) -> list[str]:
-    """One sentence for each valid record that does not lie where its run looks for it (a copy, or a renamed file)."""
-    problems = []
-    for path in find_records(results):
-        try:
-            r = read_record(path)
-        except UserError:
-            continue  # read_all tells
-        home = record_path(Path(), r.method, r.source, r.hyperparameters, r.changed, r.dataset, r.recipe, r.seed)
-        if path.parts[-len(home.parts) :] != home.parts:
-            problems.append(f"{path} is misplaced: its run looks for it at {home} below the results folder.")
-    return problems
-
-
 def json_schema() -> str:
-    """The JSON Schema of a record, as committed in `benchmarks/record.schema.json`."""
+    """The JSON Schema of a record, as committed in `benchmarks/records/record.schema.json`."""
     return json.dumps(Record.model_json_schema(by_alias=True), sort_keys=True, indent=1) + "\n"
 
 
