@@ -23,8 +23,8 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from . import _cifar
-from ._common import Supply
+from ._shared import cifar as _cifar
+from ._shared.supply import Supply
 
 
 @dataclass

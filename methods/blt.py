@@ -49,8 +49,8 @@ from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHe
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.precision import fast_bf16
-from ._blt import ascend, capacity, draw_classes, pick, tail_classes, target_chances, wanted
-from ._losses import IGNORED
+from ._shared.losses import IGNORED
+from ._shared.perturbation import ascend, capacity, draw_classes, pick, tail_classes, target_chances, wanted
 
 SECOND = "hallucinate"
 DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # of the second stage, reference code

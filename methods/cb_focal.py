@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..benchmarks.method import BelowOne, NonNegative
-from ._losses import FocalLoss, LossMethod
+from ._shared.losses import FocalLoss, LossMethod
 
 
 @dataclass

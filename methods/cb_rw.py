@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..benchmarks.method import BelowOne
-from ._losses import Loss, LossMethod
+from ._shared.losses import Loss, LossMethod
 
 
 @dataclass

@@ -17,7 +17,7 @@ from typing import Literal
 from torch import Tensor
 
 from ..benchmarks.method import BelowOne, Method, Needs, Now, Share, epochs_before
-from ._rebalance import class_weights
+from ._shared.class_weights import class_weights
 
 
 @dataclass

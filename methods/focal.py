@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..benchmarks.method import NonNegative
-from ._losses import FocalLoss, LossMethod
+from ._shared.losses import FocalLoss, LossMethod
 
 
 @dataclass

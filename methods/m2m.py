@@ -44,8 +44,8 @@ from ..benchmarks.method import (
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.precision import fast_bf16
-from ._losses import Loss, MarginLoss
-from ._m2m import (
+from ._shared.losses import Loss, MarginLoss
+from ._shared.translation import (
     acceptance,
     capacity,
     draw_seeds,

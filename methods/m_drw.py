@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..benchmarks.method import BelowOne, NonNegative, Positive, Share
-from ._losses import LossMethod, MarginLoss
+from ._shared.losses import LossMethod, MarginLoss
 
 
 @dataclass

@@ -48,7 +48,7 @@ from ..benchmarks.method import (
 )
 from ..benchmarks.network import Classifier, LinearHead
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
-from ._open import features_apart, teaches_the_head_alone
+from ._shared.noise_rows import features_apart, teaches_the_head_alone
 
 
 @dataclass

@@ -27,8 +27,8 @@ from ..benchmarks.errors import UserError
 from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage, filled, readable
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
-from ._losses import IGNORED, LOSSES, Loss
-from ._rsg import Generator, Pairs, frequent_classes, pair_up
+from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair_up
+from ._shared.losses import IGNORED, LOSSES, Loss
 
 FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # of the long-tailed and the step profile
 

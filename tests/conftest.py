@@ -43,5 +43,5 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 def slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes as on a GPU, where no value is read."""
     # The one that others import comes last: a method that is first imported here must not take the replacement over.
-    for name in ("methods.blt", "methods._blt", "methods.open", "methods.rsg", "benchmarks.method"):
+    for name in ("methods.blt", "methods._shared.perturbation", "methods.open", "methods.rsg", "benchmarks.method"):
         monkeypatch.setattr(f"ltbench.{name}.readable", lambda tensor: False)

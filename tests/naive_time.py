@@ -16,8 +16,8 @@ from ltbench.benchmarks.precision import fast_bf16
 from ltbench.benchmarks.setting import build_network
 from ltbench.benchmarks.speed.made import made_runs
 from ltbench.benchmarks.speed.turns import ratio, take_turns
-from ltbench.methods._m2m import capacity, objective, translate
-from ltbench.methods._rsg import Generator
+from ltbench.methods._shared.feature_generation import Generator
+from ltbench.methods._shared.translation import capacity, objective, translate
 from naive_rsg import centre_loss
 from torch import Tensor
 

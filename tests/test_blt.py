@@ -8,7 +8,7 @@ from ltbench.benchmarks.method import Stage
 from ltbench.benchmarks.network import SquashingCosineHead
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.methods._blt import ascend, capacity, draw_classes, pick, tail_classes, target_chances
+from ltbench.methods._shared.perturbation import ascend, capacity, draw_classes, pick, tail_classes, target_chances
 from ltbench.methods.blt import BLT
 from torch import Tensor
 

@@ -19,7 +19,8 @@ from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.setting import Run
 from ltbench.benchmarks.speed.made import made_runs
-from ltbench.methods import _blt, _m2m
+from ltbench.methods._shared import perturbation as _blt
+from ltbench.methods._shared import translation as _m2m
 
 CPU = torch.device("cpu")
 BATCH = 128

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.methods._m2m import (
+from ltbench.methods._shared.translation import (
     acceptance,
     capacity,
     draw_seeds,

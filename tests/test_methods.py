@@ -10,9 +10,9 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Method, Now
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split, long_tail_counts
-from ltbench.methods._ldam import ldam_loss, ldam_margins
-from ltbench.methods._losses import LOSSES, focal_loss
-from ltbench.methods._rebalance import effective_number_weights, inverse_weights
+from ltbench.methods._shared.class_weights import effective_number_weights, inverse_weights
+from ltbench.methods._shared.losses import LOSSES, focal_loss
+from ltbench.methods._shared.margins import ldam_loss, ldam_margins
 from torch import Tensor
 
 COUNTS = torch.tensor([100, 10, 1])

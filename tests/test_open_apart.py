@@ -14,7 +14,7 @@ from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.nn.backbones import build_backbone
 from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.precision import autocast, rounding
-from ltbench.methods._open import teaches_the_head_alone
+from ltbench.methods._shared.noise_rows import teaches_the_head_alone
 from open_fixtures import late
 from tiny import tiny_run
 from torch import Tensor, nn

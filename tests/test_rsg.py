@@ -7,7 +7,7 @@ import math
 import naive_rsg
 import pytest
 import torch
-from ltbench.methods._rsg import Generator, pair_up
+from ltbench.methods._shared.feature_generation import Generator, pair_up
 
 MAPS = torch.tensor(
     [[[1, 2, 0, 1], [0.5, 0, 1.5, 2]], [[0, 1, 1, 0], [1, 1, 0, 0]],

@@ -20,7 +20,7 @@ from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.run import build_network
 from ltbench.benchmarks.split import long_tail_counts
 from ltbench.benchmarks.train import make_optimiser
-from ltbench.methods._rsg import frequent_classes, pair_up
+from ltbench.methods._shared.feature_generation import frequent_classes, pair_up
 from ltbench.methods.rsg import find_cut, is_step
 from tiny import carry_out, tiny_run
 from torch import nn

@@ -39,7 +39,7 @@ MAY = {
     ),
     "datasets": (
         {"torch", "torchvision", "numpy", "sklearn", "PIL", "annotated_types"},
-        {"benchmarks.split", "datasets._"},
+        {"benchmarks.split", "datasets._shared."},
     ),
     "methods": (
         {"torch"},
@@ -50,7 +50,7 @@ MAY = {
             "benchmarks.nn.bn_folding",
             "benchmarks.precision",
             "benchmarks.errors",
-            "methods._",
+            "methods._shared.",
         },
     ),
     "report": (

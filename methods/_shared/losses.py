@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..benchmarks.method import Backbone, Method, Needs, Now, Split, Stage, epochs_before
-from ..benchmarks.network import Classifier, CosineHead, Head, LinearHead
-from ._ldam import ldam_loss, ldam_margins
-from ._rebalance import class_weights
+from ...benchmarks.method import Backbone, Method, Needs, Now, Split, Stage, epochs_before
+from ...benchmarks.network import Classifier, CosineHead, Head, LinearHead
+from .class_weights import class_weights
+from .margins import ldam_loss, ldam_margins
 
 IGNORED = -100  # cross_entropy's own label for rows that do not count
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ..benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, UserError, long_tail_counts, select
-from ._common import Supply
+from ...benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, UserError, long_tail_counts, select
+from .supply import Supply
 
 # What LDAM-DRW and its successors normalise with, for CIFAR-100 too. The true deviations differ (0.247 0.243 0.262 for
 # CIFAR-10), but published results were made with these.

@@ -7,8 +7,8 @@ import copy
 import torch
 from torch import Tensor
 
-from ..benchmarks.network import Classifier
-from ..benchmarks.nn.dar_batch_norm import noise_rows
+from ...benchmarks.network import Classifier
+from ...benchmarks.nn.dar_batch_norm import noise_rows
 
 
 def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..benchmarks.method import readable
+from ...benchmarks.method import readable
 
 
 def tail_classes(counts: Tensor, most: int) -> Tensor:

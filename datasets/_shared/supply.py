@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..benchmarks.split import DataRoot, MissingData
+from ...benchmarks.split import DataRoot, MissingData
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What several datasets use; no file here is a plugin."""

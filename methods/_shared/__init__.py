@@ -1,0 +1,1 @@
+"""What several methods use; no file here is a plugin."""
