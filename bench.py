@@ -11,7 +11,7 @@ import rich_click as click
 from ltbench.benchmarks.commands import find_device, profile, speed
 from ltbench.benchmarks.errors import INTERRUPTED, MissingData, UserError
 from ltbench.benchmarks.utils.options import DATA, DEVICE, FOLDER, RESULTS, RUNS, SETTING, option, options
-from ltbench.report.commands import compare, report, show
+from ltbench.report.cli import compare, report, show
 from rich.console import Console
 
 KINDS = ("methods", "datasets", "recipes", "suites", "backbones")

@@ -11,17 +11,17 @@ from rich.console import Group
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.utils.atomic_write import write_whole
 from . import ranks
-from .draw import Job, draw_all
 from .export import csv
-from .frames import Evidence, Table, tables
+from .figure_cache import Job, draw_all
 from .logits import Scores, read_scores
 from .page import Section, page
 from .plots import caption
 from .published import read_published
+from .render import escape_markdown, latex, markdown
 from .sources import Sources, read_records
 from .statistics import Options, Setting, settings
 from .style import FORMATS, light, save
-from .tables import escape_markdown, latex, markdown
+from .tables import Evidence, Table, tables
 from .terminal import leaderboards
 
 _PAGE = "page"  # beside the formats of files: the small SVG for the page

@@ -16,13 +16,13 @@ from ..benchmarks.records.schema import Record
 from ..benchmarks.utils.atomic_write import write_whole
 from .class_plots import class_sizes
 from .costs import comparable, costs, duration
-from .frames import NONE, Evidence, Table, cell
 from .logits import corrections, read_scores
 from .notes import warnings
-from .paired import FEWEST, LEVEL, difference, in_points, paired_runs, verdict
+from .paired_tests import FEWEST, LEVEL, difference, in_points, paired_runs, verdict
 from .sources import Sources, read_records
 from .statistics import Options, Row, Setting, changes, class_accuracies, settings
 from .style import picture_format, save
+from .tables import NONE, Evidence, Table, cell
 from .terminal import Plain
 
 

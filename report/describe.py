@@ -20,9 +20,9 @@ from ..benchmarks.records.schema import Record
 from ..benchmarks.records.store import find_records, read_record
 from ..benchmarks.utils.formatting import exact
 from .costs import borrowed_seconds, duration, size, total_seconds
-from .frames import NONE, Table
 from .groups import by_size
 from .statistics import Setting, changes, class_accuracies, settings
+from .tables import NONE, Table
 from .terminal import Plain
 
 _SHORTEST = 4  # digits of an id

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from .costs import costs, optimism
-from .frames import Evidence
 from .logits import corrections
-from .paired import difference
+from .paired_tests import difference
 from .statistics import Row, Setting
+from .tables import Evidence
 
 
 def csv(found: Iterable[Setting], evidence: Evidence) -> str:

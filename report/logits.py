@@ -11,7 +11,7 @@ import numpy as np
 
 from ..benchmarks.records.schema import Record
 from .groups import by_size
-from .paired import Paired, paired
+from .paired_tests import Paired, paired
 from .statistics import Row, Setting, Spread, spread
 
 TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logits as they are, 1 removes the prior

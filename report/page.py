@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..benchmarks.records.schema import Record
 from .costs import duration
 from .describe import circumstances, command
-from .frames import Table
 from .notes import warnings
 from .statistics import Row, Setting, mean_accuracy
+from .tables import Table
 
 FOLDER = Path(__file__).parent
 _OF_ONE_RUN = ("record", "seed", "time", "interruptions", "builds on")  # told for each run instead

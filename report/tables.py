@@ -1,92 +1,206 @@
-"""Tables of a setting as Markdown and as LaTeX, their circumstances below."""
+"""The tables of a setting, with their notes, before they become Markdown, LaTeX, HTML or a terminal's table."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
-from .frames import Table
-from .statistics import Setting
+from .costs import comparable, costs, duration, optimism, size
+from .logits import TAUS, Scores, corrections
+from .notes import notes
+from .paired_tests import FEWEST, difference, in_points, signed, verdict
+from .published import NOT_STATED, PublishedTable, matches
+from .statistics import Row, Setting, Spread
 
-_TEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
-    "_": r"\_\allowbreak{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "=": r"=\allowbreak{}",
-    "±": r"$\pm$", "–": "--", "−": "$-$",
-}  # fmt: skip
-
-
-_WORDS = {"protocol differs in": "16em"}  # columns of sentences
-# The names of rows have less room the more columns stand beside them: least number of columns to width.
-_FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
-_TALLEST = 20  # rows of one float
-_LONGEST = 2500  # letters of notes within a float
+NONE = "–"
 
 
-def markdown(setting: Setting, tables: Sequence[Table]) -> str:
-    """The tables of one setting: heading, leaderboard, notes, then the others under headings of their own."""
-    parts = [f"## {escape_markdown(setting.title)}\n"]
-    for k, table in enumerate(tables):
-        frame = table.frame.map(escape_markdown).rename(columns=escape_markdown)
-        align = ["left"] + ["right"] * (frame.shape[1] - 1)
-        text = frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align)
-        below = "\n".join(f"- {escape_markdown(note)}" for note in table.notes)
-        parts += [f"### {escape_markdown(table.title)}\n"] * (k > 0) + [f"{text}\n", f"{below}\n"]
-    return "\n".join(parts)
+@dataclass(frozen=True)
+class Evidence:
+    """What a report may use beside the records.
+
+    Attributes:
+        scores: by record id, of the runs whose logits are there.
+        published: tables of published numbers.
+    """
+
+    scores: dict[str, Scores] = field(default_factory=dict)
+    published: Sequence[PublishedTable] = ()
 
 
-def latex(setting: Setting, tables: Sequence[Table]) -> str:
-    r"""The tables of one setting, each a `table*` for `\input`, long ones several; needs the package booktabs."""
-    parts = [(table, start) for table in tables for start in range(0, len(table.frame), _TALLEST)]
-    return "\n".join(_float(setting, table, start) for table, start in parts)
+@dataclass(frozen=True)
+class Table:
+    """One table of texts; the first column names the rows.
+
+    Attributes:
+        name: short, of letters.
+        title: heading.
+        frame: cells; accuracies in percent.
+        notes: sentences below it.
+        spare: columns that a narrow terminal may leave out, the first one first.
+    """
+
+    name: str
+    title: str
+    frame: pd.DataFrame
+    notes: list[str]
+    spare: tuple[str, ...] = ()
 
 
-def _float(setting: Setting, table: Table, start: int) -> str:
-    frame = table.frame[start : start + _TALLEST].map(escape_latex)
-    last = start + _TALLEST >= len(table.frame)
-    # A standard deviation in full size would make the table wider than a page.
-    frame = frame.replace(r" ?\$\\pm\$ ?([\d.]+)", r"\,{\\tiny$\\pm$\1}", regex=True)
-    frame.iloc[:, 0] = r"\raggedright\hangindent1em " + frame.iloc[:, 0]
-    for name, wide in _WORDS.items():
-        if name in frame:
-            frame[name] = rf"\parbox[t]{{{wide}}}{{\raggedright\strut " + frame[name] + r"\strut}"
-    names = list(table.frame.columns)
-    frame.columns = pd.Index([_heading(name) for name in names])
-    width = next(width for least, width in _FIRST.items() if len(names) >= least)
-    lines = f"p{{{width}}}" + "".join("l" if name in _WORDS or name == "verdict" else "r" for name in names[1:])
-    body = frame.style.hide(axis="index").to_latex(hrules=True, column_format=f"@{{}}{lines}@{{}}")
-    below = "\n".join(f"{escape_latex(note)}\\par" for note in table.notes) if last else "Continued.\\par"
-    long = len(below) > _LONGEST  # a float does not break over pages, a paragraph does
-    after = f"\n{{\\scriptsize\\raggedright\\noindent {escape_latex(table.title)}:\\par\n{below}\n}}\n" if long else ""
-    below = "Notes: in the text.\\par" if long else below
-    part = f" (part {start // _TALLEST + 1})" if len(table.frame) > _TALLEST else ""
-    label = f"tab:{setting.id}-{table.name}{start // _TALLEST + 1 if start else ''}"
-    return (
-        "\\begin{table*}\n\\centering\n"
-        f"\\caption{{{escape_latex(table.title)}{part}: {escape_latex(setting.title)}.}}\n\\label{{{label}}}\n"
-        f"\\footnotesize\\setlength{{\\tabcolsep}}{{2pt}}\n{body}"
-        f"\n\\smallskip\n\\begin{{minipage}}{{\\linewidth}}\\scriptsize\\raggedright\n{below}\n\\end{{minipage}}\n"
-        f"\\end{{table*}}\n{after}"
+def tables(setting: Setting, evidence: Evidence) -> list[Table]:
+    """The tables of a setting, the leaderboard first; those without a row are left out."""
+    made = [leaderboard(setting), beside_baseline(setting), corrected(setting, evidence.scores)]
+    if setting.options.published:
+        made.append(beside_published(setting, evidence.published))
+    return [table for table in made if len(table.frame)]
+
+
+def leaderboard(setting: Setting) -> Table:
+    """One line per row: overall, the groups with their number of classes, seeds."""
+    lines = [
+        {
+            "method": row.label,
+            "overall": cell(row.overall),
+            **{f"{g.name} ({len(g.classes)})": cell(row.groups[g.name]) for g in setting.groups},
+            "seeds": str(len(row.runs)),
+        }
+        for row in setting.rows
+    ]
+    return Table("accuracy", "Accuracy", pd.DataFrame(lines), notes(setting))
+
+
+def beside_baseline(setting: Setting) -> Table:
+    """Difference of each row to the baseline, paired by seed, and what the row cost."""
+    base, name = setting.baseline, setting.options.baseline
+    lines = []
+    for row in setting.rows:
+        line = {"method": row.label}
+        if base:
+            line |= _against(row, base, name)
+        if setting.options.optimism:
+            line["best − last epoch"] = signed(optimism(row))
+        spent = costs(row)
+        line |= {
+            "epoch": duration(spent.epoch),
+            "run": duration(spent.total),
+            "shared": duration(spent.borrowed) if spent.borrowed else NONE,
+            "memory": f"{size(spent.memory)}B",
+            "parameters": size(spent.parameters),
+        }
+        lines.append(line)
+    title = f"Difference to {name}, and cost" if base else "Cost"
+    return Table("cost", title, pd.DataFrame(lines), _cost_notes(setting), _COST_SPARE)
+
+
+_COST_SPARE = ("parameters", "memory", "shared", "pairs", "epoch", "best − last epoch")
+
+
+def _against(row: Row, base: Row, name: str) -> dict[str, str]:
+    if row is base:
+        return {f"minus {name}": NONE, "verdict": "the baseline", "pairs": NONE}
+    found = difference(row, base)
+    return {
+        f"minus {name}": in_points(found),
+        "verdict": verdict(found),
+        "pairs": str(found.n) if found else "0",
+    }
+
+
+def _cost_notes(setting: Setting) -> list[str]:
+    name, found = setting.options.baseline, []
+    if setting.baseline is None:
+        found.append(f"No differences: {name} has no record here.")
+    else:
+        found.append(
+            f"Minus {name}: overall accuracy minus that of {name} in percentage points, mean over the seeds that both "
+            "have; in brackets its 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
+            f"covers zero, or there are fewer than {FEWEST} pairs. The intervals tell of training seeds, not of other "
+            "test images, and are not corrected for the number of rows."
+        )
+    if setting.options.optimism:
+        found.append(
+            "Best − last epoch: what choosing the best evaluated epoch on the test split would add, in points; no "
+            "other number here uses it."
+        )
+    timed = "" if comparable(setting) else " Runs were timed on different devices or numbers of threads: no comparison."
+    found.append(
+        "Epoch: training time of one. Run: all that has to be trained for one run, evaluation included; of it, shared: "
+        f"trainings that other runs build on, too. Memory: highest peak. Means over seeds.{timed}"
     )
+    return found
 
 
-def _heading(name: str) -> str:
-    """A heading in two lines where it is long, so that the table fits a text width of 5.5 inches."""
-    breaks = [match.start() for match in re.finditer(" ", name)]
-    if not breaks or (len(name) < 9 and "(" not in name):
-        return escape_latex(name)
-    middle = name.index(" (") if " (" in name else min(breaks, key=lambda k: abs(k - len(name) / 2))
-    first, second = escape_latex(name[:middle]), escape_latex(name[middle + 1 :])
-    return rf"\shortstack[r]{{\strut {first}\\{second}}}"
+def corrected(setting: Setting, found: dict[str, Scores]) -> Table:
+    """Each row with logits before and after logit adjustment, and against the baseline after it."""
+    name, lines = setting.options.baseline, []
+    for row in corrections(setting, found):
+        is_base = row.row is setting.baseline
+        lines.append(
+            {
+                "method": row.row.label,
+                "as trained": cell(row.plain),
+                "tau = 1": cell(row.adjusted),
+                "best tau on test": f"{cell(row.best)} at {row.best_tau:g}",
+                "ECE": cell(row.ece),
+                **({f"minus adjusted {name}": in_points(row.against)} if setting.baseline else {}),
+                **({"verdict": "the baseline" if is_base else verdict(row.against)} if setting.baseline else {}),
+                "seeds": str(row.plain.n),
+            }
+        )
+    words = [
+        "From the stored test logits, of the seeds that have them. Tau = 1: the logarithm of the class's share of the "
+        "training images is subtracted from its logit (Menon et al. 2021), without any tuning; meant for networks "
+        "trained with plain cross-entropy, it corrects balanced ones twice. Best tau on test: an upper bound, chosen "
+        f"on the test split between {TAUS[0]:g} and {TAUS[-1]:g}. ECE: expected calibration error in percent, 15 bins."
+    ]
+    if setting.baseline and lines:
+        words.append(
+            f"Minus adjusted {name}: the row as trained, minus {name} with tau = 1, in percentage points: what a "
+            "method adds to the correction that costs nothing."
+        )
+    return Table("adjusted", "After logit adjustment", pd.DataFrame(lines), words, ("seeds", "best tau on test", "ECE"))
 
 
-def escape_markdown(text: str) -> str:
-    """Text that a Markdown table shows literally."""
-    return re.sub(r"([\\|*<>\[\]`]|(?<!\w)_|_(?!\w))", r"\\\1", text)  # "_" inside a word is no mark-up
+def beside_published(setting: Setting, published: Sequence[PublishedTable]) -> Table:
+    """Published numbers for the rows of a setting beside ours; sources are numbered, and named below."""
+    found = matches(setting, published)
+    numbers = {id(table): k + 1 for k, table in enumerate({id(m.table): m.table for m in found}.values())}
+    lines = [
+        {
+            "method": f"{match.label} ({match.group})" if match.group else match.label,
+            "published": f"{match.accuracy:.1f}" + (f" ± {match.error:.1f}" if match.error else ""),
+            "ours": cell(match.ours),
+            "difference": signed(match.ours.mean - match.accuracy / 100),
+            "protocol differs in": "; ".join(match.differs) or NONE,
+            "source": f"({numbers[id(match.table)]})",
+        }
+        for match in found
+    ]
+    words = [
+        "Published: accuracy in percent as the source prints it (errors subtracted from 100), ± its standard error. "
+        "Ours: last epoch, mean ± sample standard deviation over seeds. A difference means something only where no "
+        "protocol differs.",
+        *(f"({number}) {_source(table)}" for table in published if (number := numbers.get(id(table)))),
+    ]
+    return Table("published", "Published beside ours", pd.DataFrame(lines), words[:1] + _by_number(words[1:]))
 
 
-def escape_latex(text: str) -> str:
-    """Text that LaTeX shows literally."""
-    return "".join(_TEX.get(letter, letter) for letter in text)
+def _by_number(words: list[str]) -> list[str]:
+    return sorted(words, key=lambda text: int(text[1 : text.index(")")]))
+
+
+def _source(table: PublishedTable) -> str:
+    epochs = f"{table.epochs} epochs" if isinstance(table.epochs, int) else "epochs not stated"
+    runs = f"; {table.runs} runs" if table.runs != NOT_STATED else ""
+    protocol = f"{table.backbone}, {epochs}, {table.augmentation}; epoch reported: {table.selection}{runs}"
+    return f"{table.source}, {table.where} {table.evidence}: {protocol}. {table.note}".strip()
+
+
+def cell(value: Spread | None, form: str = "{mean} ± {sd}") -> str:
+    """Percent with one decimal; `form` has the places {mean} and {sd}; one seed has no deviation, None is a dash."""
+    if value is None:
+        return NONE
+    mean = f"{100 * value.mean:.1f}"
+    return mean if value.sd is None else form.format(mean=mean, sd=f"{100 * value.sd:.1f}")

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from ..benchmarks.records.schema import Record
-from .frames import Evidence, Table, cell, tables
 from .notes import missing_groups, warnings
 from .statistics import Setting, Spread, settings
+from .tables import Evidence, Table, cell, tables
 
 
 def run_table(records: Iterable[Record]) -> Group:

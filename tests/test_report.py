@@ -14,11 +14,10 @@ import pytest
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Prerequisite, Record
 from ltbench.report.build import build
-from ltbench.report.frames import Evidence, tables
 from ltbench.report.notes import notes
+from ltbench.report.render import Evidence, escape_latex, escape_markdown, latex, markdown, tables
 from ltbench.report.sources import Sources
 from ltbench.report.statistics import Setting, settings
-from ltbench.report.tables import escape_latex, escape_markdown, latex, markdown
 from ltbench.report.terminal import run_table
 from report_fixtures import METHODS, cifar, dataset, lifelike, lifelike_setting, record, store
 from rich.console import Console

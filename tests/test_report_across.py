@@ -9,7 +9,7 @@ import pytest
 from conftest import Answer
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
-from ltbench.report.across import compare_across
+from ltbench.report.compare_recipe import compare_across
 from report_fixtures import RECIPE, dataset, record
 
 DATA = dataset([200, 50, 10])

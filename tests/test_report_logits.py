@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ltbench.report.frames import corrected
 from ltbench.report.logits import TAUS, corrections, log_prior, read_scores, scores, tail_priors
 from ltbench.report.plots import figures
+from ltbench.report.render import corrected
 from ltbench.report.statistics import settings
 from report_fixtures import cifar, dataset, keep_logits, lifelike, record
 

@@ -15,10 +15,10 @@ import pytest
 from conftest import Answer
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
-from ltbench.report import draw
+from ltbench.report import figure_cache as draw
 from ltbench.report.build import build, figure_formats
-from ltbench.report.frames import Evidence, beside_published, tables
 from ltbench.report.published import read_published
+from ltbench.report.render import Evidence, beside_published, tables
 from ltbench.report.sources import Sources
 from ltbench.report.statistics import Options, settings
 from report_fixtures import METHODS, RECIPE, cifar, dataset, keep_logits, lifelike, record, store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ltbench.report.frames import Evidence, beside_baseline, tables
-from ltbench.report.paired import difference, in_points, paired, permutation_test, signed
+from ltbench.report.paired_tests import difference, in_points, paired, permutation_test, signed
+from ltbench.report.render import Evidence, beside_baseline, tables
 from ltbench.report.statistics import Options, settings
 from report_fixtures import dataset, record
 from scipy import stats

@@ -15,7 +15,7 @@ from ltbench.benchmarks.records.store import read_all
 from ltbench.report.compare import comparison, pairs
 from ltbench.report.costs import borrowed_seconds, costs, duration, optimism, size, total_seconds
 from ltbench.report.describe import circumstances, command, find_record
-from ltbench.report.frames import Evidence
+from ltbench.report.render import Evidence
 from ltbench.report.statistics import Options, settings
 from report_fixtures import RECIPE, cifar, dataset, keep_logits, lifelike, record, store
 from tiny import planned

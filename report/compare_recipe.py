@@ -11,9 +11,9 @@ import pandas as pd
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.recipe import Recipe
 from ..benchmarks.records.schema import Record, recipe_facts
-from .frames import Table, cell
-from .paired import LEVEL, Paired, in_points, paired, verdict
+from .paired_tests import LEVEL, Paired, in_points, paired, verdict
 from .statistics import label_of, mean_accuracy, spread
+from .tables import Table, cell
 
 Runs = dict[int, Record]  # by seed
 

@@ -76,7 +76,7 @@ def compare(
     if across:
         if out:
             raise click.UsageError("--out draws accuracy against class size, which --across does not compare.")
-        from .across import compare_across
+        from .compare_recipe import compare_across
         from .terminal import Plain
 
         records, problems = read_records(results, chosen)
