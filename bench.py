@@ -40,9 +40,9 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     bench run --method ldam-drw --dataset cifar100-lt --imbalance 100 --seed 0..2
     bench run --method erm,drs --dataset digits-lt --set drs.weighting=inverse
     """
-    from ltbench.benchmarks.plan import make_plan
     from ltbench.benchmarks.progress import ProgressLine
     from ltbench.benchmarks.sweep import run_missing
+    from ltbench.benchmarks.training.plan import make_plan
 
     where = find_device(device)
     plan = make_plan(methods.split(","), datasets.split(","), device=where.type, **choices)
@@ -141,8 +141,8 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     bench look --method open --dataset cifar10-lt --augment simclr
     bench look --method m2m --dataset cifar10-lt        # after bench run with the same options
     """
-    from ltbench.benchmarks.look import view
-    from ltbench.benchmarks.plan import make_plan
+    from ltbench.benchmarks.training.plan import make_plan
+    from ltbench.benchmarks.training.preview import view
     from ltbench.benchmarks.utils.atomic_write import write_whole
     from ltbench.report.pictures import batch_picture
     from ltbench.report.style import picture_format
@@ -188,9 +188,9 @@ def data() -> None:
 @options(DATA)
 def check(dataset: str | None, data_root: str | None, allow_unverified: bool) -> None:
     """Read a dataset, or all of them, and say what is there. Exit code 2 if something asked for is not sound."""
-    from ltbench.benchmarks.plan import find_source
     from ltbench.benchmarks.registry import configure, load, names
     from ltbench.benchmarks.split import DataRoot
+    from ltbench.benchmarks.training.plan import find_source
 
     root = DataRoot.find(data_root, allow_unverified)
     wanted = [dataset] if dataset else [name for name in names("datasets") if not load("datasets", name).cls.place]
@@ -214,9 +214,9 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
 @options(DATA)
 def download(dataset: str, data_root: str | None, allow_unverified: bool) -> None:
     """Download a dataset into the data root, where its makers allow it, and check it."""
-    from ltbench.benchmarks.plan import find_source
     from ltbench.benchmarks.registry import configure
     from ltbench.benchmarks.split import DataRoot
+    from ltbench.benchmarks.training.plan import find_source
 
     plugin, given = find_source(dataset)
     source, root = configure(plugin, given), DataRoot.find(data_root, allow_unverified)

@@ -26,11 +26,11 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     \b
     bench profile --method open --dataset cifar10-lt
     """
-    from .plan import make_plan
     from .records.environment import threads
     from .speed.parts import convolution_peak
     from .speed.profile import profiles
     from .speed.tables import profile_view
+    from .training.plan import make_plan
 
     where = find_device(device)
     (run,) = make_plan([method], [dataset], device=where.type, **choices)

@@ -31,10 +31,10 @@ from .data.loader import draw, generator
 from .errors import UserError
 from .method import Batch, Now, Stage
 from .network import Classifier
-from .run import attach_source
-from .setting import Run, build_network
-from .train import frozen_but, make_optimiser
-from .train_step import step
+from .training.loop import frozen_but, make_optimiser
+from .training.run_spec import Run, build_network
+from .training.step import step
+from .training.trainer import attach_source
 
 
 @dataclass(frozen=True)

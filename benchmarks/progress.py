@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from .run import Run, Trail, Watcher
+from .training.trainer import Run, Trail, Watcher
 from .utils.formatting import clock
 
 EVERY = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep, which shows them, wants more

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .checkpoint import snapshot_path
 from .errors import UserError
 from .records.store import read_record
 from .suite import Unit
+from .training.checkpoint import snapshot_path
 from .utils.atomic_write import write_whole
 
 LOG, FAILED = "log.txt", "failed.txt"

@@ -17,7 +17,7 @@ from .errors import UserError
 _PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
 _PRELOAD = [
     "ltbench.benchmarks.forked",  # first: from then on the server dies with this process
-    "ltbench.benchmarks.plan", "ltbench.benchmarks.sweep", "ltbench.benchmarks.progress",
+    "ltbench.benchmarks.training.plan", "ltbench.benchmarks.sweep", "ltbench.benchmarks.progress",
     "torch._dynamo",  # optimisers import it when they are made
     "sklearn.datasets",  # digits-lt
 ]  # fmt: skip

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import UserError, unknown
-from .plan import make_plan
-from .prerequisites import erm_of
 from .registry import names
-from .run import Run
+from .training.plan import make_plan
+from .training.shared_start import erm_of
+from .training.trainer import Run
 from .utils.formatting import exact
 
 FOLDER = Path(__file__).parent / "suites"

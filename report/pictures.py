@@ -15,7 +15,7 @@ SPREAD = 2.5  # deviations of a normalised image from black to white
 
 
 class View(Protocol):
-    """What `bench look` collects: see `benchmarks.look.View`."""
+    """What `bench look` collects: see `benchmarks.training.preview.View`."""
 
     pixels: np.ndarray
     normalised: np.ndarray

@@ -8,8 +8,8 @@ import torch
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.run import build_network
 from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.trainer import build_network
 from tiny import tiny_run
 
 

@@ -14,9 +14,9 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.plan import make_plan
-from ltbench.benchmarks.run import Run, attach_source, build_network
 from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Run, attach_source, build_network
 from ltbench.methods.m2m import COUNTED
 from tiny import carry_out, tiny_run
 

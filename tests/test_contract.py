@@ -16,8 +16,8 @@ from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.run import Run, Trail, Watcher, attach_source, build_network, execute
 from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, attach_source, build_network, execute
 from tiny import carry_out, on_its_own, tiny_run, without_timings
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 

@@ -17,8 +17,8 @@ from ltbench.benchmarks.counting import Counts, count_step, make_ready
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.setting import Run
 from ltbench.benchmarks.speed.made import made_runs
+from ltbench.benchmarks.training.run_spec import Run
 from ltbench.methods._shared import perturbation as _blt
 from ltbench.methods._shared import translation as _m2m
 

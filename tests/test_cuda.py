@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer
-from ltbench.benchmarks import registry, train
-from ltbench.benchmarks.graph import CudaGraph, Steps, no_waiting
-from ltbench.benchmarks.run import attach_source, build_network, execute
+from ltbench.benchmarks import registry
+from ltbench.benchmarks.training import loop as train
+from ltbench.benchmarks.training.cuda_graph import CudaGraph, Steps, no_waiting
+from ltbench.benchmarks.training.trainer import attach_source, build_network, execute
 from tiny import tiny_run, without_timings
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -16,7 +16,7 @@ from ltbench.benchmarks.counting import Ready, make_ready
 from ltbench.benchmarks.data.augment import Augment, Parameters
 from ltbench.benchmarks.data.loader import batch_of
 from ltbench.benchmarks.method import Batch
-from ltbench.benchmarks.train import frozen_but
+from ltbench.benchmarks.training.loop import frozen_but
 from ltbench.methods.erm import ERM
 from tiny import tiny_run
 from torch import Tensor, nn

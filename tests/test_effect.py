@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Watcher
 
 
 def records(methods: str, dataset: str, seeds: str, folder: Path) -> dict[str, list[Record]]:

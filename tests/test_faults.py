@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import find_records, read_record
-from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Watcher
 from tiny import without_timings
 
 RUN = [sys.executable, "-m", "ltbench.bench", "run", "--dataset", "digits-lt", "--imbalance", "10"]

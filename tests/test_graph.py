@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks import graph, registry, train
-from ltbench.benchmarks.graph import Steps
+from ltbench.benchmarks import registry
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.run import attach_source, build_network
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.watched import Answers, WatchedNow
+from ltbench.benchmarks.training import cuda_graph as graph
+from ltbench.benchmarks.training import loop as train
+from ltbench.benchmarks.training.cuda_graph import Steps
+from ltbench.benchmarks.training.guards import Answers, WatchedNow
+from ltbench.benchmarks.training.trainer import attach_source, build_network
 from tiny import tiny_run
 from torch import Tensor
 

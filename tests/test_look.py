@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ltbench.benchmarks.look import view
+from ltbench.benchmarks.training.preview import view
 from tiny import carry_out, tiny_run
 
 TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.method import Batch
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
+from ltbench.benchmarks.training.plan import make_plan
 from ltbench.methods.open import noise_share
 from open_fixtures import batch_of, late, ready
 from tiny import carry_out, tiny_run

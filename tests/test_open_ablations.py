@@ -11,10 +11,10 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.registry import configure, load
-from ltbench.benchmarks.run import Watcher, build_network, execute
 from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Watcher, build_network, execute
 from open_fixtures import batch_of, late, ready, settings
 from tiny import carry_out, on_its_own, tiny_run, without_timings
 from torch import Tensor

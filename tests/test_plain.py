@@ -15,10 +15,10 @@ from ltbench.benchmarks import registry
 from ltbench.benchmarks.counting import make_ready
 from ltbench.benchmarks.data.augment import make_augment
 from ltbench.benchmarks.data.loader import batches, generator
-from ltbench.benchmarks.plan import PLAIN
-from ltbench.benchmarks.run import Run
-from ltbench.benchmarks.train import frozen_but, make_optimiser
-from ltbench.benchmarks.train_step import step
+from ltbench.benchmarks.training.loop import frozen_but, make_optimiser
+from ltbench.benchmarks.training.plan import PLAIN
+from ltbench.benchmarks.training.step import step
+from ltbench.benchmarks.training.trainer import Run
 from test_augment import CHAINS, recipe_of
 from tiny import tiny_run
 

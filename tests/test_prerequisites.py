@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock, Timeout
-from ltbench.benchmarks import checkpoint
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Backbone, Method, Needs
 from ltbench.benchmarks.network import Classifier, CosineHead
-from ltbench.benchmarks.prerequisites import erm_of, snapshot_of
-from ltbench.benchmarks.run import Run, Trail, Watcher, execute
 from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.training import checkpoint
+from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
+from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, execute
 from tiny import carry_out, on_its_own, tiny_run, without_timings
 
 CPU = torch.device("cpu")

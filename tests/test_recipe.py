@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.recipe import load_recipe, recipe_names
+from ltbench.benchmarks.training.plan import make_plan
 
 TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
     0: 0.02, 1: 0.04, 2: 0.06, 3: 0.08, 4: 0.1, 5: 0.1, 6: 0.1, 158: 0.1, 159: 0.1, 160: 1e-3, 161: 1e-3, 162: 1e-3,

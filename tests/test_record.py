@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks import checkpoint
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import misplaced, read_all, read_record, write_record
+from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.utils.atomic_write import write_whole
 from tiny import carry_out, tiny_run, without_timings
 

@@ -15,11 +15,11 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.nn.backbones import build_backbone
 from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.registry import configure, load
-from ltbench.benchmarks.run import build_network
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.benchmarks.train import make_optimiser
+from ltbench.benchmarks.training.loop import make_optimiser
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import build_network
 from ltbench.methods._shared.feature_generation import frequent_classes, pair_up
 from ltbench.methods.rsg import find_cut, is_step
 from tiny import carry_out, tiny_run

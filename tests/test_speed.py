@@ -13,10 +13,10 @@ import torch
 from conftest import Answer
 from ltbench.benchmarks import commands
 from ltbench.benchmarks.data.augment import as_floats
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.precision import _PRODUCTS, FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
 from ltbench.benchmarks.speed import made, measure, parts, rivals, turns
 from ltbench.benchmarks.speed.profile import PARTS, profiles
+from ltbench.benchmarks.training.plan import make_plan
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.records.store import find_records
-from ltbench.benchmarks.run import Watcher
 from ltbench.benchmarks.status import states
 from ltbench.benchmarks.suite import Unit, make_units, read_suite
 from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Watcher
 from sweep_fixtures import SUITE, records, start, until, workers, write
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from ltbench.benchmarks import checkpoint
 from ltbench.benchmarks.method import Batch, Method, Now, Split, Stage
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.run import Run, Watcher, build_network, execute
-from ltbench.benchmarks.train import make_optimiser, train
+from ltbench.benchmarks.training import checkpoint
+from ltbench.benchmarks.training.loop import make_optimiser, train
+from ltbench.benchmarks.training.trainer import Run, Watcher, build_network, execute
 from tiny import carry_out, tiny_run, without_timings
 from torch import Tensor, nn
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 from ltbench import bench
-from ltbench.benchmarks.plan import make_plan
 from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.run import Run, execute
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Run, execute
 
 
 def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> Run:

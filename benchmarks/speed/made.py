@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from ..data.loader import generator
-from ..plan import make_plan
-from ..setting import Run
 from ..split import Split, long_tail_counts
+from ..training.plan import make_plan
+from ..training.run_spec import Run
 
 CLASSES, SIZE, LARGEST, RATIO, TESTS = 10, 32, 5000, 100, 1000  # CIFAR-10-LT
 

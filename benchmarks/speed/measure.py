@@ -12,7 +12,7 @@ import torch
 
 from ..counting import make_ready
 from ..precision import bf16_speed
-from ..setting import Run
+from ..training.run_spec import Run
 from .parts import StepCost, against_dataloader, convolution_peak, input_paths, stepper, steps
 from .turns import Ratio, take_turns
 

@@ -16,14 +16,14 @@ from torch.utils.data import DataLoader, default_collate
 from ..counting import Counts, Ready, count_step, make_ready
 from ..data.augment import Augment
 from ..data.loader import batches, draw_epoch, generator
-from ..evaluate import confusion_of, logits_of
-from ..graph import Steps
 from ..method import Batch, Method, Now
 from ..recipe import Recipe
 from ..records.environment import threads
-from ..setting import Run, build_network
-from ..train import frozen_but, make_optimiser, run_epoch
-from ..train_step import step
+from ..training.cuda_graph import Steps
+from ..training.evaluate import confusion_of, logits_of
+from ..training.loop import frozen_but, make_optimiser, run_epoch
+from ..training.run_spec import Run, build_network
+from ..training.step import step
 from . import rivals
 from .turns import Ratio, Work, ratio, take_turns, timed
 

@@ -21,8 +21,8 @@ from ..data.loader import generator
 from ..method import Batch
 from ..precision import autocast, rounding
 from ..records.environment import threads
-from ..setting import Run
-from ..train import frozen_but, make_optimiser
+from ..training.loop import frozen_but, make_optimiser
+from ..training.run_spec import Run
 from .turns import timed, wait
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines on standard error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .data.augment import as_floats
-from .network import Classifier
-from .precision import autocast, rounding
-from .recipe import Recipe
-from .split import Split
+from ..data.augment import as_floats
+from ..network import Classifier
+from ..precision import autocast, rounding
+from ..recipe import Recipe
+from ..split import Split
 
 BATCH = {"cpu": 100, "cuda": 2000}  # on a CPU, maps of more images than these leave the cache
 

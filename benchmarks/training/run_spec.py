@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from .data.loader import derive
-from .method import Method
-from .network import Classifier
-from .nn.backbones import build_backbone
-from .recipe import Recipe
-from .records.schema import DatasetFacts, run_id
-from .records.store import record_path
-from .split import Dataset
+from ..data.loader import derive
+from ..method import Method
+from ..network import Classifier
+from ..nn.backbones import build_backbone
+from ..recipe import Recipe
+from ..records.schema import DatasetFacts, run_id
+from ..records.store import record_path
+from ..split import Dataset
 
 
 @dataclass(frozen=True)

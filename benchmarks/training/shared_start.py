@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from ..errors import UserError
+from ..method import Method, epochs_before
+from ..network import Classifier
+from ..records.environment import environment
+from ..split import Split
 from . import checkpoint
-from .errors import UserError
 from .evaluate import confusion_of, logits_of
-from .method import Method, epochs_before
-from .network import Classifier
-from .records.environment import environment
-from .setting import Run, build_network
-from .split import Split
-from .trail import Trail, Watcher
-from .train import EpochEnd, names_of, train
+from .history import Trail, Watcher
+from .loop import EpochEnd, names_of, train
+from .run_spec import Run, build_network
 
 
 def erm_of(run: Run) -> Run:

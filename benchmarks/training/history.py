@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .setting import Run
-from .train import EpochEnd
+from .loop import EpochEnd
+from .run_spec import Run
 
 
 @dataclass

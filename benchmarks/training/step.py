@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .method import Batch, Method, Now
-from .network import Classifier
-from .precision import autocast, rounding
-from .recipe import Recipe
+from ..method import Batch, Method, Now
+from ..network import Classifier
+from ..precision import autocast, rounding
+from ..recipe import Recipe
 
 
 def step(

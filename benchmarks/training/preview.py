@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..data.augment import make_augment
+from ..data.loader import batches, generator
+from ..errors import UserError
+from ..method import Batch, Now, Stage
+from ..network import Classifier
 from . import checkpoint
-from .data.augment import make_augment
-from .data.loader import batches, generator
-from .errors import UserError
-from .method import Batch, Now, Stage
-from .network import Classifier
-from .prerequisites import erm_of
-from .run import Run, attach_source, build_network
+from .shared_start import erm_of
+from .trainer import Run, attach_source, build_network
 
 MOST = 2048  # images to pass through the method; some take seconds for a batch
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from .errors import UserError
-from .nn.backbones import build_backbone, check_backbone
-from .precision import precision
-from .recipe import Recipe, load_recipe
-from .registry import Plugin, changed, configure, load
-from .run import Run
-from .split import DataRoot, Dataset, Source
+from ..errors import UserError
+from ..nn.backbones import build_backbone, check_backbone
+from ..precision import precision
+from ..recipe import Recipe, load_recipe
+from ..registry import Plugin, changed, configure, load
+from ..split import DataRoot, Dataset, Source
+from .trainer import Run
 
 MOST_SEEDS = 10_000
 PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}

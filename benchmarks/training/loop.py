@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from .data.augment import make_augment
-from .data.loader import Drawn, derive, draw_epoch, generator
-from .errors import RunFailed, UserError
-from .graph import Steps
-from .method import Method, Now
-from .network import Classifier
-from .recipe import Recipe
-from .split import Split
+from ..data.augment import make_augment
+from ..data.loader import Drawn, derive, draw_epoch, generator
+from ..errors import RunFailed, UserError
+from ..method import Method, Now
+from ..network import Classifier
+from ..recipe import Recipe
+from ..split import Split
+from .cuda_graph import Steps
 
 
 @dataclass(frozen=True)

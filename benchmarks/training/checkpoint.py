@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from .utils.atomic_write import write_whole
+from ..utils.atomic_write import write_whole
 
 SLOTS = ("checkpoint-a.pt", "checkpoint-b.pt")
 DIGEST = hashlib.sha256().digest_size

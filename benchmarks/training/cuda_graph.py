@@ -16,14 +16,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .data.augment import Augment, Parameters
-from .data.loader import batch_of
-from .method import Method, Now
-from .network import Classifier
-from .recipe import Recipe
-from .split import Split
-from .train_step import step
-from .watched import Answers, WatchedNow
+from ..data.augment import Augment, Parameters
+from ..data.loader import batch_of
+from ..method import Method, Now
+from ..network import Classifier
+from ..recipe import Recipe
+from ..split import Split
+from .guards import Answers, WatchedNow
+from .step import step
 
 WARM = 3  # steps before a phase is recorded: libraries choose their algorithms and take their memory
 CLOSE = 0.1  # of what a step changes; addition on a GPU has no fixed order, and a wrong graph is off by all of it

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.loader import derive
+from ..network import Classifier, Frozen
+from ..records.environment import environment, peak_of_process, threads
+from ..records.schema import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
+from ..utils.atomic_write import write_whole
 from . import checkpoint
-from .data.loader import derive
 from .evaluate import confusion_of, logits_of
-from .network import Classifier, Frozen
-from .prerequisites import erm_of, fact, snapshot_of, train_epochs
-from .records.environment import environment, peak_of_process, threads
-from .records.schema import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
-from .setting import Run, build_network, facts_of
-from .trail import Trail, Watcher
-from .utils.atomic_write import write_whole
+from .history import Trail, Watcher
+from .run_spec import Run, build_network, facts_of
+from .shared_start import erm_of, fact, snapshot_of, train_epochs
 
 
 def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None = None, wait: bool = True) -> Record:
