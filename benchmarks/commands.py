@@ -27,7 +27,7 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     bench profile --method open --dataset cifar10-lt
     """
     from .records.environment import threads
-    from .speed.parts import convolution_peak
+    from .speed.microbenchmarks import convolution_peak
     from .speed.profile import profiles
     from .speed.tables import profile_view
     from .training.plan import make_plan
@@ -53,11 +53,11 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
 
     \b
     bench speed --methods open,m2m
-    bench speed --against dataloader --out benchmarks/speed.md
+    bench speed --against dataloader --out benchmarks/speed/speed.md
     """
     from .registry import names
-    from .speed.made import made_runs
     from .speed.measure import measure
+    from .speed.synthetic import made_runs
     from .speed.tables import as_json, markdown, speed_view
     from .utils.atomic_write import write_whole
 

@@ -13,8 +13,8 @@ import torch
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.nn.bn_folding import Folded
 from ltbench.benchmarks.precision import fast_bf16
-from ltbench.benchmarks.speed.made import made_runs
-from ltbench.benchmarks.speed.turns import ratio, take_turns
+from ltbench.benchmarks.speed.interleaved import ratio, take_turns
+from ltbench.benchmarks.speed.synthetic import made_runs
 from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import Generator
 from ltbench.methods._shared.translation import capacity, objective, translate

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks.counting import Tally
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
+from ltbench.benchmarks.speed.op_counter import Tally
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.plan import make_plan
 from ltbench.benchmarks.training.trainer import Run, attach_source, build_network

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import torch
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.counting import Counts, count_step, make_ready
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.speed.made import made_runs
+from ltbench.benchmarks.speed.op_counter import Counts, count_step, make_ready
+from ltbench.benchmarks.speed.synthetic import made_runs
 from ltbench.benchmarks.training.run_spec import Run
 from ltbench.methods._shared import perturbation as _blt
 from ltbench.methods._shared import translation as _m2m
@@ -167,7 +167,7 @@ def test_a_step_that_reads_back_fails_by_name(method: Method, name: str) -> None
 
 
 def test_memory_is_freed_when_a_tensor_ends() -> None:
-    from ltbench.benchmarks.counting import Tally
+    from ltbench.benchmarks.speed.op_counter import Tally
 
     with Tally() as tally:
         for _ in range(3):

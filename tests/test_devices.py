@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.counting import Ready, make_ready
 from ltbench.benchmarks.data.augment import Augment, Parameters
 from ltbench.benchmarks.data.loader import batch_of
 from ltbench.benchmarks.method import Batch
+from ltbench.benchmarks.speed.op_counter import Ready, make_ready
 from ltbench.benchmarks.training.loop import frozen_but
 from ltbench.methods.erm import ERM
 from tiny import tiny_run

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from ltbench.benchmarks.counting import make_ready
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.nn.backbones import build_backbone
 from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.precision import autocast, rounding
+from ltbench.benchmarks.speed.op_counter import make_ready
 from ltbench.methods._shared.noise_rows import teaches_the_head_alone
 from open_fixtures import late
 from tiny import tiny_run

@@ -12,9 +12,9 @@ import pytest
 import torch
 from conftest import Answer
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.counting import make_ready
 from ltbench.benchmarks.data.augment import make_augment
 from ltbench.benchmarks.data.loader import batches, generator
+from ltbench.benchmarks.speed.op_counter import make_ready
 from ltbench.benchmarks.training.loop import frozen_but, make_optimiser
 from ltbench.benchmarks.training.plan import PLAIN
 from ltbench.benchmarks.training.step import step

@@ -14,7 +14,11 @@ from conftest import Answer
 from ltbench.benchmarks import commands
 from ltbench.benchmarks.data.augment import as_floats
 from ltbench.benchmarks.precision import _PRODUCTS, FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
-from ltbench.benchmarks.speed import made, measure, parts, rivals, turns
+from ltbench.benchmarks.speed import dataloader_baseline as rivals
+from ltbench.benchmarks.speed import interleaved as turns
+from ltbench.benchmarks.speed import measure
+from ltbench.benchmarks.speed import microbenchmarks as parts
+from ltbench.benchmarks.speed import synthetic as made
 from ltbench.benchmarks.speed.profile import PARTS, profiles
 from ltbench.benchmarks.training.plan import make_plan
 from PIL import Image

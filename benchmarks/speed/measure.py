@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from ..counting import make_ready
 from ..precision import bf16_speed
 from ..training.run_spec import Run
-from .parts import StepCost, against_dataloader, convolution_peak, input_paths, stepper, steps
-from .turns import Ratio, take_turns
+from .interleaved import Ratio, take_turns
+from .microbenchmarks import StepCost, against_dataloader, convolution_peak, input_paths, stepper, steps
+from .op_counter import make_ready
 
 Say = Callable[[str], None]
 ROUNDS = 5

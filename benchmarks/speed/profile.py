@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
-from ..counting import Counts, Ready, Tally, count_step, make_ready
 from ..data.augment import make_augment
 from ..data.loader import generator
 from ..method import Batch
@@ -23,7 +22,8 @@ from ..precision import autocast, rounding
 from ..records.environment import threads
 from ..training.loop import frozen_but, make_optimiser
 from ..training.run_spec import Run
-from .turns import timed, wait
+from .interleaved import timed, wait
+from .op_counter import Counts, Ready, Tally, count_step, make_ready
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own lines on standard error
 PARTS = ("data", "augment", "transform", "forward", "backward", "optimiser")

@@ -124,7 +124,7 @@ def notes(speed: Speed) -> list[str]:
 
 
 def markdown(speed: Speed) -> str:
-    """The text of `benchmarks/speed.md`."""
+    """The text of `benchmarks/speed/speed.md`."""
     parts = [
         "# Speed",
         "Made by `bench speed`. Ratios on one machine; another gives others.",

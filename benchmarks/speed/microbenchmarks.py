@@ -13,7 +13,6 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from ..counting import Counts, Ready, count_step, make_ready
 from ..data.augment import Augment
 from ..data.loader import batches, draw_epoch, generator
 from ..method import Batch, Method, Now
@@ -24,8 +23,9 @@ from ..training.evaluate import confusion_of, logits_of
 from ..training.loop import frozen_but, make_optimiser, run_epoch
 from ..training.run_spec import Run, build_network
 from ..training.step import step
-from . import rivals
-from .turns import Ratio, Work, ratio, take_turns, timed
+from . import dataloader_baseline as rivals
+from .interleaved import Ratio, Work, ratio, take_turns, timed
+from .op_counter import Counts, Ready, count_step, make_ready
 
 CPU = torch.device("cpu")
 WORKERS = 4

@@ -26,15 +26,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from .data.augment import make_augment
-from .data.loader import draw, generator
-from .errors import UserError
-from .method import Batch, Now, Stage
-from .network import Classifier
-from .training.loop import frozen_but, make_optimiser
-from .training.run_spec import Run, build_network
-from .training.step import step
-from .training.trainer import attach_source
+from ..data.augment import make_augment
+from ..data.loader import draw, generator
+from ..errors import UserError
+from ..method import Batch, Now, Stage
+from ..network import Classifier
+from ..training.loop import frozen_but, make_optimiser
+from ..training.run_spec import Run, build_network
+from ..training.step import step
+from ..training.trainer import attach_source
 
 
 @dataclass(frozen=True)
