@@ -41,7 +41,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     bench run --method erm,drs --dataset digits-lt --set drs.weighting=inverse
     """
     from ltbench.benchmarks.progress import ProgressLine
-    from ltbench.benchmarks.sweep import run_missing
+    from ltbench.benchmarks.sweeps.run_missing import run_missing
     from ltbench.benchmarks.training.plan import make_plan
 
     where = find_device(device)
@@ -83,7 +83,7 @@ def sweep(
     bench sweep digits --jobs 2
     bench sweep mine.toml --devices cuda:0,cuda:1 --per-device 3
     """
-    from ltbench.benchmarks.slots import fork_server, slots_of
+    from ltbench.benchmarks.sweeps.workers import fork_server, slots_of
 
     devices, here = given.pop("devices"), given["engine"] == "local" and not (dry_run or emit)
     slots = slots_of(given.pop("jobs"), devices, given.pop("per_device"))
@@ -91,14 +91,14 @@ def sweep(
         find_device("cuda")  # says once what every run would say
     if here:
         fork_server(slots)  # it imports torch while this process does, too
-    from ltbench.benchmarks import sweeping
+    from ltbench.benchmarks.sweeps import runner as sweeping
 
     choices, console = sweeping.Choices(slots=slots, **given), Console(stderr=True)
     units = sweeping.units_of(suite, data_root, allow_unverified)
     if dry_run:
         sweeping.dry_run(units, choices, Console())
     elif emit or choices.engine == "slurm":
-        from ltbench.benchmarks.slurm import script, submit
+        from ltbench.benchmarks.sweeps.engines.slurm import script, submit
 
         text = script(units, choices)
         print(text, end="") if emit else submit(text)
@@ -116,8 +116,8 @@ def status(
     suite: str | None, watch: bool, results: Path, runs: Path, data_root: str | None, allow_unverified: bool
 ) -> None:
     """Show what of a suite is done, running, failed or missing; without a suite, what is running."""
-    from ltbench.benchmarks.status import anything_running, follow, states, status_table
-    from ltbench.benchmarks.sweeping import units_of
+    from ltbench.benchmarks.sweeps.runner import units_of
+    from ltbench.benchmarks.sweeps.status import anything_running, follow, states, status_table
 
     if suite is None:
         print("\n".join(anything_running(runs)) or "Nothing is running.")

@@ -11,11 +11,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ltbench.benchmarks.queue import finished
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import read_all
+from ltbench.benchmarks.records.suites import read_suite
 from ltbench.benchmarks.registry import names
-from ltbench.benchmarks.suite import make_units, read_suite
+from ltbench.benchmarks.sweeps.queue import finished
+from ltbench.benchmarks.sweeps.units import make_units
 
 
 def learned(record: Record) -> bool:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ltbench.benchmarks.queue import LOG
 from ltbench.benchmarks.records.store import find_records, read_record
-from ltbench.benchmarks.suite import Unit, make_units, read_suite
+from ltbench.benchmarks.records.suites import read_suite
+from ltbench.benchmarks.sweeps.queue import LOG
+from ltbench.benchmarks.sweeps.units import Unit, make_units
 from tiny import without_timings
 
 SWEEP = [sys.executable, "-m", "ltbench.bench", "sweep", "suite.toml"]

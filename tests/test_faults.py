@@ -14,7 +14,7 @@ import pytest
 import torch
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import find_records, read_record
-from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.sweeps.run_missing import run_missing
 from ltbench.benchmarks.training.plan import make_plan
 from ltbench.benchmarks.training.trainer import Watcher
 from tiny import without_timings

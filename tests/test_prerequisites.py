@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Backbone, Method, Needs
 from ltbench.benchmarks.network import Classifier, CosineHead
-from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.sweeps.run_missing import run_missing
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
 from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, execute

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.estimate import estimate, estimates, seconds_per_image, total
+from ltbench.benchmarks.records.suites import Block, Suite, read_suite, suite_files
 from ltbench.benchmarks.registry import names
-from ltbench.benchmarks.suite import Block, Suite, make_units, read_suite, suite_files
+from ltbench.benchmarks.sweeps.estimate import estimate, estimates, seconds_per_image, total
+from ltbench.benchmarks.sweeps.units import make_units
 from report_fixtures import dataset, record
 from tiny import planned
 

@@ -9,9 +9,9 @@ import pytest
 from conftest import Answer
 from filelock import FileLock
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.queue import LOG, Queue, last_line
-from ltbench.benchmarks.slots import cpu_slots, gpu_slots
-from ltbench.benchmarks.status import anything_running, states
+from ltbench.benchmarks.sweeps.queue import LOG, Queue, last_line
+from ltbench.benchmarks.sweeps.status import anything_running, states
+from ltbench.benchmarks.sweeps.workers import cpu_slots, gpu_slots
 from sweep_fixtures import fake, write
 
 Cli = Callable[..., Answer]

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from ltbench.benchmarks.records.store import find_records
-from ltbench.benchmarks.status import states
-from ltbench.benchmarks.suite import Unit, make_units, read_suite
-from ltbench.benchmarks.sweep import run_missing
+from ltbench.benchmarks.records.suites import read_suite
+from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.status import states
+from ltbench.benchmarks.sweeps.units import Unit, make_units
 from ltbench.benchmarks.training.plan import make_plan
 from ltbench.benchmarks.training.trainer import Watcher
 from sweep_fixtures import SUITE, records, start, until, workers, write

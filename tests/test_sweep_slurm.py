@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ltbench.benchmarks import slurm
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.queue import FAILED
-from ltbench.benchmarks.slots import cpu_slots, gpu_slots
-from ltbench.benchmarks.sweeping import Choices
+from ltbench.benchmarks.sweeps.engines import slurm
+from ltbench.benchmarks.sweeps.queue import FAILED
+from ltbench.benchmarks.sweeps.runner import Choices
+from ltbench.benchmarks.sweeps.workers import cpu_slots, gpu_slots
 from sweep_fixtures import ENVIRONMENT, fake, records, write
 
 # Runs every task of an array in turn; notes its own options and what was asked of scontrol.

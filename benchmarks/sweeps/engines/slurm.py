@@ -15,12 +15,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import INTERRUPTED, UserError
-from .queue import FAILED, LOG, Queue, locked, missing, whole_command
-from .suite import Unit
+from ...errors import INTERRUPTED, UserError
+from ..queue import FAILED, LOG, Queue, locked, missing, whole_command
+from ..units import Unit
 
 if TYPE_CHECKING:
-    from .sweeping import Choices
+    from ..runner import Choices
 
 LARGEST_ARRAY = 1000  # Slurm's default is 1001
 NOTICE = 120  # seconds between the request to stop and the end

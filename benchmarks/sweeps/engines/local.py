@@ -19,11 +19,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from .errors import INTERRUPTED
-from .ledger import RETRIES, Ledger, Outcome, Watch
-from .queue import FAILED, LOG, last_line, whole_command
-from .slots import Slot, die_with_parent, fork_server
-from .suite import Unit
+from ...errors import INTERRUPTED
+from ..queue import FAILED, LOG, last_line, whole_command
+from ..scheduler import RETRIES, Ledger, Outcome, Watch
+from ..units import Unit
+from ..workers import Slot, die_with_parent, fork_server
 
 Command = Callable[[list[str]], None]
 

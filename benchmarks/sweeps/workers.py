@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
-from .errors import UserError
+from ..errors import UserError
 
 _PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
 _PRELOAD = [
-    "ltbench.benchmarks.forked",  # first: from then on the server dies with this process
-    "ltbench.benchmarks.training.plan", "ltbench.benchmarks.sweep", "ltbench.benchmarks.progress",
+    "ltbench.benchmarks.sweeps.fork_server",  # first: from then on the server dies with this process
+    "ltbench.benchmarks.training.plan", "ltbench.benchmarks.sweeps.run_missing", "ltbench.benchmarks.cli.progress",
     "torch._dynamo",  # optimisers import it when they are made
     "sklearn.datasets",  # digits-lt
 ]  # fmt: skip

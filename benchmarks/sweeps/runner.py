@@ -10,18 +10,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .board import Board
-from .errors import INTERRUPTED, UserError
+from ..errors import INTERRUPTED, UserError
+from ..records.store import read_all
+from ..records.suites import read_suite
+from ..utils.formatting import clock
+from .dashboard import Board
+from .engines.local import Command, sweep
 from .estimate import estimates, seconds_per_image, total
-from .ledger import Outcome
-from .local import Command, sweep
 from .queue import Queue, missing, trained
-from .records.store import read_all
-from .slots import Slot
+from .run_missing import make_folder
+from .scheduler import Outcome
 from .status import STATES, states
-from .suite import Unit, make_units, read_suite
-from .sweep import make_folder
-from .utils.formatting import clock
+from .units import Unit, make_units
+from .workers import Slot
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def carry_out(units: Sequence[Unit], choices: Choices, command: Command, console
 
 def _engine(units: Sequence[Unit], choices: Choices, command: Command, board: Board) -> Outcome:
     if choices.engine == "ray":
-        from .ray_engine import sweep_with_ray
+        from .engines.ray import sweep_with_ray
 
         return sweep_with_ray(units, choices, board)
     return sweep(units, choices.slots, command, choices.results, choices.runs, board, choices.fail_fast)

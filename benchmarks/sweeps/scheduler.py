@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import UserError
+from ..errors import UserError
 from .queue import Queue, finished, note_failure
-from .suite import Unit
+from .units import Unit
 
 RETRIES = 2  # of a process that dies
 

@@ -14,9 +14,9 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from .errors import UserError
+from ..errors import UserError
 from .queue import FAILED, LOG, finished, last_line, locked
-from .suite import Unit
+from .units import Unit
 
 STATES = ("done", "running", "failed", "missing")
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from .errors import RunFailed, UserError
-from .records.schema import Record
-from .records.store import read_record, write_record
-from .training import checkpoint
-from .training.trainer import Run, Watcher, execute
+from ..errors import RunFailed, UserError
+from ..records.schema import Record
+from ..records.store import read_record, write_record
+from ..training import checkpoint
+from ..training.trainer import Run, Watcher, execute
 
 
 def run_missing(

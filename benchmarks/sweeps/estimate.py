@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from .records.schema import Record
-from .suite import Unit
+from ..records.schema import Record
+from .units import Unit
 
 Times = dict[tuple[str, ...], list[float]]
 

@@ -17,16 +17,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import INTERRUPTED, UserError
-from .ledger import RETRIES, Ledger, Outcome, Watch
-from .queue import LOG, last_line, whole_command
-from .slots import die_with_parent
-from .split import DataRoot
-from .suite import Unit
-from .utils.atomic_write import write_whole
+from ...errors import INTERRUPTED, UserError
+from ...split import DataRoot
+from ...utils.atomic_write import write_whole
+from ..queue import LOG, last_line, whole_command
+from ..scheduler import RETRIES, Ledger, Outcome, Watch
+from ..units import Unit
+from ..workers import die_with_parent
 
 if TYPE_CHECKING:
-    from .sweeping import Choices
+    from ..runner import Choices
 
 
 def sweep_with_ray(units: Sequence[Unit], choices: Choices, watch: Watch) -> Outcome:

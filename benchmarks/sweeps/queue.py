@@ -8,11 +8,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .errors import UserError
-from .records.store import read_record
-from .suite import Unit
-from .training.checkpoint import snapshot_path
-from .utils.atomic_write import write_whole
+from ..errors import UserError
+from ..records.store import read_record
+from ..training.checkpoint import snapshot_path
+from ..utils.atomic_write import write_whole
+from .units import Unit
 
 LOG, FAILED = "log.txt", "failed.txt"
 

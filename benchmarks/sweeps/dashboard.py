@@ -11,10 +11,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from .ledger import Watch
+from ..utils.formatting import clock
 from .queue import LOG, last_line
-from .suite import Unit
-from .utils.formatting import clock
+from .scheduler import Watch
+from .units import Unit
 
 EVERY = 0.5  # seconds between two looks at the logs
 

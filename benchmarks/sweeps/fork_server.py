@@ -1,5 +1,5 @@
 """Imported by the fork server alone: it dies with the sweep, and its children with it."""
 
-from .slots import die_with_parent
+from .workers import die_with_parent
 
 die_with_parent()

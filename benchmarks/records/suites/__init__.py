@@ -1,0 +1,97 @@
+"""What a suite's file says: methods x datasets x ratios x seeds as TOML. The files of the suite stand beside this one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ...errors import UserError, unknown
+
+FOLDER = Path(__file__).parent
+Names = Annotated[list[str], Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """Runs that differ in method, dataset, ratio, profile and seed; the fields are the options of `bench run`.
+
+    Attributes:
+        methods: names, or paths of .py files; "*" for all that are found.
+        datasets: names.
+        imbalance: ratios; none for each dataset's own.
+        profile: exp, step or both; none for each dataset's own.
+        seeds: such as "0..2".
+        recipe: a name or a .toml file; else each dataset's own.
+        epochs: instead of the recipe's.
+        augment: instead of the recipe's.
+        set: NAME=VALUE; METHOD.NAME counts for that method alone.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    methods: Names
+    datasets: Names
+    imbalance: list[float] = []
+    profile: list[Literal["exp", "step"]] = []
+    seeds: str = "0"
+    recipe: str | None = None
+    epochs: int | None = None
+    augment: str | None = None
+    set: list[str] = []
+
+
+class Suite(BaseModel):
+    """A suite's file: blocks of runs; what two blocks have in common runs once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runs: Annotated[list[Block], Field(min_length=1)]
+
+
+def suite_files() -> dict[str, Path]:
+    """Suites that come with ltbench: name to file."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def read_suite(name: str) -> Suite:
+    """A suite by name or file.
+
+    Raises:
+        UserError: there is none, or it holds what no suite holds; the message names file, line and field.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+        return Suite.model_validate(tomllib.loads(text))
+    except OSError as error:
+        if name.endswith(".toml"):
+            raise UserError(f"Cannot read the suite {path}: {(error.strerror or str(error)).lower()}.") from error
+        raise unknown("suite", name, suite_files()) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path} is no TOML file: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        message = first["msg"].replace("Extra inputs are not permitted", f"no suite has this; known: {_known(first)}")
+        raise UserError(f"{path}, line {_line(text, first['loc'])}: {place}: {message}.") from error
+
+
+def _known(error: Any) -> str:
+    fields = Block.model_fields if len(error["loc"]) > 1 else Suite.model_fields
+    return ", ".join(fields)
+
+
+def _line(text: str, place: tuple[int | str, ...]) -> int:
+    """The line that a field of the n-th block stands in; the block's own, or 1, where it is missing."""
+    lines = text.splitlines()
+    block = next((part for part in place if isinstance(part, int)), 0)
+    heads = [k for k, line in enumerate(lines) if re.match(r"\s*\[\[\s*runs\s*\]\]", line)]
+    start = heads[block] if block < len(heads) else 0
+    stop = heads[block + 1] if block + 1 < len(heads) else len(lines)
+    keys = [part for part in place if isinstance(part, str) and part != "runs"]
+    pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(keys[0])}[\"']?\s*[=\]]") if keys else None
+    found = (k for k in range(start if len(place) > 1 else 0, stop) if pattern and pattern.match(lines[k]))
+    return next(found, start) + 1

@@ -1,0 +1,1 @@
+"""Where the units of a sweep run: one file per engine."""
