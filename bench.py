@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import rich_click as click
-from ltbench.benchmarks.commands import find_device, profile, speed
+from ltbench.benchmarks.cli.speed import find_device, profile, speed
 from ltbench.benchmarks.errors import INTERRUPTED, MissingData, UserError
 from ltbench.benchmarks.utils.options import DATA, DEVICE, FOLDER, RESULTS, RUNS, SETTING, option, options
 from ltbench.report.cli import compare, report, show
@@ -40,7 +40,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     bench run --method ldam-drw --dataset cifar100-lt --imbalance 100 --seed 0..2
     bench run --method erm,drs --dataset digits-lt --set drs.weighting=inverse
     """
-    from ltbench.benchmarks.progress import ProgressLine
+    from ltbench.benchmarks.cli.progress import ProgressLine
     from ltbench.benchmarks.sweeps.run_missing import run_missing
     from ltbench.benchmarks.training.plan import make_plan
 
@@ -159,7 +159,7 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
 @click.argument("kind", type=click.Choice(KINDS))
 def list_command(kind: str) -> None:
     """Name what there is: methods, datasets, recipes, suites or backbones."""
-    from ltbench.benchmarks.cards import summaries
+    from ltbench.benchmarks.cli.inspect import summaries
 
     rows = summaries(kind)
     width = max((len(name) for name, _ in rows), default=0)
@@ -171,7 +171,7 @@ def list_command(kind: str) -> None:
 @click.argument("name")
 def info(name: str) -> None:
     """Print the card and the fields of a method, a dataset or a recipe; of all that have the name."""
-    from ltbench.benchmarks.cards import cards
+    from ltbench.benchmarks.cli.inspect import cards
 
     console = Console(highlight=False)
     for part in cards(name):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import Answer
-from ltbench.benchmarks import commands
+from ltbench.benchmarks.cli import speed as commands
 from ltbench.benchmarks.data.augment import as_floats
 from ltbench.benchmarks.precision import _PRODUCTS, FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
 from ltbench.benchmarks.speed import dataloader_baseline as rivals

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from .training.trainer import Run, Trail, Watcher
-from .utils.formatting import clock
+from ..training.trainer import Run, Trail, Watcher
+from ..utils.formatting import clock
 
 EVERY = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep, which shows them, wants more
 

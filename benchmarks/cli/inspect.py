@@ -8,11 +8,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .errors import unknown
-from .nn.backbones import backbone_names
-from .recipe import recipe_file, recipe_names
-from .records.suites import suite_files
-from .registry import describe, load, names
+from ..errors import unknown
+from ..nn.backbones import backbone_names
+from ..recipe import recipe_file, recipe_names
+from ..records.suites import suite_files
+from ..registry import describe, load, names
 
 
 def summaries(kind: str) -> list[tuple[str, str]]:

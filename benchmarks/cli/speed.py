@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from rich.console import Console
 
-from .errors import UserError
-from .utils.options import DEVICE, FOLDER, SETTING, option, options
+from ..errors import UserError
+from ..utils.options import DEVICE, FOLDER, SETTING, option, options
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +26,11 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     \b
     bench profile --method open --dataset cifar10-lt
     """
-    from .records.environment import threads
-    from .speed.microbenchmarks import convolution_peak
-    from .speed.profile import profiles
-    from .speed.tables import profile_view
-    from .training.plan import make_plan
+    from ..records.environment import threads
+    from ..speed.microbenchmarks import convolution_peak
+    from ..speed.profile import profiles
+    from ..speed.tables import profile_view
+    from ..training.plan import make_plan
 
     where = find_device(device)
     (run,) = make_plan([method], [dataset], device=where.type, **choices)
@@ -55,11 +55,11 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     bench speed --methods open,m2m
     bench speed --against dataloader --out benchmarks/speed/speed.md
     """
-    from .registry import names
-    from .speed.measure import measure
-    from .speed.synthetic import made_runs
-    from .speed.tables import as_json, markdown, speed_view
-    from .utils.atomic_write import write_whole
+    from ..registry import names
+    from ..speed.measure import measure
+    from ..speed.synthetic import made_runs
+    from ..speed.tables import as_json, markdown, speed_view
+    from ..utils.atomic_write import write_whole
 
     where, console = find_device(device), Console(stderr=True)
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
