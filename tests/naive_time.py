@@ -10,6 +10,7 @@ import copy
 from collections.abc import Callable
 
 import torch
+from helpers.naive_rsg import centre_loss
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.nn.bn_folding import Folded
 from ltbench.benchmarks.precision import fast_bf16
@@ -18,7 +19,6 @@ from ltbench.benchmarks.speed.synthetic import made_runs
 from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import Generator
 from ltbench.methods._shared.translation import capacity, objective, translate
-from naive_rsg import centre_loss
 from torch import Tensor
 
 CPU, BATCH, ROUNDS = torch.device("cpu"), 128, 5

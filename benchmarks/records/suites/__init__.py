@@ -1,4 +1,4 @@
-"""What a suite's file says: methods x datasets x ratios x seeds as TOML. The files of the suite stand beside this one."""
+"""What a suite file says: methods x datasets x ratios x seeds as TOML. Our own suites stand beside this file."""
 
 from __future__ import annotations
 

@@ -1,0 +1,90 @@
+"""A step keeps to its device, shown without a GPU: on fake CUDA tensors, two devices in one operation are an error.
+
+Autograd needs a driver for CUDA, so gradients are made up: backward passes are those of the operations seen here. What
+`begin_stage` derives is derived on the CPU and moved, so a constant that it forgets there is not found.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from helpers.tiny import tiny_run
+from ltbench.benchmarks import registry
+from ltbench.benchmarks.data.augment import Augment, Parameters
+from ltbench.benchmarks.data.loader import batch_of
+from ltbench.benchmarks.method import Batch
+from ltbench.benchmarks.speed.op_counter import Ready, make_ready
+from ltbench.benchmarks.training.loop import frozen_but
+from ltbench.methods.erm import ERM
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
+CHAINS = ({"augment": "simclr", "cutout": 4}, {"augment": "autoaugment", "keep_base": True})
+
+
+def to_gpu(value: Any) -> Any:
+    """The value with every tensor in it on the fake GPU; modules and the suite's own objects are changed in place."""
+    if isinstance(value, nn.Parameter):
+        moved = nn.Parameter(torch.empty_like(value, device=GPU), value.requires_grad)
+        vars(moved).update(vars(value))
+        return moved
+    if isinstance(value, Tensor):
+        return torch.empty_like(value, device=GPU)
+    if isinstance(value, dict):
+        return value | {key: to_gpu(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(map(to_gpu, value))
+    if isinstance(value, nn.Module) or type(value).__module__.startswith("ltbench"):
+        for name, part in list(getattr(value, "__dict__", {}).items()):
+            object.__setattr__(value, name, to_gpu(part))
+    return value
+
+
+def take_step(ready: Ready, changes: dict[str, Any]) -> Tensor:
+    """A step up to its loss, on the fake GPU."""
+    run, net = ready.run, ready.net
+    recipe = run.recipe.model_copy(update=changes)
+    augment = Augment(run.dataset.train.images, recipe)
+    drawn = augment.draw(len(ready.index), lambda purpose: torch.Generator().manual_seed(0))
+    with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.autograd, "grad", lambda outputs, inputs: (torch.empty_like(inputs),))
+        for held in (net, run.method, augment):
+            to_gpu(held)
+        split, drawn = run.dataset.train.to(GPU), drawn.to(GPU)
+
+        def fresh(index: Tensor) -> Tensor:
+            return augment(index, Parameters(*(part[: len(index)] for part in drawn)))
+
+        now = dataclasses.replace(ready.now, generator=None, fresh=fresh)
+        with frozen_but(net, ready.stage.trained):
+            batch = batch_of(split, augment, torch.arange(len(ready.index), device=GPU), drawn)
+            batch = run.method.transform(batch, net, now)
+            loss = run.method.loss(net, batch, now)
+            run.method.after_step(net, now)
+    assert all(tensor.device == GPU for tensor in (*net.parameters(), *net.buffers(), batch.images, batch.labels))
+    return loss
+
+
+@pytest.mark.parametrize("name", registry.names("methods"))
+def test_step_keeps_to_its_device(name: str) -> None:
+    """Late in training, when everything that a method does has begun."""
+    assert take_step(make_ready(tiny_run(name, epochs=20), 0.99, CPU), {}).device == GPU
+
+
+@pytest.mark.parametrize("changes", CHAINS)
+def test_augmentation_keeps_to_its_device(changes: dict[str, Any]) -> None:
+    assert take_step(make_ready(tiny_run(), 0, CPU), changes).device == GPU
+
+
+def test_a_constant_of_the_cpu_is_found() -> None:
+    class Careless(ERM):
+        def loss(self, net: Any, batch: Batch, now: Any) -> Tensor:
+            return (super().loss(net, batch, now) * torch.ones(len(batch.labels))).mean()
+
+    careless = dataclasses.replace(tiny_run(), method=Careless())
+    with pytest.raises(RuntimeError, match="devices"):
+        take_step(make_ready(careless, 0, CPU), {})

@@ -1,0 +1,206 @@
+"""What every method must do, checked on every method found. A new method is covered the moment its file exists."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
+from ltbench.benchmarks import registry
+from ltbench.benchmarks.data.loader import generator
+from ltbench.benchmarks.method import Batch, Now
+from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, attach_source, build_network, execute
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
+
+
+@pytest.fixture(params=registry.names("methods"))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_trains_to_a_finite_record_that_survives_json(name: str, tmp_path: Path) -> None:
+    record = carry_out(tiny_run(name), tmp_path)
+    again = type(record).model_validate(json.loads(record.to_json()))
+    assert again == record
+    assert all(math.isfinite(loss) for loss in record.history.loss)
+    assert record.final.epoch == sum(record.cost.epochs_per_stage.values()) - 1
+
+
+def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
+    """In both phases; what must stay float32 (heads, losses, statistics) is the method's to keep so."""
+    settings = ("recipe.precision=bf16", "recipe.batch_size=16")
+    record = carry_out(tiny_run(name, settings=settings, epochs=5), tmp_path)
+    assert all(math.isfinite(loss) for loss in record.history.loss)
+    plain = carry_out(tiny_run(name, settings=settings[1:], epochs=5), tmp_path)
+    assert record.history.loss[0] == pytest.approx(plain.history.loss[0], rel=0.1)
+
+
+def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Path) -> None:
+    first, second = (carry_out(tiny_run(name, epochs=5), tmp_path / folder) for folder in "ab")
+    other = carry_out(tiny_run(name, seed=1, epochs=5), tmp_path / "c")
+    assert without_timings(first) == without_timings(second)
+    assert first.history.loss != other.history.loss
+    assert first.id != other.id
+
+
+def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
+    """Stopped after the first epoch and before the last, which is in the deferred phase; bit for bit on the CPU."""
+    whole = carry_out(tiny_run(name, epochs=10), tmp_path / "whole")
+    for stop in (1, whole.final.epoch):
+        folder = tmp_path / f"stop{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            execute(tiny_run(name, epochs=10), torch.device("cpu"), folder, _Stop(name, stop))
+        resumed = carry_out(tiny_run(name, epochs=10), folder)
+        assert without_timings(resumed) == without_timings(whole)
+        assert resumed.cost.resumed == 1
+
+
+def test_the_same_record_whether_its_beginning_is_shared_or_its_own(name: str, tmp_path: Path) -> None:
+    """A method that claims to begin as ERM does: trained on the spot, through its own hooks, it ends the same."""
+    shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
+    reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
+    needs = tiny_run(name, epochs=5).method.needs(5)
+    own = carry_out(on_its_own(tiny_run(name, epochs=5)), tmp_path / "own")
+    assert without_timings(shared) == without_timings(own)
+    assert without_timings(shared) == without_timings(reused)
+    assert not any(part.reused for part in shared.cost.prerequisites)
+    assert all(part.reused for part in reused.cost.prerequisites)
+    uses = [part.use for part in shared.cost.prerequisites]
+    assert uses == ["prefix"] * (needs.prefix > 0) + ["network"] * needs.network
+    assert [part.epochs for part in shared.cost.prerequisites if part.use == "prefix"] == [needs.prefix] * (
+        needs.prefix > 0
+    )
+
+
+def _again(run: Run, runs: Path) -> Record:
+    """The same run anew, with what it builds on still there."""
+    shutil.rmtree(runs / run.id)
+    return carry_out(run, runs)
+
+
+class _Stop(Watcher):
+    """Interrupts a run in the middle of an epoch, after `epochs` whole ones; the first epochs may be those of ERM."""
+
+    def __init__(self, name: str, epochs: int) -> None:
+        self.name, self.epochs, self.done = name, epochs, -1
+
+    def start(self, run: Run, epochs: int, done: int) -> None:
+        self.ours = run.name == self.name or self.epochs == 1
+
+    def step(self, images: int) -> None:
+        if self.done == self.epochs:
+            raise KeyboardInterrupt
+
+    def epoch(self, trail: Trail) -> None:
+        self.done = len(trail.losses) if self.ours else -1
+
+
+def test_test_images_have_no_influence_on_training(name: str, tmp_path: Path) -> None:
+    states = []
+    for folder in ("true", "noise"):
+        run = tiny_run(name, epochs=5)
+        if folder == "noise":
+            test = run.dataset.test
+            noise = torch.randint_like(test.images, 256, generator=generator(0, "noise"))
+            dataset = dataclasses.replace(run.dataset, test=Split(noise, test.labels.flip(0), test.num_classes))
+            run = dataclasses.replace(run, dataset=dataset)
+        carry_out(run, tmp_path / folder)
+        states.append(torch.load(tmp_path / folder / run.id / "network.pt", weights_only=True))
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
+    run = tiny_run(name)
+    carry_out(run, tmp_path)
+    state = torch.load(tmp_path / run.id / "network.pt", weights_only=True)
+    assert {key.split(".")[0] for key in state} == {"normalise", "backbone", "head"}
+    fresh = build_network(tiny_run(name))
+    fresh.load_state_dict(state)
+
+
+def test_state_lives_in_the_network(name: str) -> None:
+    """What a method keeps for itself is constant while it trains, else a resumed run could not equal another."""
+    run, net, split = _ready(name)
+    before = {key: _frozen(value) for key, value in vars(run.method).items()}
+    for epoch in range(3):
+        now = Now("train", epoch, 3, generator(0, "test"))
+        run.method.begin_epoch(net, split, now)
+        run.method.loss(net, run.method.transform(_batch(split), net, now), now).backward()
+        run.method.after_step(net, now)
+    assert {key: _frozen(value) for key, value in vars(run.method).items()} == before
+
+
+def test_step_reads_nothing_back_from_the_device(name: str) -> None:
+    """A fake tensor has no values: .item(), boolean indexing and nonzero fail on it; on a GPU they would wait."""
+    run, real, split = _ready(name)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with FakeCopyMode(mode):
+        net = copy.deepcopy(real)
+    last = run.method.stages(10)[-1]
+    with mode:
+        for epoch in (0, last.epochs - 1):
+            now = Now(last.name, epoch, last.epochs, generator(0, "test"))
+            batch = _batch(split)
+            batch = run.method.transform(
+                Batch(torch.empty_like(batch.images), torch.empty_like(batch.labels)), net, now
+            )
+            loss = run.method.loss(net, batch, now)
+            loss.backward()
+            run.method.after_step(net, now)
+            assert isinstance(loss, FakeTensor)
+            assert loss.shape == ()
+
+
+def test_sampling_is_a_valid_distribution(name: str) -> None:
+    run, _, split = _ready(name)
+    for epoch in range(10):
+        probabilities = run.method.sampling(split.counts, Now("train", epoch, 10, generator(0, "test")))
+        if probabilities is not None:
+            assert probabilities.shape == split.counts.shape
+            assert torch.isfinite(probabilities).all()
+            assert (probabilities >= 0).all()
+            assert probabilities.sum() > 0
+
+
+def test_transform_gives_a_batch_that_fits_together(name: str) -> None:
+    run, net, split = _ready(name)
+    batch = run.method.transform(_batch(split), net, Now("train", 9, 10, generator(0, "test")))
+    assert len(batch.images) == len(batch.labels)
+    assert batch.images.shape[1:] == split.images.shape[1:]
+    assert torch.isfinite(batch.images).all()
+    if batch.synthetic is not None:
+        assert batch.synthetic.dtype == torch.bool
+        assert batch.synthetic.shape == batch.images.shape[:1]
+
+
+def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
+    card = registry.load("methods", name).card
+    for part in ("Changes from ERM:", "Departs from the paper", "Reported:"):
+        assert part in card, f"the card of {name} lacks '{part}'"
+
+
+def _ready(name: str) -> tuple[Run, Any, Split]:
+    run = tiny_run(name)
+    net = build_network(run)
+    attach_source(run, net)
+    for stage in run.method.stages(3):
+        run.method.begin_stage(stage, net, run.dataset.train)
+    return run, net, run.dataset.train
+
+
+def _batch(split: Split) -> Batch:
+    return Batch(split.images[::3].float() / 255, split.labels[::3])
+
+
+def _frozen(value: Any) -> Any:
+    return value.tolist() if isinstance(value, torch.Tensor) else value

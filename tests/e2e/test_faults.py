@@ -1,0 +1,93 @@
+"""Kills, full disks, shared folders: nothing is lost, and the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.tiny import without_timings
+from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.records.store import find_records, read_record
+from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.trainer import Watcher
+
+RUN = [sys.executable, "-m", "ltbench.bench", "run", "--dataset", "digits-lt", "--imbalance", "10"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+
+
+def start(folder: Path, *options: str, **settings: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [*RUN, *options],
+        cwd=folder,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **settings,
+    )
+
+
+def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
+    for _ in range(600):
+        if list(folder.rglob(sign)) or process.poll() is not None:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"no {sign} within 30 s")
+
+
+def in_this_process(folder: Path, epochs: int) -> Record:
+    """The run that `start(folder, "--method", "drs", "--epochs", ...)` would carry out or take up again."""
+    (run,) = make_plan(["drs"], ["digits-lt"], imbalance="10", epochs=str(epochs))
+    (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    return record
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Signals) -> None:
+    process = start(tmp_path, "--method", "drs", "--epochs", "100")
+    wait_for("checkpoint-b.pt", tmp_path, process)
+    process.send_signal(how)
+    _, err = process.communicate()
+    assert process.returncode == (-how if how == signal.SIGKILL else 130)
+    assert how == signal.SIGKILL or "The same command resumes" in err
+    assert not find_records(tmp_path / "results"), "the run was to be killed before its end"
+    resumed, whole = in_this_process(tmp_path, 100), in_this_process(tmp_path / "whole", 100)
+    assert without_timings(resumed) == without_timings(whole)
+    assert (resumed.cost.resumed, whole.cost.resumed) == (1, 0)
+
+
+def test_two_processes_share_one_results_folder(tmp_path: Path) -> None:
+    options = ("--method", "erm,drs,drw", "--epochs", "30")
+    both = [start(tmp_path, *options) for _ in range(2)]
+    answers = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    paths = find_records(tmp_path / "results")
+    assert len(paths) == 3
+    assert all(read_record(path).cost.resumed == 0 for path in paths)
+    trained = [err.count("epochs in") for _, err in answers]
+    assert sum(trained) == 3, f"every run was trained once, not twice: {trained}"
+
+
+def small_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    process = start(tmp_path, "--method", "drs", "--epochs", "5", preexec_fn=small_files)
+    _, err = process.communicate()
+    assert process.returncode == 2, err
+    assert "Cannot write" in err
+    assert "Traceback" not in err
+    assert not find_records(tmp_path / "results")
+    assert not list(tmp_path.rglob("*.tmp"))
+    in_this_process(tmp_path, 5)
+    assert len(find_records(tmp_path / "results")) == 1

@@ -1,0 +1,67 @@
+"""`bench look`: what a network is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.tiny import carry_out, tiny_run
+from ltbench.benchmarks.training.preview import view
+
+TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
+
+
+def test_view_counts_what_an_epoch_shows(tmp_path: Path) -> None:
+    run = tiny_run("open", epochs=5)
+    late, early = view(run, 0.99, tmp_path), view(run, 0, tmp_path)
+    assert early.shown.tolist() == run.dataset.train.counts.tolist()
+    assert early.made.sum() == early.synthetic.sum() == 0
+    assert late.shown.sum() == early.shown.sum()
+    assert late.made[0] == 0
+    assert 0 < late.made.sum() == late.synthetic.sum()
+    assert late.pixels.min() >= 0
+    assert late.pixels.max() <= 1
+    np.testing.assert_allclose(late.normalised, (late.pixels - 0.3053) / 0.3760, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["m2m", "blt"])
+def test_view_of_images_made_by_gradient_has_their_sources(method: str, tmp_path: Path) -> None:
+    run = tiny_run(method, epochs=5)
+    carry_out(run, tmp_path)
+    seen = view(tiny_run(method, epochs=5), 0.99, tmp_path)
+    assert seen.state == "finished network"
+    assert seen.sources.shape == seen.pixels.shape
+    if method == "blt":
+        made = seen.synthetic
+        assert made.any()
+        assert (seen.source_labels[made] == seen.labels[made]).all()
+        assert (seen.towards[made] != seen.labels[made]).all()
+        assert (seen.labels >= 0).all()
+
+
+def test_look_names_the_run_that_is_missing(cli: Any) -> None:
+    answer = cli("look", "-m", "m2m", "-d", "digits-lt", *TINY)
+    assert answer.code == 2
+    assert "m2m needs a finished ERM network, and runs has none" in answer.err
+    assert "bench run --method m2m" in answer.err
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_look_writes_a_picture(cli: Any, tmp_path: Path, suffix: str) -> None:
+    answer = cli("look", "--method", "open", "--dataset", "digits-lt", *TINY, "--out", f"new/look.{suffix}")
+    assert (answer.code, answer.out) == (0, f"Wrote new/look.{suffix}\n")
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert (tmp_path / "new" / f"look.{suffix}").read_bytes().startswith(start)
+
+
+def test_look_without_synthetic_images(cli: Any, tmp_path: Path) -> None:
+    assert cli("look", "-m", "erm", "-d", "digits-lt", *TINY, "--progress", "0", "--out", "look.png").code == 0
+    assert (tmp_path / "look.png").stat().st_size > 5000
+
+
+def test_look_refuses_other_formats(cli: Any) -> None:
+    answer = cli("look", "-m", "erm", "-d", "digits-lt", "--out", "look.gif")
+    assert answer.code == 2
+    assert "look.gif: a picture is a .png, .svg or .pdf file." in answer.err

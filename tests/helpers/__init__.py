@@ -1,0 +1,1 @@
+"""What several tests use: runs of seconds, made-up records, naive forms."""

@@ -1,0 +1,9 @@
+"""The answer of the command line."""
+
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str

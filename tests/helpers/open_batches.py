@@ -1,0 +1,35 @@
+"""What the tests of OPeN share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ltbench.benchmarks.data.loader import generator
+from ltbench.benchmarks.method import Batch, Now
+from ltbench.benchmarks.network import Classifier
+from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.trainer import build_network
+
+from helpers.tiny import tiny_run
+
+
+def settings(ablation: dict[str, str]) -> tuple[str, ...]:
+    return tuple(f"open.{key}={value}" for key, value in ablation.items())
+
+
+def ready(**fields: Any) -> tuple[Any, Classifier, Split]:
+    """A method at the beginning of training, its network, and the split."""
+    run = tiny_run("open", settings=settings(fields))
+    net = build_network(run)
+    run.method.begin_stage(run.method.stages(10)[0], net, run.dataset.train)
+    return run.method, net, run.dataset.train
+
+
+def late(seed: int = 0) -> Now:
+    return Now("train", 9, 10, generator(seed, "test"))
+
+
+def batch_of(split: Split, count: int = 64) -> Batch:
+    index = torch.arange(count) * len(split) // count
+    return Batch(split.images[index].float() / 255, split.labels[index])

@@ -1,0 +1,229 @@
+"""What `bench profile` and `bench speed` measure and print; the numbers themselves are the machine's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.command import Answer
+from ltbench.benchmarks.cli import speed as commands
+from ltbench.benchmarks.data.augment import as_floats
+from ltbench.benchmarks.precision import _PRODUCTS, FASTER, Rounding, bf16_speed, fast_bf16, precision, rounding
+from ltbench.benchmarks.speed import dataloader_baseline as rivals
+from ltbench.benchmarks.speed import interleaved as turns
+from ltbench.benchmarks.speed import measure
+from ltbench.benchmarks.speed import microbenchmarks as parts
+from ltbench.benchmarks.speed import synthetic as made
+from ltbench.benchmarks.speed.profile import PARTS, profiles
+from ltbench.benchmarks.training.plan import make_plan
+from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+CPU = torch.device("cpu")
+
+
+def test_variants_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    times = iter([9.0, 9.0, 2.0, 1.0, 6.0, 2.0, 4.0, 4.0])
+    monkeypatch.setattr(turns, "timed", lambda work, device: (work(), next(times))[1])
+    seconds = turns.take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
+    assert order == ["a", "b"] * 4
+    found = turns.ratio(seconds["a"], seconds["b"])
+    assert found.rounds == (2.0, 3.0, 1.0)
+    assert (found.median, found.seconds) == (2.0, 4.0)
+    assert str(found) == "2.00 [1.00, 3.00]"
+
+
+def test_profile_has_every_part_of_a_step_at_both_ends_of_training() -> None:
+    run = make_plan(["open"], ["digits-lt"], epochs="10", settings=["dataset.n_max=30"], imbalance="5")[0]
+    first, last = profiles(run, CPU)
+    for one in (first, last):
+        assert set(one.parts) == set(PARTS)
+        assert all(seconds >= 0 for seconds in one.parts.values())
+        assert one.whole > 0
+        assert 0 < sum(operation.share for operation in one.operations) <= 1.0001
+        assert any("convolution" in operation.name for operation in one.operations)
+    assert (first.epoch, last.epoch) == (0, 9)
+    assert last.parts["transform"] > first.parts["transform"], "noise is inserted late"
+    assert last.counts.operations > first.counts.operations
+
+
+def test_profile_command(cli: Callable[..., Answer]) -> None:
+    answer = cli("profile", "-m", "drw", "-d", "digits-lt", "--epochs", "3", "--set", "recipe.batch_size=16")
+    assert answer.code == 0
+    for part in (*PARTS, "host waits", "forward passes", "drw on digits-lt exp50"):
+        assert part in answer.out
+    assert "USDT" not in answer.out + answer.err
+    assert not list(Path().rglob("*.json")), "nothing is trained or recorded"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("profile", "-m", "opn", "-d", "digits-lt"), "open"),
+        (("profile", "-m", "open", "-d", "digits"), "digits-lt"),
+        (("speed", "--methods", "ldam-drv"), "ldam-drw"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(
+    cli: Callable[..., Answer], words: tuple[str, ...], sentence: str
+) -> None:
+    answer = cli(*words)
+    assert answer.code == 2
+    assert sentence in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_speed_command_writes_tables_and_all_rounds(
+    cli: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On images, a network and rounds that are small enough for a test."""
+    for module, name, value in (
+        (made, "LARGEST", 60), (made, "TESTS", 3), (made, "RATIO", 10), (parts, "WORKERS", 1), (parts, "SHORT", 1),
+        (measure, "ROUNDS", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    small = ["recipe.backbone=resnet8-narrow", "recipe.batch_size=32"]
+    monkeypatch.setattr(made, "made_runs", partial(made.made_runs, settings=small))
+    words = (
+        "speed",
+        "--methods",
+        "drs,open,blt",
+        "--against",
+        "dataloader",
+        "--json",
+        "all.json",
+        "--out",
+        "out/speed.md",
+    )
+    answer = cli(*words)
+    assert answer.code == 0, answer.err
+    text = Path("out/speed.md").read_text()
+    for word in ("| input | crop, flip |", "| loop | evaluation", "| open | 1.00 |", "[1.00, 1.00]", "torch 2."):
+        assert word in text
+    found = json.loads(Path("all.json").read_text())
+    assert list(found["steps"]) == ["blt", "drs", "erm", "open"]
+    assert len(found["steps"]["open"]["time"]["rounds"]) == 2
+    assert len(found["loop"]["epoch"]["rounds"]) == 2
+    assert found["peak"] > 0
+
+
+def test_common_loop_sees_the_images_that_ours_sees() -> None:
+    run = make_plan(["erm"], ["waves-lt"], recipe="cifar", settings=["dataset.n_max=20"], imbalance="2")[0]
+    moments = (run.dataset.mean, run.dataset.std)
+    images = rivals.PILImages(run.dataset.train, rivals.test_transform(moments))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in moments)
+    ours = (as_floats(run.dataset.train.images, run.recipe) - mean) / std
+    theirs = torch.stack([images[k][0] for k in range(len(images))])
+    torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6)
+    hole = rivals.PILCutout(16)(Image.new("RGB", (32, 32), (255, 255, 255)))
+    assert 64 <= sum(pixel == 0 for pixel in hole.convert("L").tobytes()) <= 256
+
+
+def test_bfloat16_is_measured_and_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 0.01 < bf16_speed("cpu") < 100
+    assert fast_bf16("cpu") == (bf16_speed("cpu") >= FASTER)
+    for faster, expected in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr("ltbench.benchmarks.precision.fast_bf16", lambda kind, faster=faster: faster)
+        assert precision("auto", CPU) == expected
+        assert precision("fp32", CPU) == "fp32"
+        assert precision("bf16", CPU) == "bf16"
+        (auto,) = make_plan(["erm"], ["digits-lt"], settings=["recipe.precision=auto"])
+        (told,) = make_plan(["erm"], ["digits-lt"], settings=[f"recipe.precision={expected}"])
+        assert auto.id == told.id, "decided before the run gets its id"
+        assert auto.changed == told.changed
+
+
+METHOD = """from dataclasses import dataclass
+from ltbench.benchmarks.method import Method
+
+@dataclass
+class Reads(Method):
+    def loss(self, net, batch, now):
+        loss = super().loss(net, batch, now)
+        print(loss.item())
+        return loss
+"""
+
+
+@pytest.mark.parametrize("command", [("profile", "-d", "digits-lt", "-m"), ("speed", "--methods")])
+def test_a_step_that_reads_back_is_one_sentence(
+    cli: Callable[..., Answer], command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("reads.py").write_text(METHOD)
+    for module, name, value in ((made, "LARGEST", 30), (made, "RATIO", 10), (made, "TESTS", 2), (measure, "ROUNDS", 1)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(made, "made_runs", partial(made.made_runs, settings=["recipe.backbone=resnet8-narrow"]))
+    answer = cli(*command, "reads.py")
+    assert answer.code == 2
+    assert "reads a value back" in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("option", ["start_image=class", "instead=augment"])
+def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
+    run = make_plan(["blt"], ["digits-lt"], epochs="3", settings=["dataset.n_max=30", option], imbalance="5")[0]
+    assert profiles(run, CPU)[-1].whole > 0
+
+
+def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is CUDA")
+    answer = cli("profile", "-m", "erm", "-d", "digits-lt", "--device", "cuda")
+    assert answer.code == 2
+    assert "--device cpu" in answer.err
+    assert commands.find_device("auto") == CPU
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
+    """One rounding of a sum in float32: as near to PyTorch's own kernels as the order of a sum allows."""
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(4, 16, 8, 8, generator=random).bfloat16().requires_grad_()
+    weights = torch.randn(8, 16, 3, 3, generator=random).bfloat16().requires_grad_()
+
+    def results() -> list[torch.Tensor]:
+        out = torch.nn.functional.conv2d(images, weights, stride=stride, padding=1)
+        logits = out.flatten(1)[:, :32] @ weights.flatten()[: 32 * 5].view(32, 5)
+        return [logits, *torch.autograd.grad(logits.float().square().mean(), (images, weights))]
+
+    with _Seen() as seen, Rounding():
+        rounded = results()
+    assert seen.products == {"convolution", "convolution_backward", "mm"}
+    for ours, own in zip(rounded, results(), strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert (ours - own).norm() <= 2**-7 * own.norm(), "two roundings of 8 bits"
+    with Rounding(), torch.no_grad():
+        ours = torch.nn.functional.conv2d(images, weights, padding=1)
+    wide = torch.nn.functional.conv2d(images.double(), weights.double(), padding=1)
+    assert ((ours.double() - wide).abs() <= 2**-8 * wide.abs() + 1e-4).all(), "at most one rounding from the truth"
+
+
+class _Seen(TorchDispatchMode):
+    """Names the products that take place, none of which may be left in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.products: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _PRODUCTS:
+            self.products.add(func.overloadpacket.__name__)
+            assert args[0].dtype == torch.float32
+        return func(*args, **(kwargs or {}))
+
+
+def test_rounding_stands_in_only_where_bfloat16_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.zeros(1, 3, 2, 2)
+    for has, stands_in in ((False, True), (True, False)):
+        monkeypatch.setattr("ltbench.benchmarks.precision.convolves_bf16", lambda has=has: has)
+        assert isinstance(rounding("bf16", images), Rounding) == stands_in
+        assert not isinstance(rounding("fp32", images), Rounding)
+        with FakeTensorMode():
+            assert not isinstance(rounding("bf16", torch.zeros(1)), Rounding), "counts are the same everywhere"

@@ -1,0 +1,176 @@
+"""The page in a real browser: sort, filter, unfold, keyboard, narrow screens, and nothing that leaves it.
+
+Needs Chromium (Debian: chromium), found by name or by LTBENCH_CHROMIUM; without it these tests say so and are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.report_records import METHODS, cifar, keep_logits, lifelike, store
+from ltbench.benchmarks.utils.docstrings import method_cards
+from ltbench.report.build import build
+from ltbench.report.sources import Sources
+from ltbench.report.statistics import Options
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = os.environ.get("LTBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install it, or set LTBENCH_CHROMIUM to its path")
+EVIL = "<img src=x onerror=\"document.title='broken'\">"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    runs = [lifelike(cifar(10, 100), m, s, lift) for m, lift in METHODS.items() for s in range(3)]
+    runs += [lifelike(cifar(100, 50), m, 0, 0.1) for m in ("erm", "rsg")]
+    runs.append(lifelike(cifar(10, 100), "open", 0, 0.1, changed={"word": EVIL}))
+    store(runs, folder / "results")
+    keep_logits(runs[:9], folder / "runs")
+    sources = Sources(folder / "results", folder / "runs", cards=method_cards())
+    build(sources, folder / "out", options=Options(published=True), formats=["svg"])
+    return folder / "out" / "index.html"
+
+
+@pytest.fixture(params=[(1280, 900, "light"), (390, 800, "dark")], ids=["wide", "phone, dark"])
+def page(browser: Browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page, opened from disk; at the end: no message on the console, no request to anywhere."""
+    width, height, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    opened, seen = context.new_page(), []
+    opened.on("console", lambda message: seen.append(message.text))
+    opened.on("pageerror", lambda error: seen.append(str(error)))
+    opened.on("request", lambda asked: seen.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
+    opened.goto(file.as_uri())
+    yield opened
+    assert seen == []
+    assert opened.title() == "ltbench leaderboard"  # no text from a record ran as code
+    context.close()
+
+
+def board(page: Page, column: int, table: int = 0) -> list[str]:
+    rows = page.locator("table.board").nth(table).locator("> tbody > tr.row:visible")
+    return [row.locator("th, td").nth(column).inner_text() for row in rows.all()]
+
+
+def test_sorting_keeps_words_last_and_says_its_direction(page: Page) -> None:
+    first = page.locator("table.board").first
+    overall = first.locator("thead th").nth(1)
+    overall.locator("button").click()
+    assert overall.get_attribute("aria-sort") == "descending"
+    values = [float(text.split(" ")[0]) for text in board(page, 1)]
+    assert values == sorted(values, reverse=True)
+    overall.locator("button").click()
+    assert overall.get_attribute("aria-sort") == "ascending"
+    assert [float(text.split(" ")[0]) for text in board(page, 1)] == values[::-1]
+    first.locator("thead th").nth(0).locator("button").click()
+    assert board(page, 0) == sorted(board(page, 0))
+    assert overall.get_attribute("aria-sort") == "none"
+
+
+def test_sorting_understands_durations_and_signs(page: Page) -> None:
+    costs = page.locator("table.board").nth(1)
+    names = costs.locator("thead th").all_inner_texts()
+    costs.locator("thead th").nth(names.index("minus erm")).locator("button").click()
+    found = board(page, names.index("minus erm"), 1)
+    values = [float(text.split(" ")[0].replace("−", "-")) for text in found if text != "–"]
+    assert values == sorted(values, reverse=True)
+    assert found[-1] == "–"
+
+
+def test_filter_hides_rows_settings_and_links(page: Page) -> None:
+    page.fill("#filter", "CIFAR100 rsg")
+    assert page.locator(".setting:visible").count() == 1
+    assert board(page, 0, page.locator("table.board").count() and _index(page, "cifar100")) == ["rsg"]
+    assert page.locator("#count").inner_text() == "1 of 6 rows"
+    assert page.locator("nav li[data-section]:visible").count() == 1
+    page.fill("#filter", "nothing of that name")
+    assert page.locator("#nothing").is_visible()
+    page.fill("#filter", "")
+    page.select_option("#dataset", "cifar10-lt")
+    assert page.locator(".setting:visible").count() == 1
+    assert page.locator("#count").inner_text() == "4 of 6 rows"
+
+
+def _index(page: Page, word: str) -> int:
+    """Which of the page's tables is the leaderboard of the setting with a word in its title."""
+    sections = page.locator(".setting").all()
+    k = next(k for k, section in enumerate(sections) if word in section.locator("h2").inner_text())
+    return sum(section.locator("table.board").count() for section in sections[:k])
+
+
+def test_a_row_unfolds_by_keyboard_to_circumstances_and_command(page: Page) -> None:
+    button = page.locator(".unfold").first
+    button.focus()
+    page.keyboard.press("Enter")
+    assert button.get_attribute("aria-expanded") == "true"
+    detail = page.locator(".detail").first
+    assert detail.is_visible()
+    text = detail.inner_text()
+    for word in ("bench run --method", "--seed 0,1,2", "data checksum", "abababab", "12345678", "hyper-parameters"):
+        assert word in text
+    page.locator("table.board").first.locator("thead th button").nth(1).click()
+    assert button.locator("xpath=ancestor::tr/following-sibling::tr[1]").is_visible()  # it moves with its row
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "filter"
+    button.click()
+    assert not detail.is_visible()
+
+
+def test_filtered_rows_take_their_details_along(page: Page) -> None:
+    page.locator(".unfold", has_text="erm").first.click()
+    page.fill("#filter", "balanced")
+    assert page.locator(".detail:visible").count() == 0
+    page.fill("#filter", "")
+    assert page.locator(".detail:visible").count() == 1
+
+
+def test_nothing_is_wider_than_the_screen_and_names_are_text(page: Page) -> None:
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert EVIL in page.locator("main").inner_text()
+    assert page.locator("main img").count() == page.locator("main img[src^='data:image/svg']").count() > 10
+    assert page.evaluate("[...document.images].every(i => i.alt.length > 5)")
+
+
+def test_contrast_in_both_themes(page: Page) -> None:
+    """Text of at least 4.5 to 1 against its background (WCAG AA)."""
+    script = """() => {
+        const light = c => c.map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        const lum = c => { const [r, g, b] = light(c); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const rgb = s => s.match(/[\\d.]+/g).slice(0, 3).map(Number);
+        const back = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+            if (!c.startsWith("rgba(0, 0, 0, 0")) return rgb(c); } return [255, 255, 255]; };
+        return [...document.querySelectorAll("p, th, td, a, summary, caption, dt, dd, code, .better, .worse, .warning")]
+            .filter(e => e.textContent.trim())
+            .map(e => { const a = lum(rgb(getComputedStyle(e).color)), b = lum(back(e));
+                return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05); })
+            .reduce((a, b) => Math.min(a, b));
+    }"""
+    assert page.evaluate(script) >= 4.5
+    before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+    assert page.evaluate(script) >= 4.5
+
+
+def test_cards_are_linked_from_rows(page: Page) -> None:
+    page.locator(".unfold", has_text="ldam-drw").first.click()
+    page.locator(".detail:visible a", has_text="what ldam-drw does").click()
+    assert page.locator("#m-ldam-drw").is_visible()
+    assert "Cao et al. 2019" in page.locator("#m-ldam-drw").inner_text()
