@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from .network import Classifier, LinearHead
+from .network import Classifier, Head
 from .split import Split as Split  # re-exported for methods
 from .split import channel_moments as channel_moments
 
@@ -75,14 +75,18 @@ class Needs:
 
     Attributes:
         prefix: how many of the first epochs of the first stage, which is then named "train" and as long as the recipe
-            says, are exactly those of ERM: same images, same loss, same initial weights of the parts that ERM has. They
-            are trained once per dataset, recipe and seed, and every such run continues from there.
-        network: the finished ERM network of the same dataset, recipe and seed is attached as `net.source`, frozen.
-        validation: `train.validation` holds images that were held out of the training split.
+            says, are exactly those of the method `prefix_of`: same images, same loss, same initial weights of the parts
+            that it has. They are trained once per dataset, recipe and seed, and every such run continues from there.
+        prefix_of: name of that method, with the default values of its fields.
+        network: the finished ERM network of the same dataset and recipe is attached as `net.source`, frozen.
+        other_seed: this network is the one of the neighbouring seed, `seed ^ 1`, and not of the run's own.
+        validation: `train.validation` holds images that are held out of the training split.
     """
 
     prefix: int = 0
+    prefix_of: str = "erm"
     network: bool = False
+    other_seed: bool = False
     validation: bool = False
 
 
@@ -144,9 +148,13 @@ class Method:
         """What a run builds on, given the recipe's number of epochs; nothing by default."""
         return Needs()
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
-        """Build the network: by default the backbone with a linear head."""
-        return Classifier(backbone(), LinearHead, num_classes)
+    def head(self, default: Head) -> Head:
+        """The classifier's last layer; `default` is the recipe's, a linear one."""
+        return default
+
+    def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
+        """Build the network: by default the backbone with the head that `head()` chose."""
+        return Classifier(backbone(), head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Before a stage: derive constants from `train`; copy, reset, freeze or attach. The optimiser comes after.

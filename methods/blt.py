@@ -117,17 +117,17 @@ class BLT(Method):
         """The whole of an ERM run, and held-out images to see what is confused."""
         return Needs(prefix=epochs if self.first == "erm" else 0, validation=self.confusion == "validation")
 
-    @property
-    def _head(self) -> Head:
+    def head(self, default: Head) -> Head:
+        """The squashing-cosine head."""
         return partial(SquashingCosineHead, alpha=self.alpha, beta=self.beta)
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
+    def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
         """The network that comes out; the first stage borrows ERM's head."""
         layers = backbone()
         self.head_ = (
             LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
         )  # drawn first, as ERM does
-        return Classifier(layers, self._head, num_classes)
+        return Classifier(layers, head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """First stage: its head. Second stage: a new head, the tail, room for hallucinated images."""
@@ -141,7 +141,7 @@ class BLT(Method):
         net.register_buffer("confusion", torch.ones(classes, classes, device=train.labels.device))
         if self.target == "static":
             net.confusion = self._confusion(net, train)
-        net.head = self._head(cast(int, net.backbone.width), classes)
+        net.head = self.head(LinearHead)(cast(int, net.backbone.width), classes)
         self.images_ = train.counts.cumsum(0) - train.counts, train.counts, train.labels.argsort(stable=True)
         self.tail_ = tail_classes(train.counts, self.tail)
         weights = train.counts.double() ** (1 - self.gamma)

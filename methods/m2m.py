@@ -27,7 +27,6 @@ import torch
 from torch import Tensor
 
 from ..benchmarks.method import (
-    Backbone,
     Batch,
     BelowOne,
     Method,
@@ -41,7 +40,7 @@ from ..benchmarks.method import (
     epochs_before,
     filled,
 )
-from ..benchmarks.network import Classifier
+from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.precision import fast_bf16
 from ._shared.losses import Loss, MarginLoss
@@ -93,9 +92,9 @@ class M2m(Method):
         """A finished ERM network; with its loss, training begins as ERM, too."""
         return Needs(prefix=epochs_before(self.start, epochs) if self.criterion == "erm" else 0, network=True)
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
+    def head(self, default: Head) -> Head:
         """The head that the criterion needs."""
-        return Classifier(backbone(), self._loss().head(), num_classes)
+        return self._loss().head()
 
     def _loss(self) -> Loss:
         if self.criterion == "erm":

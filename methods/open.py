@@ -46,7 +46,7 @@ from ..benchmarks.method import (
     epochs_before,
     readable,
 )
-from ..benchmarks.network import Classifier, LinearHead
+from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ._shared.noise_rows import features_apart, teaches_the_head_alone
 
@@ -101,8 +101,8 @@ class OPeN(Method):
         """ERM until noise begins."""
         return Needs(prefix=epochs_before(self.start, epochs))
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
-        """Linear head; every batch norm of the backbone routed, whatever the backbone.
+    def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
+        """Every batch norm of the backbone routed, whatever the backbone.
 
         Raises:
             UserError: the backbone has no batch norm, and `norm` or `noise_grad` needs one.
@@ -117,7 +117,7 @@ class OPeN(Method):
                 "the backbone has no batch norm to route; noise_grad=stop cuts the gradient before the classifier.",
                 stacklevel=2,
             )
-        return Classifier(layers, LinearHead, num_classes)
+        return Classifier(layers, head, num_classes)
 
     @property
     def _grad(self) -> Literal["stop", "affine_frozen", "full"]:

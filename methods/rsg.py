@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Backbone, Batch, Count, Method, NonNegative, Now, Share, Split, Stage, filled, readable
-from ..benchmarks.network import Classifier
+from ..benchmarks.method import Batch, Count, Method, NonNegative, Now, Share, Split, Stage, filled, readable
+from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair_up
 from ._shared.losses import IGNORED, LOSSES, Loss
@@ -68,9 +68,9 @@ class RSG(Method):
     cesc_reduction: Literal["sum", "position_mean"] = "sum"
     detach_rare: bool = True
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
+    def head(self, default: Head) -> Head:
         """The head that the criterion needs."""
-        return Classifier(backbone(), self._loss().head(), num_classes)
+        return self._loss().head()
 
     def _loss(self) -> Loss:
         return copy.copy(LOSSES[self.criterion])

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..data.loader import derive
 from ..method import Method
-from ..network import Classifier
+from ..network import Classifier, LinearHead
 from ..nn.backbones import build_backbone
 from ..recipe import Recipe
 from ..records.schema import DatasetFacts, run_id
@@ -102,7 +102,7 @@ def build_network(run: Run) -> Classifier:
             return build_backbone(run.recipe.backbone, norm)
 
     with _seeded(derive(run.seed, "head")):
-        net = run.method.network(backbone, len(run.dataset.class_names))
+        net = run.method.network(backbone, len(run.dataset.class_names), run.method.head(LinearHead))
     net.normalise.set(run.dataset.mean, run.dataset.std)
     return net.to(memory_format=torch.channels_last) if run.recipe.channels_last else net
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...benchmarks.method import Backbone, Method, Needs, Now, Split, Stage, epochs_before
+from ...benchmarks.method import Method, Needs, Now, Split, Stage, epochs_before
 from ...benchmarks.network import Classifier, CosineHead, Head, LinearHead
 from .class_weights import class_weights
 from .margins import ldam_loss, ldam_margins
@@ -139,9 +139,9 @@ class LossMethod(Method):
         loss = self.make_loss()
         return Needs(prefix=epochs_before(loss.defer, epochs) if type(loss) is Loss else 0)
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
+    def head(self, default: Head) -> Head:
         """The head that the loss needs."""
-        return Classifier(backbone(), self.make_loss().head(), num_classes)
+        return self.make_loss().head()
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Constants from the class counts."""

@@ -12,7 +12,7 @@ from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Now
-from ltbench.benchmarks.network import Classifier
+from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.plan import make_plan
@@ -226,7 +226,7 @@ def test_backbone_without_batch_norm() -> None:
         return layers
 
     with pytest.warns(UserWarning, match="no batch norm to route"):
-        net = made.network(backbone, 10)
+        net = made.network(backbone, 10, LinearHead)
     made.begin_stage(made.stages(10)[0], net, run.dataset.train)
     batch = made.transform(batch_of(run.dataset.train), net, late())
     _, with_noise = step(made, net, batch)
@@ -237,4 +237,4 @@ def test_backbone_without_batch_norm() -> None:
         torch.testing.assert_close(mixed, share * one, atol=1e-6, rtol=1e-4)
     for fields in ({"norm": "auxiliary"}, {"noise_grad": "affine_frozen"}):
         with pytest.raises(UserError, match="has no batch norm"):
-            configure(load("methods", "open"), fields).network(backbone, 10)
+            configure(load("methods", "open"), fields).network(backbone, 10, LinearHead)

@@ -10,8 +10,8 @@ import torch
 from filelock import FileLock, Timeout
 from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.method import Backbone, Method, Needs
-from ltbench.benchmarks.network import Classifier, CosineHead
+from ltbench.benchmarks.method import Method, Needs
+from ltbench.benchmarks.network import CosineHead, Head
 from ltbench.benchmarks.sweeps.run_missing import run_missing
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
@@ -188,8 +188,8 @@ class Wrong(Method):
     def needs(self, epochs: int) -> Needs:
         return Needs(prefix=1)
 
-    def network(self, backbone: Backbone, num_classes: int) -> Classifier:
-        return Classifier(backbone(), CosineHead, num_classes)
+    def head(self, default: Head) -> Head:
+        return CosineHead
 
 
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
