@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data.loader import derive
 from ..network import Classifier, Frozen
 from ..records.environment import environment, peak_of_process, threads
-from ..records.schema import CONFUSION_LIMIT, Best, Cost, Final, History, Prerequisite, Record
+from ..records.schema import CONFUSION_LIMIT, VERSION, Best, Cost, Final, History, Prerequisite, Record
 from ..utils.atomic_write import write_whole
 from . import checkpoint
 from .evaluate import confusion_of, logits_of
@@ -104,7 +104,7 @@ def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: 
     cuda = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated(device) if cuda else peak_of_process()
     return Record(
-        schema=1,
+        schema=VERSION,
         id=run.id,
         method=run.name,
         source=run.source,
