@@ -45,7 +45,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     from ltbench.benchmarks.training.plan import make_plan
 
     where = find_device(device)
-    plan = make_plan(methods.split(","), datasets.split(","), device=where.type, **choices)
+    plan = make_plan(methods.split(","), datasets.split(","), **choices)
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:

@@ -33,7 +33,7 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     from ..training.plan import make_plan
 
     where = find_device(device)
-    (run,) = make_plan([method], [dataset], device=where.type, **choices)
+    (run,) = make_plan([method], [dataset], **choices)
     title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {where}"
     with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
         before = convolution_peak(where)
