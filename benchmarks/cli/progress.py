@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..training.trainer import Run, Trail, Watcher
+from ..training.trainer import RunSpec, Trail, Watcher
 from ..utils.formatting import clock
 
 EVERY = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep, which shows them, wants more
@@ -28,7 +28,7 @@ class ProgressLine(Watcher):
     """
 
     def __init__(self, console: Console) -> None:
-        self.run: Run | None = None
+        self.run: RunSpec | None = None
         self.console = console
         self.training = self.stopping = False
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._line)
@@ -53,7 +53,7 @@ class ProgressLine(Watcher):
         self.stopping = True
         self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
-    def start(self, run: Run, epochs: int, done: int) -> None:
+    def start(self, run: RunSpec, epochs: int, done: int) -> None:
         """Begin a run; `done` of its epochs lie behind it."""
         self.run, self.epochs, self.done = run, epochs, done
         self.training = True

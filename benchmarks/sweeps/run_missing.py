@@ -13,11 +13,11 @@ from ..errors import RunFailed, UserError
 from ..records.schema import Record
 from ..records.store import read_record, write_record
 from ..training import checkpoint
-from ..training.trainer import Run, Watcher, execute
+from ..training.trainer import RunSpec, Watcher, execute
 
 
 def run_missing(
-    plan: Sequence[Run],
+    plan: Sequence[RunSpec],
     device: torch.device,
     results: Path,
     runs: Path,
@@ -51,7 +51,7 @@ def run_missing(
 
 
 def _one(
-    run: Run,
+    run: RunSpec,
     device: torch.device,
     results: Path,
     runs: Path,
@@ -85,7 +85,7 @@ def _one(
         lock.release()
 
 
-def _finished(run: Run, path: Path) -> Record:
+def _finished(run: RunSpec, path: Path) -> Record:
     record = read_record(path)
     if record.id != run.id:
         raise UserError(

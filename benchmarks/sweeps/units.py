@@ -12,7 +12,7 @@ from ..records.suites import Suite
 from ..registry import names
 from ..training.plan import make_plan
 from ..training.shared_start import erm_of
-from ..training.trainer import Run
+from ..training.trainer import RunSpec
 from ..utils.formatting import exact
 
 
@@ -72,7 +72,7 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
     return list(units.values())
 
 
-def _unit(run: Run, dataset: str, methods: Sequence[str], settings: Sequence[str], values: dict[str, Any]) -> Unit:
+def _unit(run: RunSpec, dataset: str, methods: Sequence[str], settings: Sequence[str], values: dict[str, Any]) -> Unit:
     method = next((name for name in methods if name.endswith(".py") and _stem(name) == run.name), run.name)
     words = ["run", "--method", method, "--dataset", dataset, "--seed", str(run.seed)]
     for name, value in values.items():

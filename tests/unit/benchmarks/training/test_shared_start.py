@@ -15,7 +15,7 @@ from ltbench.benchmarks.network import CosineHead, Head
 from ltbench.benchmarks.sweeps.run_missing import run_missing
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
-from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, execute
+from ltbench.benchmarks.training.trainer import RunSpec, Trail, Watcher, execute
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ class Counter(Watcher):
     def __init__(self) -> None:
         self.epochs: dict[str, int] = {}
 
-    def start(self, run: Run, epochs: int, done: int) -> None:
+    def start(self, run: RunSpec, epochs: int, done: int) -> None:
         self.name = run.name
 
     def epoch(self, trail: object) -> None:
@@ -194,7 +194,7 @@ class Wrong(Method):
 
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     run = tiny_run("drs")
-    wrong = Run("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
+    wrong = RunSpec("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
     with pytest.raises(UserError, match=r"needs\(\) says that it begins as ERM, but ERM's weights do not fit"):
         carry_out(wrong, tmp_path)
 
