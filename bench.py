@@ -143,7 +143,7 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     """
     from ltbench.benchmarks.training.plan import make_plan
     from ltbench.benchmarks.training.preview import view
-    from ltbench.benchmarks.utils.atomic_write import write_whole
+    from ltbench.benchmarks.utils.atomic_write import write_atomically
     from ltbench.report.pictures import batch_picture
     from ltbench.report.style import picture_format
 
@@ -151,7 +151,7 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     chosen = make_plan([method], [dataset], **choices)[0]
     seen = view(chosen, progress, runs)
     title = f"{chosen.name} on {chosen.facts.label}, {progress:.0%} of training, {seen.state}"
-    write_whole(out, batch_picture(title, chosen.dataset.class_names, seen, kind))
+    write_atomically(out, batch_picture(title, chosen.dataset.class_names, seen, kind))
     print(f"Wrote {out}")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Group
 
 from ..benchmarks.errors import UserError, unknown
-from ..benchmarks.utils.atomic_write import write_whole
+from ..benchmarks.utils.atomic_write import write_atomically
 from . import ranks
 from .export import csv
 from .figure_cache import Job, draw_all
@@ -85,7 +85,7 @@ def build(
     }
     files: dict[str, bytes | str] = texts | {f"figures/ranks.{kind}": diagram[kind] for kind in formats if diagram}
     for name, data in files.items():
-        write_whole(out / name, data, durable=False)  # a report can be built again
+        write_atomically(out / name, data, durable=False)  # a report can be built again
     figures = [job.path(n, suffix) for job, names in zip(jobs, drawn, strict=True) for n in names for suffix in formats]
     return Report([*(out / name for name in files), *figures], problems + bad, leaderboards(found, evidence))
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.records.schema import Record
-from ..benchmarks.utils.atomic_write import write_whole
+from ..benchmarks.utils.atomic_write import write_atomically
 from .class_plots import class_sizes
 from .costs import comparable, costs, duration
 from .logits import corrections, read_scores
@@ -54,7 +54,7 @@ def compare_rows(
         parts += [f"[dim]{escape(note)}[/dim]" for note in (*warnings(setting), *table.notes)] + [""]
         if out:
             paths.append(out if len(found) == 1 else out.with_stem(f"{out.stem}-{setting.id}"))
-            write_whole(paths[-1], save(class_sizes(setting), kind))
+            write_atomically(paths[-1], save(class_sizes(setting), kind))
     return Group(*parts[:-1]), problems + bad, paths
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..benchmarks.utils.atomic_write import write_whole
+from ..benchmarks.utils.atomic_write import write_atomically
 from .logits import Scores
 from .plots import figures
 from .statistics import Setting
@@ -107,10 +107,10 @@ def draw(job: Job) -> list[str]:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # what was laid out once fits all formats
         for suffix in job.formats:
-            write_whole(job.path(name, suffix), save(figure, suffix), durable=False)
-        write_whole(job.small(name), light(figure), durable=False)
+            write_atomically(job.path(name, suffix), save(figure, suffix), durable=False)
+        write_atomically(job.small(name), light(figure), durable=False)
         names.append(name)
-    write_whole(job.marker, json.dumps({"digest": job.digest(), "names": names}), durable=False)
+    write_atomically(job.marker, json.dumps({"digest": job.digest(), "names": names}), durable=False)
     return names
 
 

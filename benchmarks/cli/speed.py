@@ -59,7 +59,7 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     from ..speed.measure import measure
     from ..speed.synthetic import made_runs
     from ..speed.tables import as_json, markdown, speed_view
-    from ..utils.atomic_write import write_whole
+    from ..utils.atomic_write import write_atomically
 
     where, console = find_device(device), Console(stderr=True)
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
@@ -69,7 +69,7 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     Console().print(speed_view(found))
     for path, text in ((json_file, as_json(found)), (out, markdown(found))):
         if path:
-            write_whole(path, text)
+            write_atomically(path, text)
             print(f"Wrote {path}")
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from ..errors import UserError
 from ..records.store import read_record
 from ..training.checkpoint import snapshot_path
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import write_atomically
 from .units import Unit
 
 LOG, FAILED = "log.txt", "failed.txt"
@@ -62,7 +62,7 @@ def trained(unit: Unit, runs: Path) -> bool:
 def note_failure(folder: Path, reason: str) -> None:
     """Leave the reason where `bench status` finds it; a full disk is no further reason to stop."""
     with contextlib.suppress(UserError):
-        write_whole(folder / FAILED, reason + "\n", durable=False)
+        write_atomically(folder / FAILED, reason + "\n", durable=False)
 
 
 def last_line(path: Path) -> str:

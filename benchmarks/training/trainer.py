@@ -15,7 +15,7 @@ from ..data.loader import derive
 from ..network import Classifier, Frozen
 from ..records.environment import environment, peak_of_process, threads
 from ..records.schema import CONFUSION_LIMIT, VERSION, Best, Cost, Final, History, Prerequisite, Record
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import write_atomically
 from . import checkpoint
 from .evaluate import confusion_of, logits_of
 from .history import Trail, Watcher
@@ -95,10 +95,10 @@ def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None
     """Keep the finished network and its test logits (float16) on this machine."""
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
-    write_whole(folder / "network.pt", buffer.getvalue(), durable=False)
+    write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
     buffer = io.BytesIO()
     np.savez(buffer, logits=logits.half().cpu().numpy(), labels=labels.cpu().numpy())
-    write_whole(folder / "logits.npz", buffer.getvalue(), durable=False)
+    write_atomically(folder / "logits.npz", buffer.getvalue(), durable=False)
 
 
 def _record(run: RunSpec, trail: Trail, confusion: Tensor, net: Classifier, device: torch.device) -> Record:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import INTERRUPTED, UserError
 from ...split import DataRoot
-from ...utils.atomic_write import write_whole
+from ...utils.atomic_write import write_atomically
 from ..queue import LOG, last_line, whole_command
 from ..scheduler import RETRIES, Ledger, Outcome, Watch
 from ..units import Unit
@@ -100,7 +100,7 @@ class _Driver:
             code, text, said = 1, None, f"lost {RETRIES + 1} times: {type(error).__name__}"
         path = self.results / unit.record
         if text is not None and not path.exists():
-            write_whole(path, text)
+            write_atomically(path, text)
         if code == 0 and self.ledger.finished(unit):
             return
         if code == INTERRUPTED:
