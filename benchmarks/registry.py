@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UserError, unknown
+from .fields import recorded, values_of
 from .method import Method
 from .recipe import explain
 from .split import Source
@@ -108,15 +109,19 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
             f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(found)}."
         )
     cls = found[0]
-    _check_hooks(cls, base)
     if "__dataclass_params__" not in vars(cls):
         cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
+    _check_hooks(cls, base)
     return Plugin(name, cls, (module.__doc__ or "").strip(), source)
 
 
-def _check_hooks(cls: type, base: type) -> None:
-    """A misspelt hook would never be called, and the method would be ERM under another name."""
+def _check_hooks(cls: type[Any], base: type) -> None:
+    """Refuse a misspelt hook, which would never be called, and a field with the name of a hook, which would hide it."""
     hooks = [name for name, thing in vars(base).items() if inspect.isfunction(thing) and not name.startswith("_")]
+    fields = {field.name for field in dataclasses.fields(cls)}
+    for name in hooks:
+        if name in fields or not callable(getattr(cls, name)):
+            raise UserError(f"{cls.__name__}.{name} hides the hook of that name of {base.__name__}; rename the field.")
     for name, thing in vars(cls).items():
         near = get_close_matches(name, hooks, n=1, cutoff=0.75)
         if inspect.isfunction(thing) and near and near[0] != name and not name.startswith("_"):
@@ -126,38 +131,52 @@ def _check_hooks(cls: type, base: type) -> None:
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
     """An instance of a plugin with `settings` (field -> value, strings allowed) in place of defaults.
 
+    A setting such as `base.max_margin` belongs to the method that the field `base` names.
+
     Raises:
-        UserError: no such field (the known ones are listed), or a value of the wrong type or out of range.
+        UserError: no such field (the existing ones are listed), or a value of the wrong type or out of range.
     """
-    fields = dataclasses.fields(plugin.cls)
-    known = [field.name for field in fields]
-    for field in settings:
-        if field not in known:
-            raise unknown(f"field of '{plugin.name}'", field, known, nothing="it has no fields")
+    nested = values_of(plugin.cls)
+    fields = [field for field in dataclasses.fields(plugin.cls) if field.name not in nested]
+    # Defaults are validated, too: a default of 1 for a float must not give another id than the user's 1.
+    values: dict[str, Any] = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    values |= {name: {} for name in nested}
+    holders = {owner: values[name] for name, owner in nested.items()}
+    for key, value in settings.items():
+        owner, dot, name = key.partition(".")
+        if dot and owner in holders:
+            holders[owner][name] = value
+        elif any(key == field.name for field in fields):
+            values[key] = value
+        else:
+            raise unknown(
+                f"field of '{plugin.name}'", key, [field.name for field in fields], nothing="it has no fields"
+            )
     try:
-        # Defaults are validated, too: a default of 1 for a float must not give another id than the user's 1.
-        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-        instance = TypeAdapter(plugin.cls).validate_python(defaults | settings)
+        return TypeAdapter(plugin.cls).validate_python(values)
     except ValidationError as error:
         raise UserError(f"'{plugin.name}': {explain(error)}.") from error
-    return instance
 
 
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
-    """The fields of an instance that differ from the class's defaults."""
-    fields = dataclasses.fields(plugin.cls)
-    return {f.name: getattr(instance, f.name) for f in fields if getattr(instance, f.name) != f.default}
+    """The values of an instance, as a record holds them, that differ from the class's defaults."""
+    defaults = {field.name: field.default for field in dataclasses.fields(plugin.cls)}
+    return {name: value for name, value in recorded(instance).items() if name not in defaults or value != defaults[name]}
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
     """Name, default, allowed values and meaning of each field; the meaning stands in a docstring of the class."""
     hints = get_type_hints(cls, include_extras=True)
     docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # its own first
-    rows = []
+    nested, rows = values_of(cls), []
     for field in dataclasses.fields(cls):
         default = "" if field.default is dataclasses.MISSING else str(field.default)
-        meaning = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
-        rows.append((field.name, default, _allowed(hints[field.name]), " ".join(meaning[1].split()) if meaning else ""))
+        text = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
+        meaning = " ".join(text[1].split()) if text else ""
+        if field.name in nested:
+            rows.append((f"{nested[field.name]}.NAME", "its own", f"those of {nested[field.name]}", meaning))
+        else:
+            rows.append((field.name, default, _allowed(hints[field.name]), meaning))
     return rows
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..benchmarks.method import BelowOne, NonNegative
-from ._shared.losses import FocalLoss, LossMethod
+from ._shared.losses import FocalLoss
 
 
 @dataclass
-class CBFocal(LossMethod):
+class CBFocal(FocalLoss):
     """Focal loss with class weights.
 
     Attributes:
@@ -33,7 +33,3 @@ class CBFocal(LossMethod):
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
     inside: bool = False
-
-    def make_loss(self) -> FocalLoss:
-        """Weights from the first epoch."""
-        return FocalLoss(self.weighting, self.beta, 0.0, self.gamma, self.inside)

@@ -12,24 +12,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..benchmarks.method import BelowOne, Share
-from ._shared.losses import Loss, LossMethod
+from ..benchmarks.method import BelowOne, Fraction
+from ._shared.losses import WeightedCrossEntropy
 
 
 @dataclass
-class DRW(LossMethod):
-    """Cross-entropy, re-weighted late.
+class DRW(WeightedCrossEntropy):
+    """Cross-entropy with deferred class weights.
 
     Attributes:
-        defer: share of training before re-weighting (160 of 200 epochs).
+        defer: fraction of training before re-weighting (160 of 200 epochs).
         weighting: inverse effective numbers or inverse counts.
         beta: of the effective number; 0 gives ERM.
     """
 
-    defer: Share = 0.8
+    defer: Fraction = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
-
-    def make_loss(self) -> Loss:
-        """Weighted cross-entropy."""
-        return Loss(self.weighting, self.beta, self.defer)

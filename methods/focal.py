@@ -11,11 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..benchmarks.method import NonNegative
-from ._shared.losses import FocalLoss, LossMethod
+from ._shared.losses import FocalLoss
 
 
 @dataclass
-class Focal(LossMethod):
+class Focal(FocalLoss):
     """Focal loss.
 
     Attributes:
@@ -23,7 +23,3 @@ class Focal(LossMethod):
     """
 
     gamma: NonNegative = 1.0
-
-    def make_loss(self) -> FocalLoss:
-        """No class weights."""
-        return FocalLoss(gamma=self.gamma)

@@ -6,12 +6,13 @@ of a class with more images (class i for class k with weight 1 - beta^(n_i - n_k
 length `step` bring the seed to where a frozen network g, trained by ERM, sees class k and the network in training has a
 low logit of the seed's class (`lam`). The result takes the place of the drawn image if g gives class k a probability of
 at least `gamma` and a coin with the same weight agrees; else the drawn image stays.
+What it starts from: g is the ERM run of the neighbouring seed, so that the two networks were trained apart, as the
+authors train them (`source=own_seed`: the run's own seed, where the network in training leaves an ERM run at `start`
+and g is its end). With the base `erm`, training begins as ERM.
 Departs from the paper: follows the reference code, where `gamma` is a probability of g and the weight is used twice.
-Both networks are one ERM run: the network in training leaves it at `start`, g is its end. The coin is tossed before the
-attack, on which it does not depend: images that it rejects are never made. Probability 1 - n / n_max uses the largest
-class, not the first. Evaluation on all test images and the last epoch (the code selects on a tenth of the test set).
-Unset, `beta` follows the class sizes: the paper tuned it per data set. The attack runs in bfloat16 where the machine is
-faster in it (`attack=fp32` never).
+The coin is tossed before the attack, on which it does not depend: images that it rejects are never made. Probability
+1 - n / n_max uses the largest class, not the first. Evaluation on all test images and the last epoch (the code selects
+on a tenth of the test set). Unset, `beta` follows the class sizes: the paper tuned it per data set.
 Ablations: `lam=0` (g alone), `gamma=0` (g refuses nothing), `gamma=0` with `iterations=0` (seeds with new labels),
 `seeds=noise` (noise in place of images of the batch), `random_start=per_sample` (the start as it was meant).
 Reported: ResNet-32, 200 epochs, balanced accuracy: CIFAR-10-LT ratio 100 79.1, CIFAR-100-LT ratio 100 43.5 (Table 1;
@@ -20,8 +21,9 @@ best epoch on a tenth of the test set).
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -29,43 +31,49 @@ from torch import Tensor
 from ..benchmarks.method import (
     Batch,
     BelowOne,
-    Method,
+    Count,
+    Fraction,
     Needs,
     NonNegative,
     Now,
-    Share,
     Split,
     Stage,
-    Whole,
+    drop_empty,
     epochs_before,
-    filled,
+    overridden_hooks,
 )
-from ..benchmarks.network import Classifier, Head
+from ..benchmarks.network import Classifier
 from ..benchmarks.nn.bn_folding import Folded
-from ..benchmarks.precision import fast_bf16
-from ._shared.losses import Loss, MarginLoss
+from ..benchmarks.precision import rounding
+from ._shared.base import OnBase
+from ._shared.batches import in_layout_of
+from ._shared.slots import capacity, fill_slots
+from ._shared.tally import Tally
 from ._shared.translation import (
+    Choice,
     acceptance,
-    capacity,
-    draw_seeds,
-    fill_slots,
+    choose_seeds,
+    chosen_fractions,
     fitting_beta,
+    natural_fractions,
     objective,
+    passes_gate,
     random_start,
-    seed_chances,
     translate,
 )
 
-COUNTED = ("candidates", "no_seed", "coin", "no_slot", "gate", "translated")
+# Per class: candidates; of these without a seed, refused by the coin, without a slot, refused by g, translated.
+TALLY = Tally("m2m_count", "candidates", "no_seed", "coin", "no_slot", "gate", "translated")
 
 
 @dataclass
-class M2m(Method):
-    """Rare-class images by translation, late.
+class M2m(OnBase):
+    """Rare-class images by translation, from a moment of training on.
 
     Attributes:
-        criterion: the loss; `ldam-drw` adds class weights to the equal draws, `ldam` has margins alone.
-        start: share of training before translation and class-balanced draws (160 of 200 epochs).
+        base: head and loss; `ldam-drw` adds class weights to the equal draws, `ldam` has margins alone.
+        base_values: values of its fields; `defer` is `start` unless it is set.
+        start: fraction of training before translation and class-balanced draws (160 of 200 epochs).
         beta: how many more images the seed's class must have; None for 0.999, 0.99 or 0.9 by the class sizes.
         gamma: probability that g must give the new class.
         lam: weight of the logit of the seed's class in the network that is trained.
@@ -73,131 +81,136 @@ class M2m(Method):
         iterations: steps of the attack.
         random_start: noise before the attack, as in the reference code or with a norm of 0.5 for each image.
         seeds: what is translated, images of the batch or noise.
-        attack: precision of the attack; `bf16` where the machine is faster in it, else fp32.
+        attack: arithmetic of the attack's convolutions.
+        source: which ERM run gives g: that of the neighbouring seed, or of the run's own.
     """
 
-    # The name that users expect; it hides the hook `criterion`, which this method does not use.
-    criterion: Literal["erm", "ldam", "ldam-drw"] = "erm"  # type: ignore[assignment]
-    start: Share = 0.8
+    base: str = "erm"
+    start: Fraction = 0.8
     beta: BelowOne | None = None
-    gamma: Share = 0.9
+    gamma: Fraction = 0.9
     lam: NonNegative = 0.5
     step: NonNegative = 0.1
-    iterations: Whole = 10
+    iterations: Count = 10
     random_start: Literal["legacy", "per_sample"] = "legacy"
     seeds: Literal["batch", "noise"] = "batch"
-    attack: Literal["bf16", "fp32"] = "bf16"
+    attack: Literal["fp32", "bf16"] = "fp32"
+    source: Literal["other_seed", "own_seed"] = "other_seed"
+
+    def values_for_base(self) -> dict[str, Any]:
+        """Class weights set in with the equal draws."""
+        return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network; with its loss, training begins as ERM, too."""
-        return Needs(prefix=epochs_before(self.start, epochs) if self.criterion == "erm" else 0, network=True)
-
-    def head(self, default: Head) -> Head:
-        """The head that the criterion needs."""
-        return self._loss().head()
-
-    def _loss(self) -> Loss:
-        if self.criterion == "erm":
-            return Loss()
-        return MarginLoss("effective" if self.criterion == "ldam-drw" else None, defer=self.start)
+        """A finished ERM network, what the base needs, and the base's first epochs if these are another method's."""
+        base, before_start = self.base_.needs(epochs), epochs_before(self.start, epochs)
+        shared = min(base.prefix, before_start) if overridden_hooks(type(self.base_)) else before_start
+        return dataclasses.replace(base, prefix=shared, network=True, other_seed=self.source == "other_seed")
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Class constants; the structure of both networks."""
-        self.loss_ = self._loss()
-        self.loss_.begin(train.counts)
+        """Derive class constants; read the structure of both networks."""
+        super().begin_stage(stage, net, train)
         counts = train.counts
         self.beta_ = float(fitting_beta(counts)) if self.beta is None else self.beta
-        self.natural_ = (counts.double() / counts.max()).float()
+        self.natural_ = natural_fractions(counts)
         self.accept_ = acceptance(counts, self.beta_)
-        squares = (self.accept_ * self.accept_).sum(0) / self.accept_.sum(0).clamp(min=1e-12)
-        self.shares_ = ((1 - self.natural_) * squares).tolist()  # of a class's rows: candidates that the coin accepts
-        self.own_, self.other_ = Folded(net), Folded(_source(net))
-        self.bf16_ = self.attack == "bf16" and fast_bf16(counts.device.type)
-        net.register_buffer("m2m_count", counts.new_zeros(len(COUNTED), len(counts)), persistent=False)
+        fractions = chosen_fractions(self.natural_, self.accept_).tolist()
+        self.probability_ = sum(fractions) / len(fractions)  # that a row of a balanced batch is chosen
+        self.own_view_, self.source_view_ = Folded(net), Folded(_source(net))
+        TALLY.attach(net, counts)
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
         """Classes equally often, once translation begins."""
         return None if now.progress < self.start else torch.ones(len(counts))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Count anew."""
-        net.get_buffer("m2m_count").zero_()
+        """Set the counters to zero."""
+        TALLY.clear(net)
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         """Replace images by translated ones."""
         if now.progress < self.start:
             return batch
-        images, labels, random = batch.images, batch.labels, now.generator
-        natural, which, coin = torch.rand(3, len(labels), generator=random, device=labels.device)
-        candidate = natural >= self.natural_[labels]
-        chances = seed_chances(self.accept_, labels)
-        seedless = chances.sum(1) == 0
-        seeds = draw_seeds(chances, which)
-        agreed = coin < self.accept_[labels[seeds], labels]
-        chosen = candidate & ~seedless & agreed
-        rows, valid = fill_slots(chosen, capacity(self.shares_, len(labels)))
-        origin, target = seeds[rows], labels[rows]
-        own, other = self.own_.freeze(net, self.bf16_), self.other_.freeze(_source(net), self.bf16_)
-
-        noise = torch.rand(images[rows].shape, generator=random, device=images.device) - 0.5
-        if self.seeds == "noise":
-            begin = (noise + 0.5).to(images.dtype)
-        else:
-            begin = images[origin] + random_start(
-                noise, (candidate & ~seedless).sum(), self.random_start == "per_sample"
-            )
-        rows, origin, target, begin, valid = filled(valid, rows, origin, target, begin, valid)
-        made = translate(
-            _like(begin.clamp(0, 1), images),
-            lambda moved: objective(other(moved), own(moved), target, labels[origin], self.lam),
-            self.step, self.iterations, valid,
-        )  # fmt: skip
-        passed = other(made).softmax(1).gather(1, target[:, None])[:, 0] >= self.gamma
+        images, labels = batch.images, batch.labels
+        uniform = torch.rand(3, len(labels), generator=now.generator, device=labels.device)
+        choice = choose_seeds(labels, self.natural_, self.accept_, uniform)
+        rows, valid = fill_slots(choice.chosen, capacity(self.probability_, len(labels)))
+        begin = self._start_images(images, choice, rows, now)
+        rows, begin, valid = drop_empty(valid, rows, begin, valid)
+        origin = choice.seeds[rows]
+        with rounding(self.attack, images):
+            translated, passed = self._attack(net, in_layout_of(begin, images), labels[origin], labels[rows], valid)
         used = valid & passed
-        kept = torch.where(used.view(-1, 1, 1, 1), made, images[rows])
-        parts = [candidate, candidate & seedless, candidate & ~seedless & ~agreed, chosen]
-        self._count(net, labels, parts, rows, [valid, used])
-        changed = _like(images.index_copy(0, rows, kept), images)
-        made_up = torch.zeros_like(chosen).index_copy(0, rows, used)
+        self._count(net, labels, choice, rows, valid, used)
+        kept = torch.where(used.view(-1, 1, 1, 1), translated, images[rows])
+        changed = in_layout_of(images.index_copy(0, rows, kept), images)
+        synthetic = torch.zeros_like(choice.chosen).index_copy(0, rows, used)
         if self.seeds == "noise":
-            return Batch(changed, labels, made_up)
-        return Batch(changed, labels, made_up, torch.zeros_like(labels).index_copy(0, rows, origin), labels)
+            return Batch(changed, labels, synthetic)
+        return Batch(changed, labels, synthetic, torch.zeros_like(labels).index_copy(0, rows, origin), labels)
+
+    def _start_images(self, images: Tensor, choice: Choice, rows: Tensor, now: Now) -> Tensor:
+        """What the attack on each slot begins with, (slots, 3, H, W)."""
+        noise = torch.rand(images[rows].shape, generator=now.generator, device=images.device) - 0.5
+        if self.seeds == "noise":
+            return (noise + 0.5).to(images.dtype)
+        seeded = (choice.refused | choice.chosen).sum()
+        return (images[choice.seeds[rows]] + random_start(noise, seeded, self.random_start == "per_sample")).clamp(0, 1)
+
+    def _attack(
+        self, net: Classifier, begin: Tensor, seed: Tensor, target: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Translated images (S, 3, H, W), and whether g sees their new class, bool (S,)."""
+        own = self.own_view_.freeze(net, self.attack)
+        source = self.source_view_.freeze(_source(net), self.attack)
+
+        def loss(images: Tensor) -> Tensor:
+            return objective(source(images), own(images), target, seed, self.lam)
+
+        translated = translate(begin, loss, self.step, self.iterations, valid)
+        return translated, passes_gate(source(translated), target, self.gamma)
 
     def _count(
-        self, net: Classifier, labels: Tensor, marks: list[Tensor], rows: Tensor, slot_marks: list[Tensor]
+        self, net: Classifier, labels: Tensor, choice: Choice, rows: Tensor, valid: Tensor, used: Tensor
     ) -> None:
-        """Add up, per class: candidates, without a seed, refused by the coin; no slot, refused by g, translated."""
-        count = net.get_buffer("m2m_count")
-        total, seedless, refused, chosen = (_per_class(mark, labels, count) for mark in marks)
-        valid, used = (_per_class(mark, labels[rows], count) for mark in slot_marks)
-        count += torch.stack([total, seedless, refused, chosen - valid, valid - used, used])
+        def per_class(mark: Tensor, classes: Tensor) -> Tensor:
+            return torch.zeros_like(self.natural_, dtype=torch.int64).index_add_(0, classes, mark.long())
+
+        in_slots, translated = per_class(valid, labels[rows]), per_class(used, labels[rows])
+        TALLY.add(
+            net,
+            candidates=per_class(choice.candidate, labels),
+            no_seed=per_class(choice.seedless, labels),
+            coin=per_class(choice.refused, labels),
+            no_slot=per_class(choice.chosen, labels) - in_slots,
+            gate=in_slots - translated,
+            translated=translated,
+        )
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Of the epoch's candidates: without a seed, refused by the coin, without a slot, refused by g, translated.
+        """Fractions of the epoch's candidates: without a seed, refused by the coin, without a slot, and so on.
 
-        After the last epoch also `beta`, and the translated share of each class's candidates.
+        After the last epoch also `beta`, and the translated fraction of each class's candidates.
         """
-        count = net.get_buffer("m2m_count").tolist()
-        total = sum(count[0])
+        counts = TALLY.read(net)
+        candidates = counts.pop("candidates")
+        total = sum(candidates)
         if not total:
             return {}
-        measures = {f"m2m_{name}": sum(part) / total for name, part in zip(COUNTED[1:], count[1:], strict=True)}
+        measures = {f"m2m_{name}": sum(part) / total for name, part in counts.items()}
         if now.epoch + 1 == now.epochs:
             measures["m2m_beta"] = self.beta_
-            each = zip(count[0], count[-1], strict=True)
-            measures |= {f"m2m_translated_class{k}": used / many for k, (many, used) in enumerate(each) if many}
+            for label, (translated, number) in enumerate(zip(counts["translated"], candidates, strict=True)):
+                if number:
+                    measures[f"m2m_translated_class{label}"] = translated / number
         return measures
 
-    def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """The criterion on the mixed batch; no gradient reaches the translated images."""
-        return self.loss_(net(batch.images), batch.labels, now.progress)
-
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Leave g behind."""
-        del net.source, net.m2m_count
-        self._loss().finish(net)
-        return net
+        """Remove g and the counters; finish as the base does."""
+        del net.source
+        TALLY.remove(net)
+        return super().finish(net, train)
 
 
 def _source(net: Classifier) -> Classifier:
@@ -205,14 +218,3 @@ def _source(net: Classifier) -> Classifier:
     source = net.get_submodule("source.net")
     assert isinstance(source, Classifier)
     return source
-
-
-def _like(images: Tensor, model: Tensor) -> Tensor:
-    """Images in the memory format of others."""
-    last = model.is_contiguous(memory_format=torch.channels_last)
-    return images.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-
-
-def _per_class(mark: Tensor, labels: Tensor, like: Tensor) -> Tensor:
-    """How many marked rows each class has, (C,)."""
-    return torch.zeros_like(like[0]).index_add_(0, labels, mark.to(like.dtype))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
+from ..fields import values_of
 from ..nn.backbones import build_backbone, check_backbone
 from ..recipe import Recipe, load_recipe
 from ..registry import Plugin, changed, configure, load
@@ -53,9 +54,6 @@ def make_plan(
             scopes["recipe"][field] = value
     if plain:
         scopes["recipe"] = PLAIN | scopes["recipe"]
-        for plugin in plugins:
-            if "attack" in {field.name for field in dataclasses.fields(plugin.cls)}:
-                scopes[plugin.name].setdefault("attack", "fp32")
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]
@@ -139,7 +137,7 @@ def parse_seeds(text: str) -> list[int]:
 def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, dict[str, Any]]:
     """`name=value` texts -> values per scope: each method's name, `recipe` and `dataset`.
 
-    A name without a prefix belongs to every chosen method.
+    A name without a scope belongs to every chosen method; `base.NAME` to every one that has a base.
     """
     scopes: dict[str, dict[str, Any]] = {
         name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
@@ -148,15 +146,26 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UserError(f"--set {text} is not understood. Write --set NAME=VALUE.")
-        scope, dot, field = name.rpartition(".")
-        if dot and scope not in scopes:
-            raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
-        known = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}
-        if not dot and field in Recipe.model_fields and field not in known:
-            raise UserError(f"--set {text}: '{field}' belongs to the recipe. Write --set recipe.{text}.")
-        for target in [scope] if dot else [plugin.name for plugin in plugins]:
-            scopes[target][field] = _value(value)
+        for scope, field in _targets(name, text, plugins, list(scopes)):
+            scopes[scope][field] = _value(value)
     return scopes
+
+
+def _targets(name: str, text: str, plugins: Sequence[Plugin], scopes: list[str]) -> list[tuple[str, str]]:
+    """Scope and field of each value that a name stands for, in the setting `text`."""
+    for scope in scopes:
+        if name.startswith(f"{scope}."):
+            return [(scope, name.removeprefix(f"{scope}."))]
+    owner, dot, _ = name.partition(".")
+    if dot:
+        holders = [plugin.name for plugin in plugins if owner in values_of(plugin.cls).values()]
+        if not holders:
+            raise UserError(f"--set {text}: '{name.rpartition('.')[0]}' is none of {', '.join(scopes)}.")
+        return [(holder, name) for holder in holders]
+    fields = {field.name for plugin in plugins for field in dataclasses.fields(plugin.cls)}
+    if name in Recipe.model_fields and name not in fields:
+        raise UserError(f"--set {text}: '{name}' belongs to the recipe. Write --set recipe.{text}.")
+    return [(plugin.name, name) for plugin in plugins]
 
 
 def _value(text: str) -> Any:

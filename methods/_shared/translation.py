@@ -7,12 +7,33 @@ another row of the batch, its seed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .slots import draw
+
 BETAS = (0.999, 0.99, 0.9)
+
+
+class Choice(NamedTuple):
+    """Which rows of a batch are to be replaced by a translated image, and the seed of each.
+
+    Attributes:
+        seeds: row of the seed of each row, int64 (N,); any row where there is none.
+        candidate: bool (N,), rows that are to be replaced. Each is in one of the next three.
+        seedless: bool (N,), the batch has no seed for it.
+        refused: bool (N,), the coin refuses its seed.
+        chosen: bool (N,), its seed is translated.
+    """
+
+    seeds: Tensor
+    candidate: Tensor
+    seedless: Tensor
+    refused: Tensor
+    chosen: Tensor
 
 
 def acceptance(counts: Tensor, beta: Tensor | float) -> Tensor:
@@ -41,7 +62,22 @@ def fitting_beta(counts: Tensor) -> Tensor:
     return chosen
 
 
-def seed_chances(accept: Tensor, labels: Tensor) -> Tensor:
+def natural_fractions(counts: Tensor) -> Tensor:
+    """Probability that a drawn image of a class is no candidate: n / n_max, float32 (C,)."""
+    return (counts.double() / counts.max()).float()
+
+
+def chosen_fractions(natural: Tensor, accept: Tensor) -> Tensor:
+    """Probability that a drawn image of a class is chosen where every class is in the batch, float32 (C,).
+
+    Args:
+        natural: see `natural_fractions`.
+        accept: see `acceptance`.
+    """
+    return (1 - natural) * ((accept * accept).sum(0) / accept.sum(0).clamp(min=1e-12))
+
+
+def seed_probabilities(accept: Tensor, labels: Tensor) -> Tensor:
     """Probability that row s becomes the seed of row j, float32 (N, N), [j, s]; a row of zeros has no possible seed.
 
     Args:
@@ -52,29 +88,26 @@ def seed_chances(accept: Tensor, labels: Tensor) -> Tensor:
     return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def draw_seeds(chances: Tensor, uniform: Tensor) -> Tensor:
-    """One seed row for each row, by inversion of the cumulated chances: int64 (N,).
-
-    torch.multinomial would read a value back.
+def choose_seeds(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Tensor) -> Choice:
+    """Draw candidates and their seeds, and toss the coin before the attack, on which it does not depend.
 
     Args:
-        chances: (N, N), rows that sum to 1, or to 0, which give any seed.
-        uniform: (N,) in [0, 1).
+        labels: int64 (N,).
+        natural: see `natural_fractions`.
+        accept: see `acceptance`.
+        uniform: (3, N) in [0, 1): for being a candidate, for the seed, for the coin.
     """
-    # One rank below the total: a sum that is rounded to less than `uniform` must not give a seed of no chance.
-    cumulated = chances.double().cumsum(1)
-    reached = (cumulated <= uniform.double()[:, None] * cumulated[:, -1:]).sum(1)
-    return reached.clamp(max=len(chances) - 1)
-
-
-def fill_slots(chosen: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-    """The first `slots` chosen rows, then others: row of each slot int64 (slots,), whether it counts bool (slots,)."""
-    rows = (~chosen).to(torch.int8).argsort(stable=True)[:slots]
-    return rows, chosen[rows]
+    candidate = uniform[0] >= natural[labels]
+    probabilities = seed_probabilities(accept, labels)
+    seedless = probabilities.sum(1) == 0
+    seeds = draw(probabilities, uniform[1])
+    agreed = uniform[2] < accept[labels[seeds], labels]
+    seeded = candidate & ~seedless
+    return Choice(seeds, candidate, candidate & seedless, seeded & ~agreed, seeded & agreed)
 
 
 def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, radius: float = 0.5) -> Tensor:
-    """Noise of the attack's start.
+    """Noise that is added before the attack, (N, 3, H, W).
 
     The reference code means to bring each image's noise to a norm of `radius`, but normalises each channel over all
     candidates together, so that an image's noise has a norm of about radius sqrt(3 / candidates).
@@ -87,9 +120,9 @@ def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, ra
     """
     if per_sample:
         return uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
-    share = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
+    part = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
     norms = uniform.square().sum((0, 2, 3), keepdim=True).sqrt()
-    return uniform * (radius * share / norms.clamp(min=1e-12))
+    return uniform * (radius * part / norms.clamp(min=1e-12))
 
 
 def objective(source: Tensor, own: Tensor, target: Tensor, seed: Tensor, lam: float) -> Tensor:
@@ -132,13 +165,12 @@ def translate(
     return images.detach()
 
 
-def capacity(shares: list[float], size: int) -> int:
-    """Slots that hold all chosen rows of a batch of `size` but once in some 700 batches (three deviations).
+def passes_gate(source: Tensor, target: Tensor, gamma: float) -> Tensor:
+    """Whether g gives a translated image its new class with a probability of at least `gamma`, bool (N,).
 
     Args:
-        shares: probability of being chosen of the classes, which are drawn equally often.
-        size: rows of a batch.
+        source: logits (N, C) of the frozen network g.
+        target: class of each image, int64 (N,).
+        gamma: in [0, 1].
     """
-    mean = size * sum(shares) / len(shares)
-    variance = size * (mean / size) * (1 - mean / size)
-    return max(1, min(size, round(mean + 3 * variance**0.5 + 0.5)))
+    return source.softmax(1).gather(1, target[:, None])[:, 0] >= gamma

@@ -1,4 +1,4 @@
-"""Noise images apart from natural ones, where a CPU saves what they cannot teach."""
+"""Noise images in a forward pass of their own, where a CPU saves what they cannot teach."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ...benchmarks.network import Classifier
 from ...benchmarks.nn.dar_batch_norm import noise_rows
 
 
-def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
+def noise_trains_head_alone(net: Classifier, size: torch.Size) -> bool:
     """Whether no parameter of a routed backbone learns from noise rows, as where every path to it has a batch norm.
 
-    Seen on a few images and a copy of the network.
+    It is tried on a few images and a copy of the network.
 
     Args:
         net: in training mode, its batch norms converted with `noise_grad="stop"`.
@@ -34,8 +34,8 @@ def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
     return not any(bool(gradient.any()) for gradient in gradients if gradient is not None)
 
 
-def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
-    """Features (N, width): natural rows with gradient, noise rows by their own statistics and without.
+def features_in_two_passes(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
+    """Features (N, width): natural rows with gradient, noise rows by their own statistics and without gradient.
 
     Args:
         net: its batch norms routed with `noise_grad="stop"`.
@@ -45,10 +45,10 @@ def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
     if not noise.any():
         return net.features(images)
     with torch.no_grad(), _without_kept_casts(images), noise_rows(net.backbone, noise[noise]):
-        still = net.features(images[noise])
-    own = net.features(images[~noise])
-    places = torch.cat([(~noise).nonzero(), noise.nonzero()])[:, 0]
-    return torch.cat([own, still])[places.argsort()]
+        noise_features = net.features(images[noise])
+    natural_features = net.features(images[~noise])
+    rows = torch.cat([(~noise).nonzero(), noise.nonzero()])[:, 0]
+    return torch.cat([natural_features, noise_features])[rows.argsort()]
 
 
 def _without_kept_casts(images: Tensor) -> torch.autocast:
