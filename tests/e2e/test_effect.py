@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training.plan import make_plan
 from ltbench.benchmarks.training.trainer import Watcher
 

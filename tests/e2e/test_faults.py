@@ -15,7 +15,7 @@ import torch
 from helpers.tiny import without_timings
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import find_records, read_record
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training.plan import make_plan
 from ltbench.benchmarks.training.trainer import Watcher
 

@@ -13,7 +13,7 @@ import torch
 from helpers.sweep_processes import SUITE, records, start, until, workers, write
 from ltbench.benchmarks.records.store import find_records
 from ltbench.benchmarks.records.suites import read_suite
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.sweeps.status import states
 from ltbench.benchmarks.sweeps.units import Unit, make_units
 from ltbench.benchmarks.training.plan import make_plan

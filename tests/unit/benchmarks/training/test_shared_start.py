@@ -12,7 +12,7 @@ from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Method, Needs
 from ltbench.benchmarks.network import CosineHead, Head
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
 from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, execute
