@@ -1,7 +1,4 @@
-"""`bench report`, `bench compare` and `bench show`: what the records say.
-
-The commands import what they need when they are called.
-"""
+"""The commands that read records: report, compare, show. They import what they need when they are called."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from rich.console import Console
 
 from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
 
-GROUPING_OPTIONS = [
+READING = [
     option("--shots", "rule", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few."),
     option("--groups", default="both", type=click.Choice(["shots", "five", "both"]), help="Groups that tables show."),
 ]
@@ -24,12 +21,12 @@ GROUPING_OPTIONS = [
 @RUNS
 @option("--out", default="runs/report", type=PATH, help="Where the leaderboards, the page and the figures go.")
 @option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
-@add_options(GROUPING_OPTIONS)
+@add_options(READING)
 @option("--baseline", default="erm", metavar="ROW", help="Row that others are compared with: a method or a label.")
 @option("--published", is_flag=True, help="Show published numbers beside ours.")
 @option("--optimism", is_flag=True, help="Show what choosing the best epoch on the test split would add.")
 @option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, joined by commas; or none.")
-def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **options: Any) -> None:
+def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **choices: Any) -> None:
     """Write leaderboards (Markdown, LaTeX, CSV), a page and figures from the records and the stored logits alone."""
     from ..benchmarks.utils.docstrings import method_cards
     from .build import build, figure_formats
@@ -38,11 +35,11 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 
     formats = figure_formats(figures)
     sources = Sources(results, runs, cards=method_cards())
-    built = build(sources, out, datasets.split(",") if datasets else None, Options(**options), formats, _print)
-    Console().print(built.table)
-    _warn(built.warnings)
+    made = build(sources, out, datasets.split(",") if datasets else None, Options(**choices), formats, _say)
+    Console().print(made.table)
+    _warn(made.warnings)
     names = ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "index.html", *(["figures"] if formats else []))
-    print(f"\nWrote {len(built.paths)} files: {', '.join(str(out / name) for name in names)}")
+    print(f"\nWrote {len(made.paths)} files: {', '.join(str(out / name) for name in names)}")
 
 
 @click.command()
@@ -51,10 +48,19 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 @option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
 @RESULTS
 @RUNS
-@add_options(GROUPING_OPTIONS)
+@add_options(READING)
 @option("--out", type=PATH, help="A .png, .svg or .pdf file: accuracy of both against class size.")
 @option("--across", metavar="FIELD", help="Compare two values of this recipe field instead, all else equal.")
-def compare(a: str, b: str, datasets: str | None, across: str | None, out: Path | None, **options: Any) -> None:
+def compare(
+    a: str,
+    b: str,
+    datasets: str | None,
+    results: Path,
+    runs: Path,
+    out: Path | None,
+    across: str | None,
+    **choices: Any,
+) -> None:
     """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
 
     \b
@@ -62,31 +68,28 @@ def compare(a: str, b: str, datasets: str | None, across: str | None, out: Path 
     bench compare "open (norm=standard)" open
     bench compare bf16 fp32 --across precision
     """
-    if across and out:
-        raise click.UsageError("--out draws accuracy against class size, which --across does not compare.")
+    from .compare import compare_rows
     from .sources import Sources, read_records
     from .statistics import Options
 
-    results, runs = options.pop("results"), options.pop("runs")
     chosen = datasets.split(",") if datasets else None
-    paths: list[Path] = []
     if across:
+        if out:
+            raise click.UsageError("--out draws accuracy against class size, which --across does not compare.")
         from .compare_recipe import compare_across
         from .terminal import Plain
 
         records, problems = read_records(results, chosen)
-        comparison = compare_across(across, a, b, records)
-        notes = (f"[dim]{note}[/dim]" for note in comparison.notes)
-        for part in (f"[bold]{comparison.title}[/bold]", Plain(comparison), *notes):
+        made = compare_across(across, a, b, records)
+        for part in (f"[bold]{made.title}[/bold]", Plain(made), *(f"[dim]{note}[/dim]" for note in made.notes)):
             Console().print(part)
-    else:
-        from .compare import compare_rows
-
-        table, problems, paths = compare_rows(a, b, Sources(results, runs), chosen, Options(**options), out)
-        Console().print(table)
+        return _warn(problems)
+    table, problems, paths = compare_rows(a, b, Sources(results, runs), chosen, Options(**choices), out)
+    Console().print(table)
     _warn(problems)
     for path in paths:
         print(f"Wrote {path}")
+    return None
 
 
 @click.command()
@@ -100,7 +103,7 @@ def show(record: str, results: Path) -> None:
     Console(highlight=False).print(described(find_record(record, results)))
 
 
-def _print(text: str) -> None:
+def _say(text: str) -> None:
     Console(stderr=True).print(text, style="dim", highlight=False, soft_wrap=True)
 
 

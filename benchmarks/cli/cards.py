@@ -18,7 +18,8 @@ from ..registry import describe, load, names
 def summaries(kind: str) -> list[tuple[str, str]]:
     """Name and first line of the card of all methods, datasets, recipes, suites or backbones."""
     if kind == "backbones":
-        return [*((name, "") for name in backbone_names()), ("timm:<model>", "any model of timm, such as timm:resnet10t")]
+        ours = [(name, "") for name in backbone_names()]
+        return [*ours, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
     if kind in ("recipes", "suites"):
         files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
         texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}

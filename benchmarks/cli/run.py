@@ -35,7 +35,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     from .progress import ProgressLine
 
     torch_device = find_device(device)
-    plan = make_plan(methods.split(","), datasets.split(","), device=torch_device.type, **options)
+    plan = make_plan(methods.split(","), datasets.split(","), **options)
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:

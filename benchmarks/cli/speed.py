@@ -30,7 +30,7 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
     from ..training.plan import make_plan
 
     torch_device = find_device(device)
-    (run,) = make_plan([method], [dataset], device=torch_device.type, **options)
+    (run,) = make_plan([method], [dataset], **options)
     title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {torch_device}"
     with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
         before = convolution_peak(torch_device)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @RUNS
 @add_options(DATA_OPTIONS)
 @click.pass_obj
-def sweep(command: Command, suite: str, dry_run: bool, engine: str, emit: str | None, **options: Any) -> None:
+def sweep(command: Command, /, suite: str, dry_run: bool, engine: str, emit: str | None, **options: Any) -> None:
     """Run what is missing of a suite: a name (bench list suites) or a .toml file. Prerequisites come first.
 
     \b

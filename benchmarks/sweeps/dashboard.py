@@ -1,4 +1,4 @@
-"""What a sweep displays: all running units at once on a terminal, a line for each start and end elsewhere; the status."""
+"""What a sweep displays: a table of the running units on a terminal, elsewhere a line for each start and end."""
 
 from __future__ import annotations
 

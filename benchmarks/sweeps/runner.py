@@ -15,7 +15,7 @@ from ..errors import INTERRUPTED, RunFailed, UserError
 from ..records.schema import Record
 from ..records.store import read_all, read_record, write_record
 from ..training import checkpoint
-from ..training.trainer import Run, Watcher, execute
+from ..training.trainer import RunSpec, Watcher, execute
 from ..utils.atomic_write import make_writable
 from ..utils.formatting import duration
 from .estimate import estimates, seconds_per_image, total
@@ -26,7 +26,7 @@ from .units import Unit
 
 
 def run_missing(
-    plan: Sequence[Run],
+    plan: Sequence[RunSpec],
     device: torch.device,
     results: Path,
     runs: Path,
@@ -78,8 +78,8 @@ class _Job:
     watcher: Watcher
     say: Callable[[str], None]
 
-    def carry_out(self, run: Run, wait: bool) -> Record | None:
-        """The record of a run, which is trained if it has none; None if another process trains it and `wait` is false."""
+    def carry_out(self, run: RunSpec, wait: bool) -> Record | None:
+        """The record of a run, trained if there is none; None if another process trains it and `wait` is false."""
         path, folder = run.path(self.results), self.runs / run.id
         if path.exists():
             self.say(f"finished already: {path}")
@@ -106,7 +106,7 @@ class _Job:
             lock.release()
 
 
-def _read(run: Run, path: Path) -> Record:
+def _read(run: RunSpec, path: Path) -> Record:
     record = read_record(path)
     if record.id != run.id:
         raise UserError(
@@ -138,8 +138,8 @@ def _total_time(seconds: Sequence[float | None], jobs: int) -> str:
         return "No records to estimate their time from."
     more = f", and {unknown} of unknown length" if unknown else ""
     return (
-        f"About {duration(work)} of work{more}; {duration(shortest)} with {jobs} at once (estimated from the records in "
-        "the results folder; another machine or load takes another time)."
+        f"About {duration(work)} of work{more}; {duration(shortest)} with {jobs} at once "
+        "(from the records in the results folder; another machine or load takes another time)."
     )
 
 

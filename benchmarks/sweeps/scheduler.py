@@ -50,8 +50,8 @@ class SweepListener:
 class Queue:
     """Waiting units, in the order in which they start.
 
-    Runs that others start from come first. Of the units that need the same missing snapshot, one trains it, and the
-    others wait until the snapshot exists or that unit has ended.
+    Runs that others start from come first, and the others wait for the snapshots of those. Where the units that need a
+    missing snapshot are all others, one of them trains it, and the rest wait until it exists or that unit has ended.
 
     Args:
         units: what is to be done.
@@ -60,16 +60,19 @@ class Queue:
     """
 
     def __init__(self, units: Sequence[Unit], results: Path, runs: Path) -> None:
-        needed = {snapshot.run_id for unit in units for snapshot in unit.shared}
-        self.waiting = sorted(units, key=lambda unit: unit.id not in needed)
+        self.waiting = _by_dependency(units)
         self.results, self.runs = results, runs
         self._leaders: dict[str, str] = {}  # id of a run to the id of the unit that trains it
 
     def take(self) -> Unit | None:
         """Remove and return the first unit that may start now; None if there is none at the moment."""
+        waiting = {unit.id for unit in self.waiting}
         for unit in self.waiting:
-            trained = self._trained_by(unit)
-            if trained & self._leaders.keys() or any(locked(self.runs / run_id) for run_id in trained):
+            missing = {snapshot.run_id for snapshot in unit.shared if not snapshot.exists(self.runs)}
+            trained = missing | {unit.id}
+            if missing & waiting or trained & self._leaders.keys():
+                continue
+            if any(locked(self.runs / run_id) for run_id in trained):  # by another sweep
                 continue
             self.waiting.remove(unit)
             self._leaders |= dict.fromkeys(trained, unit.id)
@@ -91,9 +94,16 @@ class Queue:
         self.waiting = [unit for unit in self.waiting if unit not in done]
         return done
 
-    def _trained_by(self, unit: Unit) -> set[str]:
-        """Ids of the runs that a unit would train now: its own, and those whose snapshots are missing."""
-        return {unit.id} | {snapshot.run_id for snapshot in unit.shared if not snapshot.exists(self.runs)}
+
+def _by_dependency(units: Sequence[Unit]) -> list[Unit]:
+    """Runs that others start from, each after those that it starts from itself; then the others in their order."""
+    by_id = {unit.id: unit for unit in units}
+    needed = {snapshot.run_id for unit in units for snapshot in unit.shared}
+
+    def chain(unit: Unit) -> int:
+        return max((1 + chain(by_id[s.run_id]) for s in unit.shared if s.run_id in by_id), default=0)
+
+    return sorted(units, key=lambda unit: chain(unit) if unit.id in needed else len(units))
 
 
 class Scheduler:

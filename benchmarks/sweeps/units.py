@@ -12,8 +12,8 @@ from ..records.suites import Block, Suite
 from ..registry import names
 from ..training.checkpoint import snapshot_path
 from ..training.plan import make_plan
-from ..training.shared_start import erm_of
-from ..training.trainer import Run
+from ..training.run_spec import RunSpec
+from ..training.shared_start import SharedTraining, shared_trainings
 from ..utils.formatting import exact
 
 
@@ -128,7 +128,7 @@ def _stem(path: str) -> str:
     return Path(path).stem.replace("_", "-")
 
 
-def _unit(run: Run, words: Sequence[str]) -> Unit:
+def _unit(run: RunSpec, words: Sequence[str]) -> Unit:
     changes = ", ".join(f"{name}={value}" for name, value in sorted(run.changed.items()))
     method = f"{run.name} ({changes})" if changes else run.name
     return Unit(
@@ -139,16 +139,13 @@ def _unit(run: Run, words: Sequence[str]) -> Unit:
         label=f"{run.facts.label} {run.recipe.name} | {method} | seed {run.seed}",
         record=run.path(Path()),
         arguments=tuple(words),
-        shared=tuple(_shared(run)),
+        shared=tuple(map(_snapshot, shared_trainings(run))),
         epochs=sum(stage.epochs for stage in run.method.stages(run.recipe.epochs)),
         images=len(run.dataset.train),
     )
 
 
-def _shared(run: Run) -> Iterator[SharedSnapshot]:
-    needs = run.method.needs(run.recipe.epochs)
-    source = erm_of(run)
-    for epochs, own in ((needs.prefix, True), (run.recipe.epochs if needs.network else 0, False)):
-        if epochs:
-            path = snapshot_path(Path(source.id), epochs)
-            yield SharedSnapshot(source.id, source.name, epochs, own, path)
+def _snapshot(training: SharedTraining) -> SharedSnapshot:
+    run_id = training.spec.id
+    path = snapshot_path(Path(run_id), training.epochs)
+    return SharedSnapshot(run_id, training.spec.name, training.epochs, training.use == "prefix", path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ltbench.benchmarks.records.schema import (
+    VERSION,
     Best,
     Cost,
     DatasetFacts,
@@ -64,7 +65,7 @@ def record(
     recipe, changed = recipe or RECIPE, changed or {}
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
     return Record(
-        schema=1,
+        schema=VERSION,
         id=run_id(method, source, values, data, recipe, seed),
         method=method,
         source=source,
