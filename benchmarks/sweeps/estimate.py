@@ -76,8 +76,9 @@ def estimates(units: Sequence[Unit], times: Times, runs: Path) -> list[float | N
 
 def total(seconds: Sequence[float | None], jobs: int) -> Total:
     """The time of units with these estimates, so many at once."""
-    known = [each for each in seconds if each is not None]
-    return Total(sum(known), max([*known, sum(known) / jobs]), len(seconds) - len(known))
+    estimated = [each for each in seconds if each is not None]
+    work = sum(estimated)
+    return Total(work, max([*estimated, work / jobs]), len(seconds) - len(estimated))
 
 
 def time_left(units: Sequence[Unit], times: Times, runs: Path, jobs: int) -> float | None:

@@ -22,7 +22,7 @@ from ltbench.benchmarks.training.trainer import Watcher
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """The records of the suite's runs, made one after the other in this process."""
+    """The records of the suite's runs, trained one after the other in this process."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_suite(folder)
     (block,) = read_suite(str(folder / "suite.toml")).runs
