@@ -54,9 +54,10 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
         console.print("Interrupted. The same command resumes after the last finished epoch.")
         sys.exit(INTERRUPTED)
     if not quiet:
-        from ltbench.report.terminal import run_table
+        from ltbench.report.document import run_document
+        from ltbench.report.outputs.terminal import terminal
 
-        Console().print(run_table(records))
+        Console().print(terminal(run_document(records)))
     if failed:
         raise UserError("\n".join(failed))
 
@@ -144,8 +145,8 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     from ltbench.benchmarks.training.plan import make_plan
     from ltbench.benchmarks.training.preview import view
     from ltbench.benchmarks.utils.atomic_write import write_atomically
-    from ltbench.report.pictures import batch_picture
-    from ltbench.report.style import picture_format
+    from ltbench.report.figures.pictures import batch_picture
+    from ltbench.report.figures.style import picture_format
 
     kind = picture_format(out)
     chosen = make_plan([method], [dataset], **choices)[0]
