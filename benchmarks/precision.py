@@ -19,13 +19,6 @@ from .method import readable
 FASTER = 1.2  # a processor with bfloat16 convolves 1.7 times as fast or more, one without a tenth as fast
 
 
-def precision(wanted: str, device: torch.device) -> str:
-    """`fp32` or `bf16`: what `wanted` means on a device; `auto` is bf16 where that is faster."""
-    if wanted == "auto":
-        return "bf16" if fast_bf16(device.type) else "fp32"
-    return wanted
-
-
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """The context in which a network computes, `fp32` or `bf16`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -6,19 +6,22 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown
+from .fields import Count, Fraction, Positive, PositiveInt
 
 FOLDER = Path(__file__).parent / "recipes"
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
 
 
 class Recipe(BaseModel):
     """Backbone, epochs, batches, optimiser, schedule, augmentation, precision.
 
-    Moments of the schedule are shares of training, so that a shorter run keeps the shape of the protocol.
+    Drops of the learning rate stand at fractions of training, so that a shorter run keeps the shape of the protocol.
+    The warm-up is a number of epochs: what it protects, the first steps at the full rate, does not shrink with the run.
+
+    A field that is added later has its neutral value as the default, with which a run is what it was before the field
+    existed, and is marked with `later`: while it has that value it is left out of records and ids.
 
     Attributes:
         optimiser: SGD with `momentum`, or Adam with `momentum` as its first and 0.999 as its second beta.
@@ -29,9 +32,11 @@ class Recipe(BaseModel):
         cutout: side of a black hole in each image, in pixels; 0 for none.
         cutout_position: the hole is cut before or after the operations that `augment` adds.
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.
-        precision: of the network; weights and statistics are float32. "auto" becomes bf16 where the machine is measured
-            to be faster in it, else fp32, before the run gets its id. A CPU without bf16 computes it between roundings
-            of float32. On recent NVIDIA cards PyTorch convolves in TF32 where it says fp32, unless told otherwise.
+        warmup: epochs over which the learning rate rises to `lr`; 0 for none.
+        drops: pairs of a fraction of training and the factor that the learning rate is multiplied by from there on.
+        precision: of the network's convolutions and matrix products; weights and statistics are float32. A CPU without
+            bfloat16 units computes "bf16" in float32 and rounds each result. On recent NVIDIA cards PyTorch convolves
+            in TF32 where "fp32" stands, unless it is configured otherwise.
         plain: the readable reference path: augmentation image by image, float32, channels first, PyTorch's plainest
             optimiser, no recorded steps. It computes what the fast path does, up to rounding.
     """
@@ -40,26 +45,33 @@ class Recipe(BaseModel):
 
     name: str
     backbone: str
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2)] = 128
     drop_last: bool = False
     optimiser: Literal["sgd", "adam"] = "sgd"
     lr: Positive = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 2e-4
-    warmup: Share = 0.0
-    drops: tuple[tuple[Share, Positive], ...] = ()
-    crop_padding: Annotated[int, Field(ge=0)] = 4
+    warmup: Count = 0
+    drops: tuple[tuple[Fraction, Positive], ...] = ()
+    crop_padding: Count = 4
     flip: bool = True
     augment: Literal["basic", "simclr", "autoaugment"] = "basic"
-    cutout: Annotated[int, Field(ge=0)] = 0
+    cutout: Count = 0
     cutout_position: Literal["before", "after"] = "before"
     keep_base: bool = False
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
-    evaluate_every: Annotated[int, Field(ge=1)] = 10
-    threads: Annotated[int, Field(ge=0)] = 0
+    evaluate_every: PositiveInt = 10
+    threads: Count = 0
     plain: bool = False
+
+    @field_validator("warmup", mode="before")
+    @classmethod
+    def _warmup_in_epochs(cls, value: Any) -> Any:
+        if str(value).startswith("0.") and float(value) > 0:
+            raise ValueError("the warm-up is a number of epochs, not a fraction of training")
+        return value
 
     @model_validator(mode="after")
     def _plainly(self) -> Recipe:
@@ -72,16 +84,15 @@ class Recipe(BaseModel):
 
         With `drops`, these take the place of the recipe's and there is no warm-up.
 
-        Linear warm-up, `base * (epoch + 1) / warm` for the first `warm = warmup * epochs` epochs; every drop
-        `(share, factor)` multiplies from epoch `share * epochs` on, so two drops of 0.01 give 1e-4 of the base rate.
+        Linear warm-up, `base * (epoch + 1) / warmup` for the first `warmup` epochs; every drop `(fraction, factor)`
+        multiplies from epoch `fraction * epochs` on, so two drops of 0.01 give 1e-4 of the base rate.
         Source: Cao et al. 2019 (LDAM), reference code.
         """
         base = self.lr
-        warm = round(self.warmup * epochs) if drops is None else 0
-        if epoch < warm:
-            return base * (epoch + 1) / warm
-        for share, factor in self.drops if drops is None else drops:
-            if epoch / epochs >= share:
+        if drops is None and epoch < self.warmup:
+            return base * (epoch + 1) / self.warmup
+        for fraction, factor in self.drops if drops is None else drops:
+            if epoch / epochs >= fraction:
                 base *= factor
         return base
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import MissingData as MissingData  # re-exported for datasets
 from .errors import UserError as UserError
+from .fields import recorded
 
 Profile = Literal["exp", "step"]
 Ratio = Annotated[float, Ge(1)]
@@ -175,7 +176,7 @@ class Source:
         `Dataset.holding_out` adds the last one.
         """
         apart = {*self.place, "profile", "imbalance", "holdout"}
-        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        options = {name: value for name, value in recorded(self).items() if name not in apart}
         defaults = {f.name: f.default for f in fields(self)}
         changed = {name: value for name, value in options.items() if value != defaults[name]}
         return {"options": options, "changed": changed}

@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
-from ..benchmarks.utils.options import FOLDER, RESULTS, RUNS, option, options
+from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
 from .groups import ALL, GROUPINGS, RULES
 
 DATASETS = option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
@@ -22,9 +22,9 @@ READING = [
 @click.command()
 @RESULTS
 @RUNS
-@option("--out", default="runs/report", type=FOLDER, help="Where the leaderboards, the page and the figures go.")
+@option("--out", default="runs/report", type=PATH, help="Where the leaderboards, the page and the figures go.")
 @DATASETS
-@options(READING)
+@add_options(READING)
 @option("--baseline", default="erm", metavar="ROW", help="Row that others are compared with: a method or a label.")
 @option("--published", is_flag=True, help="Show published numbers beside ours.")
 @option("--optimism", is_flag=True, help="Show what choosing the best epoch on the test split would add.")
@@ -51,8 +51,8 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 @DATASETS
 @RESULTS
 @RUNS
-@options(READING)
-@option("--out", type=FOLDER, help="A .png, .svg or .pdf file: accuracy of both against class size.")
+@add_options(READING)
+@option("--out", type=PATH, help="A .png, .svg or .pdf file: accuracy of both against class size.")
 @option("--across", metavar="FIELD", help="Compare two values of this recipe field instead, all else equal.")
 def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str | None, **choices: Any) -> None:
     """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
@@ -105,3 +105,6 @@ def _warn(sentences: Sequence[str]) -> None:
         Console(stderr=True).print(
             f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True
         )
+
+
+COMMANDS = (report, compare, show)

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .augment import Augment, Parameters
 from ..method import Batch
 from ..recipe import Recipe
 from ..split import Split
+from .augment import Augment, Parameters
 
 
 def derive(seed: int, *purpose: object) -> int:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from ..errors import UserError
 from ..utils.atomic_write import write_atomically
-from .schema import DatasetFacts, Record, run_id
+from .schema import VERSION, DatasetFacts, Record, run_id
 
 
 def record_path(
@@ -48,8 +48,8 @@ def read_record(path: Path) -> Record:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and values.get("schema", 1) != 1:
-            raise UserError(f"{path} has schema {values['schema']}; this version of ltbench reads schema 1 only.")
+        if isinstance(values, dict) and values.get("schema", VERSION) != VERSION:
+            raise UserError(_other_version(path, values["schema"]))
         return Record.model_validate(values)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
@@ -63,6 +63,15 @@ def read_record(path: Path) -> Record:
         raise UserError(
             f"{path} is not a valid record: {place}: {message}{more}. Remove it and run its command again."
         ) from error
+
+
+def _other_version(path: Path, version: object) -> str:
+    if version == VERSION - 1:
+        return (
+            f"{path} was written by an earlier version (schema {version}). Bring its folder up to date with "
+            "'python -m ltbench.benchmarks.records.migrate RESULTS RUNS'."
+        )
+    return f"{path} has schema {version}; this version of ltbench reads schema {VERSION}."
 
 
 def find_records(results: Path) -> list[Path]:

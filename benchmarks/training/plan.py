@@ -12,11 +12,10 @@ import torch
 
 from ..errors import UserError
 from ..nn.backbones import build_backbone, check_backbone
-from ..precision import precision
 from ..recipe import Recipe, load_recipe
 from ..registry import Plugin, changed, configure, load
 from ..split import DataRoot, Dataset, Source
-from .trainer import Run
+from .trainer import RunSpec
 
 MOST_SEEDS = 10_000
 PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
@@ -34,10 +33,9 @@ def make_plan(
     augment: str | None = None,
     settings: Sequence[str] = (),
     plain: bool = False,
-    device: str = "auto",
     data_root: str | None = None,
     allow_unverified: bool = False,
-) -> list[Run]:
+) -> list[RunSpec]:
     """Every dataset x method x seed, seeds innermost; the values are as on the command line of `bench run`.
 
     Raises:
@@ -61,7 +59,7 @@ def make_plan(
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]
-    recipes = [_find_recipe(recipe or source.recipe, scopes["recipe"], device) for _, source in ready]
+    recipes = [load_recipe(recipe or source.recipe, scopes["recipe"]) for _, source in ready]
     for chosen, _ in recipes:
         check_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
     root = DataRoot.find(data_root, allow_unverified)
@@ -78,17 +76,8 @@ def make_plan(
             for seed in numbers:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
-                plan.append(Run(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
+                plan.append(RunSpec(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
     return plan
-
-
-def _find_recipe(name: str, changes: dict[str, Any], device: str) -> tuple[Recipe, dict[str, Any]]:
-    """As `load_recipe`, with precision `auto` decided: what a run is must not depend on where it goes on."""
-    recipe, changed = load_recipe(name, changes)
-    if recipe.precision != "auto":
-        return recipe, changed
-    kind = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    return load_recipe(name, changes | {"precision": precision("auto", torch.device(kind))})
 
 
 def _holds_out(plugin: Plugin, scopes: dict[str, dict[str, Any]]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from ..data.loader import derive
+from ..fields import recorded
 from ..method import Method
 from ..network import Classifier, LinearHead
 from ..nn.backbones import build_backbone
@@ -23,7 +23,7 @@ from ..split import Dataset
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSpec:
     """One run, fully decided: what is trained on what, and where its record goes.
 
     Attributes:
@@ -47,7 +47,7 @@ class Run:
     @property
     def hyperparameters(self) -> dict[str, Any]:
         """All fields of the method."""
-        return dataclasses.asdict(self.method)
+        return recorded(self.method)
 
     @property
     def facts(self) -> DatasetFacts:
@@ -57,7 +57,7 @@ class Run:
     @property
     def recipe_values(self) -> dict[str, Any]:
         """All fields of the recipe, as the record holds them."""
-        return self.recipe.model_dump(mode="json")
+        return recorded(self.recipe)
 
     @property
     def id(self) -> str:
@@ -94,7 +94,7 @@ def facts_of(dataset: Dataset) -> DatasetFacts:
     )
 
 
-def build_network(run: Run) -> Classifier:
+def build_network(run: RunSpec) -> Classifier:
     """The run's network with its initial weights; the backbone's depend on the seed alone, not on the method."""
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from ltbench.benchmarks.records.schema import (
+    VERSION,
     Best,
     Cost,
     DatasetFacts,
@@ -61,7 +62,7 @@ def record(
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
     epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
     filled = Record(
-        schema=1,
+        schema=VERSION,
         id=run_id(method, source, values, data, recipe, seed),
         method=method,
         source=source,

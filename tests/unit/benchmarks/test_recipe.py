@@ -33,7 +33,7 @@ def test_learning_rates_of_open(epoch: int, rate: float) -> None:
 def test_the_short_recipe_has_the_same_shape() -> None:
     short, whole = load_recipe("cifar-short")[0], load_recipe("cifar")[0]
     rates = [short.learning_rate(epoch, 40) for epoch in range(40)]
-    assert rates == pytest.approx([0.1] * 32 + [1e-3] * 4 + [1e-5] * 4)
+    assert rates == pytest.approx([0.02, 0.04, 0.06, 0.08] + [0.1] * 28 + [1e-3] * 4 + [1e-5] * 4)
     same = set(type(whole).model_fields) - {"name", "epochs"}
     assert short.model_dump(include=same) == whole.model_dump(include=same)
 
@@ -103,3 +103,15 @@ def test_own_recipe_must_not_pass_for_one_of_the_suite(tmp_path: Path) -> None:
 def test_every_recipe_is_valid(name: str) -> None:
     recipe = load_recipe(name)[0]
     assert all(recipe.learning_rate(epoch, recipe.epochs) > 0 for epoch in range(recipe.epochs))
+
+
+@pytest.mark.parametrize("epochs", [10, 40, 200])
+def test_the_warm_up_does_not_shrink_with_the_run(epochs: int) -> None:
+    recipe = load_recipe("cifar", {"epochs": str(epochs)})[0]
+    assert [recipe.learning_rate(e, epochs) for e in range(6)] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("value", [0.025, "0.025", -1, 1.5])
+def test_a_warm_up_that_is_no_number_of_epochs_is_refused(value: object) -> None:
+    with pytest.raises(UserError, match=r"Recipe 'cifar': warmup = .*"):
+        load_recipe("cifar", {"warmup": value})

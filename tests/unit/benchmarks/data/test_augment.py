@@ -15,6 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision.transforms import functional
 
 TIGHT = {"rtol": 0, "atol": 1e-5}
+
+
 def uniform(*shape: int, name: str = "numbers") -> Tensor:
     return torch.rand(*shape, generator=generator(0, name), dtype=torch.float64)
 

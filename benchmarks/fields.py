@@ -1,0 +1,51 @@
+"""Fields of methods, datasets and recipes: their types, and what of them a record holds.
+
+Types of numbers are `annotated_types`, which pydantic checks when a value comes from the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+BelowOne = Annotated[float, Ge(0), Lt(1)]
+PositiveInt = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(0)]
+
+
+class Later:
+    """Marks a field that was added after records with its class had been published.
+
+    Its default is then the neutral value, with which a run is what it was before the field existed. While it has that
+    value it is left out of records and ids, so that ids of earlier records stay:
+
+        head_lr: Annotated[Positive | None, LATER] = None
+    """
+
+
+LATER = Later()
+
+
+def recorded(instance: Any) -> dict[str, Any]:
+    """Fields and values of a method, a dataset or a recipe as a record holds them; see `Later`.
+
+    Args:
+        instance: of a dataclass or a pydantic model.
+    """
+    if isinstance(instance, BaseModel):
+        values, marked = instance.model_dump(mode="json"), type(instance).model_fields.items()
+        later = {name: info.default for name, info in marked if LATER in info.metadata}
+    else:
+        values, hints = dataclasses.asdict(instance), get_type_hints(type(instance), include_extras=True)
+        later = {
+            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            for field in dataclasses.fields(instance)
+            if LATER in getattr(hints[field.name], "__metadata__", ())
+        }
+    return {name: value for name, value in values.items() if name not in later or value != later[name]}

@@ -1,0 +1,157 @@
+"""Bring records of schema 1 to schema 2: `python -m ltbench.benchmarks.records.migrate RESULTS [RUNS]`.
+
+All ids that had to change were changed at once. Between the two schemas
+
+- the warm-up of a recipe became a number of epochs; it was a fraction of them, and means the same after conversion;
+- the field `criterion` of rsg and m2m became `base`, the name of a method;
+- `attack` of m2m and blt names the arithmetic. "bf16" meant what the machine had been timed to be faster in, so that
+  such a record does not say what ran: it is invalid;
+- m2m takes its source network from the run of another seed (`source`);
+- the recipe cifar-short got the five epochs of warm-up of cifar; its records are invalid.
+
+A valid record is written under its new id and path, its folder in RUNS is renamed, and the old file is removed. Invalid
+records are moved to the folder `RESULTS-schema-1`. `schema_2_ids.csv` beside this file lists the suite's own records.
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..recipe import load_recipe, recipe_names
+from ..utils.atomic_write import write_atomically
+from .schema import DatasetFacts, Record, run_id
+from .store import find_records, record_path
+
+TABLE = Path(__file__).with_name("schema_2_ids.csv")
+COLUMNS = ("old id", "new id", "old path", "new path, or why the record is invalid")
+
+
+def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str, str]]:
+    """Migrate all records of schema 1 below a folder.
+
+    Args:
+        results: folder of the records.
+        runs: folder of the runs, whose names are ids; None to leave it alone.
+
+    Returns:
+        Rows of `COLUMNS`.
+
+    Raises:
+        UserError: a record of schema 1 is damaged; nothing is changed then.
+    """
+    results = results.resolve()
+    old = {path: values for path in find_records(results) if (values := _read(path)).get("schema") == 1}
+    for path, values in old.items():
+        if _id(values) != values["id"]:
+            raise UserError(f"{path} is not what a run wrote: its id does not follow from its contents.")
+    rows = []
+    for path, values in old.items():
+        reason = invalid(values)
+        if reason:
+            aside = results.with_name(f"{results.name}-schema-1") / path.relative_to(results)
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(aside)
+            rows.append((values["id"], "", str(path.relative_to(results)), f"invalid: {reason}"))
+        else:
+            new = converted(values)
+            record = Record.model_validate(new)
+            home = record_path(
+                results, record.method, record.source, record.hyperparameters, record.changed, record.dataset,
+                record.recipe, record.seed,
+            )  # fmt: skip
+            write_atomically(home, json.dumps(new, sort_keys=True, indent=1, allow_nan=False) + "\n")
+            if home != path:
+                path.unlink()
+            if runs and (runs / values["id"]).is_dir():
+                (runs / values["id"]).rename(runs / record.id)
+            rows.append((values["id"], record.id, str(path.relative_to(results)), str(home.relative_to(results))))
+    for folder in sorted({path.parent for path in old}, reverse=True):
+        while folder != results and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
+    return rows
+
+
+def invalid(values: dict[str, Any]) -> str:
+    """Why the numbers of a record of schema 1 do not stand any more; empty if they do."""
+    if values["recipe"]["name"] == "cifar-short":
+        return "the warm-up of cifar-short was one epoch"
+    if values["hyperparameters"].get("attack") == "bf16":
+        return "the arithmetic of the attack is not known"
+    return ""
+
+
+def converted(values: dict[str, Any]) -> dict[str, Any]:
+    """A record of schema 1 in the words of schema 2."""
+    new = copy.deepcopy(values)
+    new["schema"] = 2
+    for fields in (new["hyperparameters"], new["changed"]):
+        if values["method"] in ("rsg", "m2m") and "criterion" in fields:
+            fields["base"] = fields.pop("criterion")
+    if values["method"] == "m2m":
+        new["hyperparameters"]["source"] = new["changed"]["source"] = "own_seed"
+    if "attack" in new["hyperparameters"]:
+        new["changed"].pop("attack", None)  # fp32 has become the default
+    new["recipe"] = _converted_recipe(values["recipe"])
+    new["changed"] |= _changed_warmup(new["recipe"], new["changed"])
+    if new["changed"].get("recipe.warmup", 0) is None:
+        del new["changed"]["recipe.warmup"]
+    for prerequisite in new["cost"].get("prerequisites", []):
+        if prerequisite["id"] == _id(_erm(values)):
+            prerequisite["id"] = _id(_erm(new))
+    new["id"] = _id(new)
+    return new
+
+
+def _converted_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    return recipe | {"warmup": round(recipe.get("warmup", 0) * recipe["epochs"])}
+
+
+def _changed_warmup(recipe: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """What `changed` says of the warm-up; None where it is the recipe's own again."""
+    if recipe["name"] in recipe_names():
+        own = load_recipe(recipe["name"])[0].warmup
+        return {"recipe.warmup": recipe["warmup"] if recipe["warmup"] != own else None}
+    return {"recipe.warmup": recipe["warmup"]} if "recipe.warmup" in changed else {}
+
+
+def _erm(values: dict[str, Any]) -> dict[str, Any]:
+    return values | {"method": "erm", "source": None, "hyperparameters": {}}
+
+
+def _id(values: dict[str, Any]) -> str:
+    dataset = DatasetFacts.model_validate(values["dataset"])
+    names = ("method", "source", "hyperparameters")
+    return run_id(*(values[name] for name in names), dataset, values["recipe"], values["seed"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path} ({error}). Nothing was changed.") from error
+    return values if isinstance(values, dict) else {}
+
+
+def main() -> None:
+    """Migrate the folders named on the command line and print what became of each record."""
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit("Usage: python -m ltbench.benchmarks.records.migrate RESULTS [RUNS]")
+    try:
+        rows = migrate(*map(Path, sys.argv[1:]))
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(2)
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(COLUMNS)
+    out.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
