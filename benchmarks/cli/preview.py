@@ -25,8 +25,8 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **op
     bench look --method open --dataset cifar10-lt --augment simclr
     bench look --method m2m --dataset cifar10-lt        # after bench run with the same options
     """
-    from ...report.pictures import batch_picture
-    from ...report.style import picture_format
+    from ...report.figures.pictures import batch_picture
+    from ...report.figures.style import picture_format
     from ..training.plan import make_plan
     from ..training.preview import view
     from ..utils.atomic_write import write_atomically

@@ -44,9 +44,10 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
         console.print("Interrupted. The same command resumes after the last finished epoch.")
         sys.exit(INTERRUPTED)
     if not quiet:
-        from ...report.terminal import run_table
+        from ...report.document import run_document
+        from ...report.outputs.terminal import terminal
 
-        Console().print(run_table(records))
+        Console().print(terminal(run_document(records)))
     if failures:
         raise UserError("\n".join(failures))
 
