@@ -35,7 +35,9 @@ from typing import Any, NamedTuple
 LDAM = "m2m.base=ldam"  # LDAM without weights; now a value of ldam-drw
 RENAMED = {"rsg.base": "rsg.criterion", "m2m.base": "m2m.criterion"}
 WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # what `bench info cifar` prints if warm-up is counted in epochs, not as a share
-AFTER_SETTINGS: dict[str, list[str]] = {"m2m": ["m2m.source=own_seed"]}  # per method: settings that bring the earlier behaviour back
+AFTER_SETTINGS: dict[str, list[str]] = {
+    "m2m": ["m2m.source=own_seed"]
+}  # per method: settings that bring the earlier behaviour back
 NEW_FIELDS = [  # patterns of paths that one side may lack
     "records.*.hyperparameters.base_values*", "records.*.hyperparameters.source", "records.*.changed.source",
     "records.*.changed.attack", "records.*.changed.base.defer", "records.*.changed.recipe.warmup",

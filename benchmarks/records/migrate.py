@@ -25,7 +25,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..recipe import load_recipe, recipe_names
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import write_atomically
 from .schema import DatasetFacts, Record, run_id
 from .store import find_records, record_path
 
@@ -73,7 +73,7 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
                 results, record.method, record.source, record.hyperparameters, record.changed, record.dataset,
                 record.recipe, record.seed,
             )  # fmt: skip
-            write_whole(home, json.dumps(new, sort_keys=True, indent=1, allow_nan=False) + "\n")
+            write_atomically(home, json.dumps(new, sort_keys=True, indent=1, allow_nan=False) + "\n")
             if home != path:
                 path.unlink()
             if runs and (runs / values["id"]).is_dir():

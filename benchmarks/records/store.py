@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import UserError
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import write_atomically
 from .schema import VERSION, DatasetFacts, Record, run_id
 
 
@@ -37,7 +37,7 @@ def _slug(text: str) -> str:
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record whole or not at all."""
-    write_whole(path, record.to_json())
+    write_atomically(path, record.to_json())
 
 
 def read_record(path: Path) -> Record:

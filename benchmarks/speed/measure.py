@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from ..precision import bf16_speed
-from ..training.run_spec import Run
+from ..training.run_spec import RunSpec
 from .interleaved import Ratio, take_turns
 from .microbenchmarks import StepCost, against_dataloader, convolution_peak, input_paths, stepper, steps
 from .op_counter import make_ready
@@ -45,7 +45,7 @@ class Speed:
     achieved: float = 0.0
 
 
-def measure(runs: Sequence[Run], device: torch.device, dataloader: bool, say: Say = lambda text: None) -> Speed:
+def measure(runs: Sequence[RunSpec], device: torch.device, dataloader: bool, say: Say = lambda text: None) -> Speed:
     """Measure everything.
 
     Args:

@@ -21,7 +21,7 @@ from ..records.environment import threads
 from ..training.cuda_graph import Steps
 from ..training.evaluate import confusion_of, logits_of
 from ..training.loop import frozen_but, make_optimiser, run_epoch
-from ..training.run_spec import Run, build_network
+from ..training.run_spec import RunSpec, build_network
 from ..training.step import step
 from . import dataloader_baseline as rivals
 from .interleaved import Ratio, Work, ratio, take_turns, timed
@@ -38,7 +38,7 @@ CHAINS: dict[str, dict[str, Any]] = {
 }
 
 
-def input_paths(run: Run, rounds: int) -> dict[str, Ratio]:
+def input_paths(run: RunSpec, rounds: int) -> dict[str, Ratio]:
     """Augmented, normalised batches on one core, for each chain: one image at a time through PIL against ours.
 
     Theirs is timed over SHORT batches, ours over a whole epoch with its draw; both as seconds a batch.
@@ -55,7 +55,7 @@ def input_paths(run: Run, rounds: int) -> dict[str, Ratio]:
     return found
 
 
-def _image_by_image(run: Run, recipe: Recipe) -> Work:
+def _image_by_image(run: RunSpec, recipe: Recipe) -> Work:
     split, size = run.dataset.train, recipe.batch_size
     images = rivals.PILImages(split, rivals.training_transform(recipe, split.images.shape[2], _moments(run)))
 
@@ -66,7 +66,7 @@ def _image_by_image(run: Run, recipe: Recipe) -> Work:
     return work
 
 
-def _batched(run: Run, recipe: Recipe) -> Work:
+def _batched(run: RunSpec, recipe: Recipe) -> Work:
     augment, net, epochs = Augment(run.dataset.train.images, recipe), build_network(run), count()
 
     def work() -> None:
@@ -76,7 +76,7 @@ def _batched(run: Run, recipe: Recipe) -> Work:
     return work
 
 
-def against_dataloader(run: Run, rounds: int, device: torch.device) -> dict[str, Ratio]:
+def against_dataloader(run: RunSpec, rounds: int, device: torch.device) -> dict[str, Ratio]:
     """A training epoch and an evaluation: the common loop against ours; same network, images, batches and steps.
 
     Theirs: PIL images, DataLoader with 4 workers, channels first, float32, torch's default SGD, meters read after each
@@ -138,7 +138,7 @@ class StepCost:
     counts: Counts
 
 
-def steps(runs: Sequence[Run], rounds: int, device: torch.device, late: float = 0.99) -> dict[str, StepCost]:
+def steps(runs: Sequence[RunSpec], rounds: int, device: torch.device, late: float = 0.99) -> dict[str, StepCost]:
     """A step of each method on one fixed batch against ERM's, on one core of a CPU or on a GPU; `runs[0]` is ERM's."""
     with threads(1):
         ready = {run.name: stepper(make_ready(run, late, device)) for run in runs}
@@ -178,5 +178,5 @@ def _convolution(channels: int, size: int, batch: int, device: torch.device) -> 
     return 2 * 9 * channels**2 * size**2 * batch / min(spent)
 
 
-def _moments(run: Run) -> rivals.Moments:
+def _moments(run: RunSpec) -> rivals.Moments:
     return run.dataset.mean, run.dataset.std

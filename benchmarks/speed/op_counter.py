@@ -32,7 +32,7 @@ from ..errors import UserError
 from ..method import Batch, Now, Stage
 from ..network import Classifier
 from ..training.loop import frozen_but, make_optimiser
-from ..training.run_spec import Run, build_network
+from ..training.run_spec import RunSpec, build_network
 from ..training.step import step
 from ..training.trainer import attach_source
 
@@ -71,14 +71,14 @@ class Ready:
         index: positions of one batch in the training split, drawn as the method does.
     """
 
-    run: Run
+    run: RunSpec
     net: Classifier
     stage: Stage
     now: Now
     index: Tensor
 
 
-def make_ready(run: Run, progress: float, device: torch.device) -> Ready:
+def make_ready(run: RunSpec, progress: float, device: torch.device) -> Ready:
     """Bring a run to the epoch at a share of its last stage, `progress` in [0, 1]; nothing is trained.
 
     A network that the method needs (`needs().network`) has initial weights.
@@ -101,7 +101,7 @@ def make_ready(run: Run, progress: float, device: torch.device) -> Ready:
     return Ready(run, net, stage, now, index[: run.recipe.batch_size].to(device))
 
 
-def count_step(run: Run, progress: float) -> Counts:
+def count_step(run: RunSpec, progress: float) -> Counts:
     """What a step of a method costs at a share of its last stage; see `make_ready`.
 
     Raises:
@@ -125,7 +125,7 @@ def count_step(run: Run, progress: float) -> Counts:
     return Counts(tally.flops, forward.flops, tally.operations, tally.peak)
 
 
-def _step(run: Run, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, now: Now) -> None:
+def _step(run: RunSpec, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, now: Now) -> None:
     """One step on fake tensors, whose `fresh` images are any."""
     fresh = dataclasses.replace(now, fresh=lambda index: torch.empty(len(index), *batch.images.shape[1:]))
     try:

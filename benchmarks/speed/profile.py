@@ -21,7 +21,7 @@ from ..method import Batch
 from ..precision import autocast, rounding
 from ..records.environment import threads
 from ..training.loop import frozen_but, make_optimiser
-from ..training.run_spec import Run
+from ..training.run_spec import RunSpec
 from .interleaved import timed, wait
 from .op_counter import Counts, Ready, Tally, count_step, make_ready
 
@@ -74,7 +74,7 @@ class Profile:
     steps: int
 
 
-def profiles(run: Run, device: torch.device) -> list[Profile]:
+def profiles(run: RunSpec, device: torch.device) -> list[Profile]:
     """A profile of the first and of a late step; only of the late one where both cost the same."""
     counts = {progress: count_step(run, progress) for progress in (0.0, 0.99)}
     moments = [0.99] if counts[0.0] == counts[0.99] else [0.0, 0.99]

@@ -11,12 +11,12 @@ import torch
 from ..data.loader import generator
 from ..split import Split, long_tail_counts
 from ..training.plan import make_plan
-from ..training.run_spec import Run
+from ..training.run_spec import RunSpec
 
 CLASSES, SIZE, LARGEST, RATIO, TESTS = 10, 32, 5000, 100, 1000  # CIFAR-10-LT
 
 
-def made_runs(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Run]:
+def made_runs(methods: Sequence[str], settings: Sequence[str] = ()) -> list[RunSpec]:
     """One run of each method under the recipe `cifar`, on random pixels in the sizes of CIFAR-10-LT at ratio 100.
 
     Raises:
@@ -32,7 +32,7 @@ def made_runs(methods: Sequence[str], settings: Sequence[str] = ()) -> list[Run]
     return [dataclasses.replace(run, dataset=part if _holds_out(run) else whole) for run in runs]
 
 
-def _holds_out(run: Run) -> bool:
+def _holds_out(run: RunSpec) -> bool:
     return run.method.needs(run.recipe.epochs).validation
 
 

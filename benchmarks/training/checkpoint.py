@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import write_atomically
 
 SLOTS = ("checkpoint-a.pt", "checkpoint-b.pt")
 DIGEST = hashlib.sha256().digest_size
@@ -79,7 +79,7 @@ def _write(path: Path, state: dict[str, Any], number: int) -> None:
     buffer = io.BytesIO()
     torch.save({"number": number, **state}, buffer)
     content = buffer.getvalue()
-    write_whole(path, hashlib.sha256(content).digest() + content, durable=False)
+    write_atomically(path, hashlib.sha256(content).digest() + content, durable=False)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

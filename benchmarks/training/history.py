@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .loop import EpochEnd
-from .run_spec import Run
+from .run_spec import RunSpec
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Trail:
 class Watcher:
     """Told how a run goes; does nothing by itself. The command line draws its progress line through one."""
 
-    def start(self, run: Run, epochs: int, done: int) -> None:
+    def start(self, run: RunSpec, epochs: int, done: int) -> None:
         """A run of `epochs` epochs over all stages begins, or resumes with `done` of them behind it."""
 
     def step(self, images: int) -> None:

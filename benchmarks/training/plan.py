@@ -15,7 +15,7 @@ from ..nn.backbones import build_backbone, check_backbone
 from ..recipe import Recipe, load_recipe
 from ..registry import BASE, Plugin, changed, configure, load
 from ..split import DataRoot, Dataset, Source
-from .trainer import Run
+from .trainer import RunSpec
 
 MOST_SEEDS = 10_000
 PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
@@ -35,7 +35,7 @@ def make_plan(
     plain: bool = False,
     data_root: str | None = None,
     allow_unverified: bool = False,
-) -> list[Run]:
+) -> list[RunSpec]:
     """Every dataset x method x seed, seeds innermost; the values are as on the command line of `bench run`.
 
     Raises:
@@ -76,7 +76,7 @@ def make_plan(
             for seed in numbers:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
-                plan.append(Run(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
+                plan.append(RunSpec(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
     return plan
 
 

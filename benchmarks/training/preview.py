@@ -19,7 +19,7 @@ from ..method import Batch, Now, Stage
 from ..network import Classifier
 from . import checkpoint
 from .shared_start import erm_of
-from .trainer import Run, attach_source, build_network
+from .trainer import RunSpec, attach_source, build_network
 
 MOST = 2048  # images to pass through the method; some take seconds for a batch
 
@@ -53,7 +53,7 @@ class View:
     made: np.ndarray
 
 
-def view(run: Run, progress: float, runs: Path, keep: int = 512) -> View:
+def view(run: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     """One epoch's batches as a run would see them.
 
     The network is the run's own if `runs` has it, finished or on its way; else that of the ERM run with which it
@@ -93,7 +93,7 @@ def view(run: Run, progress: float, runs: Path, keep: int = 512) -> View:
     return View(state, *parts)
 
 
-def _moment(run: Run, progress: float) -> tuple[Stage, int]:
+def _moment(run: RunSpec, progress: float) -> tuple[Stage, int]:
     """The stage and its epoch at a share of the whole run."""
     stages = run.method.stages(run.recipe.epochs)
     total = sum(stage.epochs for stage in stages)
@@ -105,7 +105,7 @@ def _moment(run: Run, progress: float) -> tuple[Stage, int]:
     raise AssertionError("a run has epochs")
 
 
-def _network(run: Run, stage: Stage, runs: Path) -> tuple[Classifier, str]:
+def _network(run: RunSpec, stage: Stage, runs: Path) -> tuple[Classifier, str]:
     """The network of a run at the beginning of a stage, and whose weights it has."""
     needs, erm = run.method.needs(run.recipe.epochs), runs / erm_of(run).id
     net = build_network(run)

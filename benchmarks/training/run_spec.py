@@ -23,7 +23,7 @@ from ..split import Dataset
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSpec:
     """One run, fully decided: what is trained on what, and where its record goes.
 
     Attributes:
@@ -94,7 +94,7 @@ def facts_of(dataset: Dataset) -> DatasetFacts:
     )
 
 
-def build_network(run: Run) -> Classifier:
+def build_network(run: RunSpec) -> Classifier:
     """The run's network with its initial weights; the backbone's depend on the seed alone, not on the method."""
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:

@@ -6,32 +6,83 @@ import copy
 import dataclasses
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from ..method import Method, epochs_before
+from ..method import Needs, epochs_before
 from ..network import Classifier
 from ..records.environment import environment
+from ..registry import configure, load
 from ..split import Split
 from . import checkpoint
 from .evaluate import confusion_of, logits_of
 from .history import Trail, Watcher
 from .loop import EpochEnd, names_of, train
-from .run_spec import Run, build_network
+from .run_spec import RunSpec, build_network
 
 
-def erm_of(run: Run) -> Run:
+@dataclass(frozen=True)
+class SharedTraining:
+    """A training that a run builds on and shares with other runs.
+
+    Attributes:
+        spec: the run that it is, or is the beginning of.
+        epochs: how many of its epochs, over all stages.
+        use: the run begins with these epochs, or attaches the network after them.
+    """
+
+    spec: RunSpec
+    epochs: int
+    use: Literal["prefix", "network"]
+
+
+def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
+    """The trainings that a run builds on directly, as its method's `needs` says.
+
+    Raises:
+        UserError: the method would begin with itself.
+    """
+    needs = spec.method.needs(spec.recipe.epochs)
+    shared = []
+    if needs.prefix:
+        shared.append(SharedTraining(_beginning_of(spec, needs), needs.prefix, "prefix"))
+    if needs.network:
+        seed = spec.seed ^ 1 if needs.other_seed else spec.seed
+        shared.append(SharedTraining(_default_spec(spec, "erm", seed), spec.recipe.epochs, "network"))
+    return shared
+
+
+def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
+    """The run whose first epochs a run shares; if these are in turn the first ones of a third run, that one."""
+    names = [spec.name]
+    first = _default_spec(spec, needs.prefix_of, spec.seed)
+    while (inner := first.method.needs(spec.recipe.epochs)).prefix >= needs.prefix:
+        names.append(first.name)
+        if inner.prefix_of in names:
+            raise UserError(f"{' begins as '.join([*names, inner.prefix_of])}: needs() must name another method.")
+        first = _default_spec(spec, inner.prefix_of, spec.seed)
+    return first
+
+
+def _default_spec(spec: RunSpec, name: str, seed: int) -> RunSpec:
+    """The run of a method with its default values on the same dataset, with the same recipe."""
+    plugin = load("methods", name)
+    changed = {field: value for field, value in spec.changed.items() if field.startswith("recipe.")}
+    return RunSpec(plugin.name, plugin.source, configure(plugin, {}), changed, spec.dataset, spec.recipe, seed)
+
+
+def erm_of(run: RunSpec) -> RunSpec:
     """The ERM run on the same dataset, with the same recipe and seed."""
-    changed = {name: value for name, value in run.changed.items() if name.startswith("recipe.")}
-    return dataclasses.replace(run, name="erm", source=None, method=Method(), changed=changed)
+    return _default_spec(run, "erm", run.seed)
 
 
 def snapshot_of(
-    run: Run, epochs: int, device: torch.device, runs: Path, watcher: Watcher, wait: bool = True
+    run: RunSpec, epochs: int, device: torch.device, runs: Path, watcher: Watcher, wait: bool = True
 ) -> tuple[dict[str, Any], bool]:
     """The checkpoint of a run's ERM run after some of its epochs, and whether it was there already.
 
@@ -67,7 +118,7 @@ def snapshot_of(
     return state, False
 
 
-def fact(run: Run, use: str, state: dict[str, Any], reused: bool) -> dict[str, Any]:
+def fact(run: RunSpec, use: str, state: dict[str, Any], reused: bool) -> dict[str, Any]:
     """What the record says of a prerequisite."""
     known = state.get("environment", {})  # snapshots of earlier versions do not tell
     return {
@@ -78,7 +129,7 @@ def fact(run: Run, use: str, state: dict[str, Any], reused: bool) -> dict[str, A
 
 
 def train_epochs(
-    run: Run,
+    run: RunSpec,
     net: Classifier,
     split: Split,
     test: Split,
@@ -120,7 +171,7 @@ def train_epochs(
         checkpoint.remove(folder)  # the snapshot is all that is needed
 
 
-def _branch_points(run: Run) -> set[int]:
+def _branch_points(run: RunSpec) -> set[int]:
     if run.name != "erm" or run.source:
         return set()
     epochs = run.recipe.epochs

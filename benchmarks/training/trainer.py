@@ -15,15 +15,17 @@ from ..data.loader import derive
 from ..network import Classifier, Frozen
 from ..records.environment import environment, peak_of_process, threads
 from ..records.schema import CONFUSION_LIMIT, VERSION, Best, Cost, Final, History, Prerequisite, Record
-from ..utils.atomic_write import write_whole
+from ..utils.atomic_write import write_atomically
 from . import checkpoint
 from .evaluate import confusion_of, logits_of
 from .history import Trail, Watcher
-from .run_spec import Run, build_network, facts_of
+from .run_spec import RunSpec, build_network, facts_of
 from .shared_start import erm_of, fact, snapshot_of, train_epochs
 
 
-def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None = None, wait: bool = True) -> Record:
+def execute(
+    run: RunSpec, device: torch.device, runs: Path, watcher: Watcher | None = None, wait: bool = True
+) -> Record:
     """Train, evaluate and return the record; resume from `runs/<id>` if a checkpoint is there.
 
     The last epoch is the result. The test split is evaluated here, by epoch number alone; it never reaches the method.
@@ -64,7 +66,7 @@ def execute(run: Run, device: torch.device, runs: Path, watcher: Watcher | None 
         return _record(run, trail, confusion, net, device)
 
 
-def attach_source(run: Run, net: Classifier, trained: dict[str, Any] | None = None) -> None:
+def attach_source(run: RunSpec, net: Classifier, trained: dict[str, Any] | None = None) -> None:
     """Attach an ERM network as `net.source` where the method needs one; its weights follow, unless given here."""
     if run.method.needs(run.recipe.epochs).network:
         source = build_network(erm_of(run))
@@ -74,7 +76,7 @@ def attach_source(run: Run, net: Classifier, trained: dict[str, Any] | None = No
 
 
 def _begin(
-    run: Run, net: Classifier, device: torch.device, runs: Path, watcher: Watcher, wait: bool
+    run: RunSpec, net: Classifier, device: torch.device, runs: Path, watcher: Watcher, wait: bool
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Where a new run starts from: a checkpoint of the ERM run or None, and what the record says of it."""
     needs, facts, state = run.method.needs(run.recipe.epochs), [], None
@@ -93,13 +95,13 @@ def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None
     """Keep the finished network and its test logits (float16) on this machine."""
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
-    write_whole(folder / "network.pt", buffer.getvalue(), durable=False)
+    write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
     buffer = io.BytesIO()
     np.savez(buffer, logits=logits.half().cpu().numpy(), labels=labels.cpu().numpy())
-    write_whole(folder / "logits.npz", buffer.getvalue(), durable=False)
+    write_atomically(folder / "logits.npz", buffer.getvalue(), durable=False)
 
 
-def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: torch.device) -> Record:
+def _record(run: RunSpec, trail: Trail, confusion: Tensor, net: Classifier, device: torch.device) -> Record:
     stages = run.method.stages(run.recipe.epochs)
     cuda = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated(device) if cuda else peak_of_process()
@@ -139,4 +141,4 @@ def _record(run: Run, trail: Trail, confusion: Tensor, net: Classifier, device: 
     )
 
 
-__all__ = ["Run", "Trail", "Watcher", "attach_source", "build_network", "execute", "facts_of"]
+__all__ = ["RunSpec", "Trail", "Watcher", "attach_source", "build_network", "execute", "facts_of"]

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Writing a file atomically: a reader, a crash or a second writer sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 from ..errors import UserError
 
 
-def write_whole(path: Path, data: bytes | str, durable: bool = True) -> None:
-    """Write `data` to `path` through a temporary file in the same folder, then rename it into place.
+def write_atomically(path: Path, data: bytes | str, durable: bool = True) -> None:
+    """Write `data` to a temporary file in the folder of `path`, which is created if needed, and rename it to `path`.
 
-    A reader, a crash or a second writer sees the old file or the new one, never a part of either. `durable` also
-    waits for the disk, so that the file survives a power cut.
+    Args:
+        path: the file.
+        data: its whole content.
+        durable: wait until the disk has it, so that the file survives a power cut.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full; nothing is left behind.
+        UserError: the folder cannot be written or the disk is full; no temporary file is left.
     """
     content = data.encode() if isinstance(data, str) else data
     temporary = None
@@ -29,7 +31,7 @@ def write_whole(path: Path, data: bytes | str, durable: bool = True) -> None:
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files; these are to be shared
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files; several users may share a folder
         Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:
@@ -45,3 +47,22 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def make_writable(folder: Path, option: str) -> None:
+    """Create a folder and try to write there, before hours of training rather than after.
+
+    Args:
+        folder: the folder.
+        option: of the command line that names another one; for the message.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"Cannot write {folder}: {reason}. Choose another folder with {option}.") from error

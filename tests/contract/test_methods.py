@@ -18,7 +18,7 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, attach_source, build_network, execute
+from ltbench.benchmarks.training.trainer import RunSpec, Trail, Watcher, attach_source, build_network, execute
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 
@@ -81,7 +81,7 @@ def test_the_same_record_whether_its_beginning_is_shared_or_its_own(name: str, t
     )
 
 
-def _again(run: Run, runs: Path) -> Record:
+def _again(run: RunSpec, runs: Path) -> Record:
     """The same run anew, with what it builds on still there."""
     shutil.rmtree(runs / run.id)
     return carry_out(run, runs)
@@ -93,7 +93,7 @@ class _Stop(Watcher):
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs, self.done = name, epochs, -1
 
-    def start(self, run: Run, epochs: int, done: int) -> None:
+    def start(self, run: RunSpec, epochs: int, done: int) -> None:
         self.ours = run.name == self.name or self.epochs == 1
 
     def step(self, images: int) -> None:
@@ -189,7 +189,7 @@ def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
         assert part in card, f"the card of {name} lacks '{part}'"
 
 
-def _ready(name: str) -> tuple[Run, Any, Split]:
+def _ready(name: str) -> tuple[RunSpec, Any, Split]:
     run = tiny_run(name)
     net = build_network(run)
     attach_source(run, net)

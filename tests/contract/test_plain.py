@@ -20,7 +20,7 @@ from ltbench.benchmarks.speed.op_counter import make_ready
 from ltbench.benchmarks.training.loop import frozen_but, make_optimiser
 from ltbench.benchmarks.training.plan import PLAIN
 from ltbench.benchmarks.training.step import step
-from ltbench.benchmarks.training.trainer import Run
+from ltbench.benchmarks.training.trainer import RunSpec
 
 CPU = torch.device("cpu")
 STEPS = 50
@@ -60,7 +60,7 @@ def test_fifty_steps_lose_the_same(name: str) -> None:
     assert float(difference.max()) < AT_MOST
 
 
-def trained(run: Run) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def trained(run: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Losses (STEPS,) and images of the first steps of the last epochs, from the initial weights."""
     torch.manual_seed(0)
     ready, split = make_ready(run, 0.99, CPU), run.dataset.train

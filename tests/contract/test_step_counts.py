@@ -18,7 +18,7 @@ from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.speed.op_counter import Counts, count_step, make_ready
 from ltbench.benchmarks.speed.synthetic import made_runs
-from ltbench.benchmarks.training.run_spec import Run
+from ltbench.benchmarks.training.run_spec import RunSpec
 from ltbench.methods._shared import perturbation, translation
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ OTHERS = 320
 
 
 @cache
-def runs() -> dict[str, Run]:
+def runs() -> dict[str, RunSpec]:
     return {run.name: run for run in made_runs(registry.names("methods"))}
 
 
@@ -45,21 +45,21 @@ def trained(rows: float) -> float:
     return (3 - first) * rows / BATCH
 
 
-def m2m(run: Run) -> float:
+def m2m(run: RunSpec) -> float:
     """Ten steps of an attack on two networks, gradient of images alone; g judges once; the batch is trained."""
     slots = translation.capacity(late(run).run.method.chosen_, BATCH)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
 
-def blt(run: Run) -> float:
+def blt(run: RunSpec) -> float:
     """Fifteen steps on a quarter of the tail images, which join the batch."""
     method: Any = late(run).run.method
     slots = perturbation.capacity(method.p, method.tail_probability_, BATCH)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 
-def rsg(run: Run) -> float:
+def rsg(run: RunSpec) -> float:
     """Layers above the cut see twice the rows; transform (weights learn), frozen contrast (input learns)."""
     ready = late(run)
     cut, forward = ready.run.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
@@ -85,11 +85,11 @@ def conv_flops(layers: torch.nn.Module) -> list[int]:
     return found
 
 
-def late(run: Run) -> Any:
+def late(run: RunSpec) -> Any:
     return make_ready(run, 0.99, CPU)
 
 
-EXPECTED: dict[str, Callable[[Run], float]] = {"m2m": m2m, "blt": blt, "rsg": rsg}
+EXPECTED: dict[str, Callable[[RunSpec], float]] = {"m2m": m2m, "blt": blt, "rsg": rsg}
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))

@@ -17,13 +17,13 @@ from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.speed.op_counter import Tally
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Run, attach_source, build_network
+from ltbench.benchmarks.training.trainer import RunSpec, attach_source, build_network
 from ltbench.methods.m2m import TALLY
 
 EASY = ("m2m.gamma=0", "m2m.beta=0")
 
 
-def ready(method: str, *settings: str) -> tuple[Run, Classifier, Now, Batch]:
+def ready(method: str, *settings: str) -> tuple[RunSpec, Classifier, Now, Batch]:
     """A run in its last epoch, with a batch of equally frequent classes."""
     run = tiny_run(method, settings=settings)
     net = build_network(run)
@@ -145,7 +145,7 @@ def test_hallucinated_images_follow_the_batch_and_keep_their_labels() -> None:
     }
 
 
-def trained(run: Run, net: Classifier, batch: Batch, now: Now) -> list[torch.Tensor]:
+def trained(run: RunSpec, net: Classifier, batch: Batch, now: Now) -> list[torch.Tensor]:
     """Loss, gradients and buffers that a batch leaves."""
     twin = copy.deepcopy(net).train()
     loss = run.method.loss(twin, batch, now)

@@ -14,7 +14,7 @@ from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import misplaced, read_all, read_record, write_record
 from ltbench.benchmarks.training import checkpoint
-from ltbench.benchmarks.utils.atomic_write import write_whole
+from ltbench.benchmarks.utils.atomic_write import write_atomically
 
 
 @pytest.fixture(scope="module")
@@ -121,14 +121,14 @@ def test_id_depends_on_what_determines_the_run(record: Record, tmp_path: Path) -
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    write_whole(path, "old")
+    write_atomically(path, "old")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="no space left on device"):
-        write_whole(path, "new")
+        write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from helpers.command import Answer
-from ltbench.benchmarks.cli import speed as commands
 from ltbench.benchmarks.data.augment import as_floats
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.precision import _PRODUCTS, Rounding, bf16_speed, rounding
@@ -22,6 +21,7 @@ from ltbench.benchmarks.speed import microbenchmarks as parts
 from ltbench.benchmarks.speed import synthetic as made
 from ltbench.benchmarks.speed.profile import PARTS, profiles
 from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.utils.device import find_device
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -174,7 +174,7 @@ def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
     answer = cli("profile", "-m", "erm", "-d", "digits-lt", "--device", "cuda")
     assert answer.code == 2
     assert "--device cpu" in answer.err
-    assert commands.find_device("auto") == CPU
+    assert find_device("auto") == CPU
 
 
 @pytest.mark.parametrize("stride", [1, 2])

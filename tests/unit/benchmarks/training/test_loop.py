@@ -13,7 +13,7 @@ from ltbench.benchmarks.method import Batch, Method, Now, Split, Stage
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.loop import make_optimiser, train
-from ltbench.benchmarks.training.trainer import Run, Watcher, build_network, execute
+from ltbench.benchmarks.training.trainer import RunSpec, Watcher, build_network, execute
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
@@ -51,7 +51,7 @@ class TwoStages(Method):
         return net
 
 
-def two_stages(epochs: int = 4) -> Run:
+def two_stages(epochs: int = 4) -> RunSpec:
     return dataclasses.replace(tiny_run(epochs=epochs), name="two-stages", method=TwoStages())
 
 

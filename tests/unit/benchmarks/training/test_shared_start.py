@@ -12,10 +12,10 @@ from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Method, Needs
 from ltbench.benchmarks.network import CosineHead, Head
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
-from ltbench.benchmarks.training.trainer import Run, Trail, Watcher, execute
+from ltbench.benchmarks.training.trainer import RunSpec, Trail, Watcher, execute
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ class Counter(Watcher):
     def __init__(self) -> None:
         self.epochs: dict[str, int] = {}
 
-    def start(self, run: Run, epochs: int, done: int) -> None:
+    def start(self, run: RunSpec, epochs: int, done: int) -> None:
         self.name = run.name
 
     def epoch(self, trail: object) -> None:
@@ -167,7 +167,7 @@ def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None
 
         records, _ = run_missing([drs, ldam], CPU, tmp_path / "results", tmp_path / "runs", Watcher(), say)
     assert [record.method for record in records] == ["drs", "ldam-drw"]
-    assert any("another process trains what it builds on" in text for text in said)
+    assert any("another process is training what it starts from" in text for text in said)
 
 
 def test_a_damaged_snapshot_is_trained_again(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ class Wrong(Method):
 
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     run = tiny_run("drs")
-    wrong = Run("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
+    wrong = RunSpec("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
     with pytest.raises(UserError, match=r"needs\(\) says that it begins as ERM, but ERM's weights do not fit"):
         carry_out(wrong, tmp_path)
 

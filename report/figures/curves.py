@@ -1,15 +1,17 @@
-"""Figures of what lies behind a row: training curves, cost, calibration, and its trade-off between head and tail."""
+"""Figures of training curves, cost, calibration, and the trade-off between frequent and rare classes."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .costs import costs
-from .logits import TAUS, Scores, group_curve, tail_priors
-from .statistics import Row, Setting, class_accuracies
+from ..costs import costs
+from ..logits import TAUS, Scores, group_curve, tail_priors
+from ..statistics import Row, Setting, class_accuracies
 from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, short, style
 
 _MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths that a trade-off curve marks
@@ -26,10 +28,10 @@ def training_curves(setting: Setting) -> Figure:
         losses = np.mean([run.history.loss[:epochs] for run in row.runs], axis=0)
         left.plot(np.arange(epochs) + 1, losses, **plain)
         shared = set.intersection(*(set(run.history.evaluated_epochs) for run in row.runs))
-        at = sorted(shared)
-        seen = [dict(zip(run.history.evaluated_epochs, run.history.accuracy, strict=True)) for run in row.runs]
-        values = [100 * np.mean([accuracy[epoch] for accuracy in seen]) for epoch in at]
-        right.plot(np.array(at) + 1, values, label=short(row.label), **look(setting, row))
+        epochs_of_all = sorted(shared)
+        by_run = [dict(zip(run.history.evaluated_epochs, run.history.accuracy, strict=True)) for run in row.runs]
+        values = [100 * np.mean([accuracy[epoch] for accuracy in by_run]) for epoch in epochs_of_all]
+        right.plot(np.array(epochs_of_all) + 1, values, label=short(row.label), **look(setting, row))
     lines = [line.get_ydata() for line in left.lines]
     wide = max(map(np.max, lines)) > 100 * min(map(np.max, lines))  # losses of different methods have different units
     left.set(xlabel="epoch", ylabel="training loss", **({"yscale": "log"} if wide else {"ylim": (0, None)}))
@@ -44,7 +46,7 @@ def training_curves(setting: Setting) -> Figure:
 
 @style()
 def cost_scatter(setting: Setting) -> Figure:
-    """Accuracy against the seconds of a run with all that it builds on; a line joins what nothing cheaper beats."""
+    """Accuracy against the seconds of a run with all that it builds on; a line joins rows that no cheaper row beats."""
     figure, axes = canvas(COLUMN, 2.2)
     points = [(costs(row).total, 100 * row.overall.mean) for row in setting.rows]
     front, best = [], -np.inf
@@ -66,8 +68,8 @@ def cost_scatter(setting: Setting) -> Figure:
 
 
 @style()
-def trade_off(setting: Setting, found: dict[str, Scores]) -> Figure | None:
-    """Accuracy of the rarest against that of the most frequent group, as logit adjustment shifts the borders.
+def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
+    """Accuracy of the rarest against that of the most frequent group, at all strengths of logit adjustment.
 
     None where no row has logits or no group has classes.
     """
@@ -76,10 +78,10 @@ def trade_off(setting: Setting, found: dict[str, Scores]) -> Figure | None:
         groups = groups[::-1]
     lines = []
     for row in setting.rows:
-        runs = [run for run in row.runs if run.id in found]
+        runs = [run for run in row.runs if run.id in scores]
         if runs and len(groups) > 1:
             head, tail = (
-                100 * np.mean([group_curve(run, found, group.classes) for run in runs], axis=0)
+                100 * np.mean([group_curve(run, scores, group.classes) for run in runs], axis=0)
                 for group in (groups[0], groups[-1])
             )
             lines.append((row, head, tail))
@@ -107,18 +109,18 @@ def trade_off(setting: Setting, found: dict[str, Scores]) -> Figure | None:
 
 
 @style()
-def reliability(setting: Setting, found: dict[str, Scores]) -> Figure | None:
+def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
     """Accuracy of predictions against their confidence; the diagonal is perfect calibration. None without logits."""
     figure, axes = canvas(COLUMN, 2.6)
     axes.plot([0, 100], [0, 100], color="0.6", linewidth=0.8)
     drawn = False
     for row in setting.rows:
-        runs = [run for run in row.runs if run.id in found]
+        runs = [run for run in row.runs if run.id in scores]
         if not runs:
             continue
-        images, confidence, hits = np.sum([found[run.id].bins for run in runs], axis=0).T
+        images, confidence, hits = np.sum([scores[run.id].bins for run in runs], axis=0).T
         full = images >= max(1, 0.002 * images.sum())  # fewer images say little about a bin
-        ece = 100 * np.mean([found[run.id].ece for run in runs])
+        ece = 100 * np.mean([scores[run.id].ece for run in runs])
         shown = look(setting, row) | {"label": f"{short(row.label, 24)}, ECE {ece:.1f}"}
         axes.plot(100 * confidence[full] / images[full], 100 * hits[full] / images[full], **shown)
         drawn = True
@@ -131,10 +133,11 @@ def reliability(setting: Setting, found: dict[str, Scores]) -> Figure | None:
 
 
 @style()
-def shifted_priors(setting: Setting, found: dict[str, Scores]) -> Figure:
+def shifted_priors(setting: Setting, scores: Mapping[str, Scores]) -> Figure:
     """Accuracy on test sets with another long tail, from one that is as skewed as training to its reverse.
 
-    The predictions stay as they are; where the baseline has logits, one more line shows it told the test prior.
+    The predictions stay as they are; where the baseline has logits, a further line shows it with its logits adjusted
+    to the class prior of each test set.
     """
     names, weights = tail_priors(setting.dataset.train_counts)
     figure, axes = canvas(PAGE, 2.3)
@@ -142,17 +145,16 @@ def shifted_priors(setting: Setting, found: dict[str, Scores]) -> Figure:
     for row in setting.rows:
         accuracies = np.mean([class_accuracies(run) for run in row.runs], axis=0)
         axes.plot(at, 100 * weights @ accuracies, label=short(row.label), **look(setting, row))
-    _told(axes, setting.baseline, found, weights)
+    _adjusted(axes, setting.baseline, scores, weights)
     axes.set_xticks(at, [name.replace(" ", "\n") for name in names])
     axes.set(xlabel="imbalance of the test set; forward: as in training", ylabel="test accuracy (%)")
     legend(figure, axes)
     return figure
 
 
-def _told(axes: Axes, row: Row | None, found: dict[str, Scores], weights: np.ndarray) -> None:
-    runs = [run for run in row.runs if run.id in found] if row else []
+def _adjusted(axes: Axes, row: Row | None, scores: Mapping[str, Scores], weights: np.ndarray) -> None:
+    runs = [run for run in row.runs if run.id in scores] if row else []
     if row and runs:
-        accuracies = np.mean([found[run.id].told / np.array(run.dataset.test_counts) for run in runs], axis=0)
-        axes.plot(
-            100 * (weights * accuracies).sum(1), color="black", linestyle=":", label=f"{row.label}, told the prior"
-        )
+        accuracies = np.mean([scores[run.id].hits_by_prior / np.array(run.dataset.test_counts) for run in runs], axis=0)
+        label = f"{short(row.label, 20)}, adjusted to the test prior"
+        axes.plot(100 * (weights * accuracies).sum(1), color="black", linestyle=":", label=label)

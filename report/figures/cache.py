@@ -7,16 +7,16 @@ import json
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..benchmarks.utils.atomic_write import write_whole
-from .logits import Scores
-from .plots import figures
-from .statistics import Setting
+from ...benchmarks.utils.atomic_write import write_atomically
+from ..logits import Scores
+from ..statistics import Setting
+from . import figures
 from .style import light, save, style
 
 _ALONE = 2  # settings up to which starting other processes takes longer than it saves
@@ -35,7 +35,7 @@ class Job:
     """
 
     setting: Setting
-    scores: dict[str, Scores]
+    scores: Mapping[str, Scores]
     formats: tuple[str, ...]
     folder: Path
 
@@ -51,26 +51,27 @@ class Job:
         return self.folder / _PAGE / f"{self.stem}.json"
 
     def path(self, name: str, suffix: str) -> Path:
-        """Where a figure lies."""
+        """Path of a figure's file."""
         return self.folder / f"{self.stem}-{name}.{suffix}"
 
     def small(self, name: str) -> Path:
-        """Where its small SVG lies."""
+        """Path of a figure's small SVG."""
         return self.folder / _PAGE / f"{self.stem}-{name}.svg"
 
     def digest(self) -> str:
         """Hash of all that the figures depend on, the code that draws them included."""
-        made = hashlib.sha256(f"{_code()} {self.formats} {self.setting!r}".encode())
-        for name, found in sorted(self.scores.items()):
-            made.update(name.encode() + found.hits.tobytes() + found.told.tobytes() + found.bins.tobytes())
-        return made.hexdigest()
+        contents = hashlib.sha256(f"{_code()} {self.formats} {self.setting!r}".encode())
+        for name, scores in sorted(self.scores.items()):
+            arrays = (scores.hits, scores.hits_by_prior, scores.bins)
+            contents.update(name.encode() + b"".join(array.tobytes() for array in arrays))
+        return contents.hexdigest()
 
     def drawn(self) -> list[str] | None:
-        """Names of the figures if they are there, drawn from the same contents; else None."""
+        """Names of the figures if their files are there, drawn from the same contents; else None."""
         try:
-            told = json.loads(self.marker.read_text("utf-8"))
-            names = list(told["names"])
-            if told["digest"] != self.digest():
+            marker = json.loads(self.marker.read_text("utf-8"))
+            names = list(marker["names"])
+            if marker["digest"] != self.digest():
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -78,8 +79,13 @@ class Job:
         return names if all(path.is_file() for path in files) else None
 
 
-def draw_all(jobs: Sequence[Job], say: Callable[[str], None]) -> list[list[str]]:
-    """Draw what is missing or out of date, and say so; for each job the names of its figures, in order.
+def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | None = None) -> list[list[str]]:
+    """Draw what is missing or out of date; for each job the names of its figures, in order.
+
+    Args:
+        jobs: what to draw; their stems differ.
+        say: receives one sentence before the drawing begins.
+        processes: that draw at the same time; None for one per core.
 
     Raises:
         UserError: a file cannot be written.
@@ -88,15 +94,16 @@ def draw_all(jobs: Sequence[Job], say: Callable[[str], None]) -> list[list[str]]
     stale = [job for job in jobs if names[job.stem] is None]
     if stale:
         say(f"Drawing the figures of {len(stale)} setting(s), some seconds for each.")
-    if len(stale) <= _ALONE or _cores() == 1:
-        made = [draw(job) for job in stale]
+    processes = min(processes or _cores(), len(stale))
+    if len(stale) <= _ALONE or processes == 1:
+        drawn = [draw(job) for job in stale]
     else:
         # Spawned: a fork would copy the locks of whatever threads the caller runs.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(_cores(), len(stale)), mp_context=context) as pool:
-            made = list(pool.map(draw, stale))
-    fresh = {job.stem: found for job, found in zip(stale, made, strict=True)}
-    return [names[job.stem] or fresh.get(job.stem, []) for job in jobs]
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            drawn = list(pool.map(draw, stale))
+    new = {job.stem: of_job for job, of_job in zip(stale, drawn, strict=True)}
+    return [names[job.stem] or new.get(job.stem, []) for job in jobs]
 
 
 @style()
@@ -107,17 +114,24 @@ def draw(job: Job) -> list[str]:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # what was laid out once fits all formats
         for suffix in job.formats:
-            write_whole(job.path(name, suffix), save(figure, suffix), durable=False)
-        write_whole(job.small(name), light(figure), durable=False)
+            write_atomically(job.path(name, suffix), save(figure, suffix), durable=False)
+        write_atomically(job.small(name), light(figure), durable=False)
         names.append(name)
-    write_whole(job.marker, json.dumps({"digest": job.digest(), "names": names}), durable=False)
+    write_atomically(job.marker, json.dumps({"digest": job.digest(), "names": names}), durable=False)
     return names
+
+
+def drawing_code() -> list[Path]:
+    """The files of the suite that drawing may depend on: all that this module imports, and some more."""
+    report = Path(__file__).parents[1]
+    benchmarks = report.parent / "benchmarks"
+    below = [path for folder in (report, benchmarks / "records", benchmarks / "utils") for path in folder.rglob("*.py")]
+    return sorted([*below, *benchmarks.glob("*.py")])
 
 
 @cache
 def _code() -> str:
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    return hashlib.sha256(b"".join(path.read_bytes() for path in drawing_code())).hexdigest()
 
 
 def _cores() -> int:

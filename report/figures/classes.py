@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from .groups import Group, by_size
-from .statistics import Setting, class_accuracies
+from ..groups import Group, by_size
+from ..statistics import Setting, class_accuracies
 from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, short, style
 
 NAMED_CLASSES = 20  # up to so many classes are named on an axis; more are numbered
@@ -98,7 +98,7 @@ def _class_axis(axes: Axes, setting: Setting, order: list[int]) -> None:
 
 @style()
 def class_sizes(setting: Setting) -> Figure:
-    """Accuracy of each class against its training images: the best row and the baseline (else the last row), joined."""
+    """Accuracy of each class against its training images: of the best row and the baseline, else of the last row."""
     counts = np.array(setting.dataset.train_counts)
     rows = list(setting.rows)
     base = setting.baseline or rows[-1]
@@ -139,23 +139,26 @@ def confusions(setting: Setting) -> Figure | None:
     if not rows or not groups:
         return None
     counts = np.array(setting.dataset.train_counts)
-    each = [[_shares(np.array(run.final.confusion), counts, groups) for run in row.runs] for row in rows]
-    shares = [np.mean(of_row, axis=0) for of_row in each]
-    kinds = [k for k in range(len(_KINDS)) if any(share[:, k].any() for share in shares) or k < 3]
+    fractions = [
+        np.mean([_fractions(np.array(run.final.confusion), counts, groups) for run in row.runs], axis=0) for row in rows
+    ]
+    kinds = [k for k in range(len(_KINDS)) if any(of_row[:, k].any() for of_row in fractions) or k < 3]
     figure, axes = canvas(PAGE, 2.2)
     step = 0.84 / len(rows)
     for r in range(len(rows)):
-        places = np.arange(len(groups)) + (r - (len(rows) - 1) / 2) * step
+        positions = np.arange(len(groups)) + (r - (len(rows) - 1) / 2) * step
         bottom = np.zeros(len(groups))
         for k in kinds:
             kind, colour, hatch = _KINDS[k]
-            part, label = 100 * shares[r][:, k], kind if r == 0 else None
-            axes.bar(places, part, step * 0.9, bottom, color=colour, hatch=hatch, label=label, edgecolor="0.3", lw=0.4)
+            part, label = 100 * fractions[r][:, k], kind if r == 0 else None
+            axes.bar(
+                positions, part, step * 0.9, bottom, color=colour, hatch=hatch, label=label, edgecolor="0.3", lw=0.4
+            )
             bottom += part
     names = ", ".join(short(row.label, 28) for row in rows)
     axes.set_xticks(range(len(groups)), [f"{g.name} ({len(g.classes)})" for g in groups])
     axes.tick_params(axis="x", length=0)
-    axes.set(xlabel=f"bars from left to right: {names}", ylabel="share of test images (%)", ylim=(0, 100))
+    axes.set(xlabel=f"bars from left to right: {names}", ylabel="test images (%)", ylim=(0, 100))
     axes.xaxis.label.set_wrap(True)
     legend(figure, axes)
     return figure
@@ -169,11 +172,11 @@ _KINDS = (
 )
 
 
-def _shares(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
-    """Shares of the kinds of predictions, (groups, 4): means over the classes of a group."""
+def _fractions(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
+    """Fractions of the kinds of predictions, float64 (groups, 4): means over the classes of a group."""
     rates = confusion / confusion.sum(1, keepdims=True)
     wrong = rates * ~np.eye(len(counts), dtype=bool)
     true, predicted = counts[:, None], counts[None, :]
     parts = [rates.diagonal(), *((wrong * where).sum(1) for where in (predicted > true, predicted < true))]
-    each = np.stack([*parts, (wrong * (predicted == true)).sum(1)], axis=1)
-    return np.array([each[list(group.classes)].mean(0) for group in groups])
+    by_class = np.stack([*parts, (wrong * (predicted == true)).sum(1)], axis=1)
+    return np.array([by_class[list(group.classes)].mean(0) for group in groups])

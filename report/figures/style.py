@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
-from ..benchmarks.errors import UserError
-from .statistics import Row, Setting
+from ...benchmarks.errors import UserError
+from ..statistics import Row, Setting
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and its whole width
 FORMATS = ("png", "svg", "pdf")

@@ -1,4 +1,4 @@
-"""Pictures of what a network is shown: images of a batch, and the share of synthetic images per class."""
+"""Pictures of what a network is shown: images of a batch, and the fraction of synthetic images per class."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
 
+from .classes import NAMED_CLASSES
 from .style import save, style
 
 COLUMNS = 8
-SPREAD = 2.5  # deviations of a normalised image from black to white
+SPREAD = 2.5  # standard deviations of a normalised image that are shown, below and above its mean
 
 
 class View(Protocol):
-    """What `bench look` collects: see `benchmarks.training.preview.View`."""
+    """The arrays that `bench look` collects; `benchmarks.training.preview.View` has their shapes."""
 
     pixels: np.ndarray
     normalised: np.ndarray
@@ -24,8 +25,8 @@ class View(Protocol):
     sources: np.ndarray
     source_labels: np.ndarray
     towards: np.ndarray
-    shown: np.ndarray
-    made: np.ndarray
+    class_counts: np.ndarray
+    synthetic_counts: np.ndarray
 
 
 @style()
@@ -60,7 +61,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
     grid = GridSpecFromSubplotSpec(len(rows), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
     for k, (text, images, names_or_none) in enumerate(rows):
         _row(figure, grid, k, text, images, names_or_none)
-    _shares(figure, halves[1], class_names, view.shown, view.made)
+    _class_bars(figure, halves[1], class_names, view)
     return save(figure, suffix)
 
 
@@ -74,20 +75,21 @@ def _spread(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
     classes = int((rank == 0).sum())
     at = np.linspace(0, classes - 1, COLUMNS).round().astype(int) if classes > COLUMNS else np.arange(COLUMNS)
     chosen = order[at[at < len(order)]]
-    return chosen[np.argsort(labels[chosen], kind="stable")]
+    by_label: np.ndarray = chosen[np.argsort(labels[chosen], kind="stable")]
+    return by_label
 
 
 def _moved(view: View, chosen: np.ndarray, class_names: list[str]) -> list[tuple[str, np.ndarray, list[str] | None]]:
-    """Rows of a picture: what images were made from, what became of them, and the difference, enlarged."""
+    """Rows of a picture: the sources of synthetic images, these images themselves, and the enlarged difference."""
     before, after = view.sources[chosen], view.pixels[chosen]
     change = after - before
     factor = max(1, int(0.5 / max(np.quantile(np.abs(change), 0.99), 1e-6)))
     labels = [class_names[i] for i in view.labels[chosen]]
     towards = [class_names[i] for i in view.towards[chosen]]
-    made = [label if label == to else f"{label[:9]} > {to[:9]}" for label, to in zip(labels, towards, strict=True)]
+    names = [label if label == to else f"{label[:9]} > {to[:9]}" for label, to in zip(labels, towards, strict=True)]
     return [
         ("made from", before, [class_names[i] for i in view.source_labels[chosen]]),
-        ("synthetic:\nlabel" + (" > moved\ntowards" if labels != towards else ""), np.clip(after, 0, 1), made),
+        ("synthetic:\nlabel" + (" > moved\ntowards" if labels != towards else ""), np.clip(after, 0, 1), names),
         (f"difference\ntimes {factor}", np.clip(0.5 + factor * change, 0, 1), None),
     ]
 
@@ -107,22 +109,23 @@ def _row(
             axes.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center")
 
 
-def _shares(figure: Figure, place: SubplotSpec, class_names: list[str], shown: np.ndarray, made: np.ndarray) -> None:
-    axes = figure.add_subplot(place)
-    at, total = np.arange(len(shown)), max(shown.sum(), 1)
-    natural = 100 * (shown - made) / total
-    axes.bar(at, natural, color="C0", edgecolor="black", linewidth=0.4, label="natural")
-    axes.bar(at, 100 * made / total, bottom=natural, color="C1", hatch="////", edgecolor="black", linewidth=0.4,
-             label="synthetic")  # fmt: skip
-    for x, one, part in zip(at, shown, made, strict=True):
-        if len(shown) <= 20:
-            axes.annotate(f"{100 * part / max(one, 1):.0f} %", (x, 100 * one / total), ha="center", va="bottom", size=7)
-    if len(class_names) <= 20:
+def _class_bars(figure: Figure, cell: SubplotSpec, class_names: list[str], view: View) -> None:
+    """How often each class is shown, in percent of all images, and how much of it is synthetic."""
+    axes = figure.add_subplot(cell)
+    counts, synthetic = view.class_counts, view.synthetic_counts
+    few = len(counts) <= NAMED_CLASSES
+    at, total = np.arange(len(counts)), max(counts.sum(), 1)
+    natural = 100 * (counts - synthetic) / total
+    look: dict[str, Any] = {"edgecolor": "black", "linewidth": 0.4}
+    axes.bar(at, natural, color="C0", label="natural", **look)
+    axes.bar(at, 100 * synthetic / total, bottom=natural, color="C1", hatch="////", label="synthetic", **look)
+    if few:
+        for x in at:
+            text = f"{100 * synthetic[x] / max(counts[x], 1):.0f} %"
+            axes.annotate(text, (x, 100 * counts[x] / total), ha="center", va="bottom", size=7)
         turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, class_names)) > 4 else {}
         axes.set_xticks(at, [name[:12] for name in class_names], fontsize=7, **turned)
-    axes.set(
-        xlabel="class; above each bar the synthetic share of its images" if len(shown) <= 20 else "class",
-        ylabel="images shown (%)", ylim=(0, 118 * shown.max() / total),
-    )  # fmt: skip
+    xlabel = "class; above each bar the synthetic part of its images" if few else "class"
+    axes.set(xlabel=xlabel, ylabel="images shown (%)", ylim=(0, 118 * counts.max() / total))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, ncols=2, frameon=False, loc="upper right")
