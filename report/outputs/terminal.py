@@ -90,7 +90,7 @@ class FittedTable:
             yield from ("",) * (k > 0)
             yield self._part(layout, headings)
         if layout.left_out:
-            yield f"[dim]Too narrow for: {', '.join(layout.left_out)}.[/dim]"
+            yield f"[dim]Not shown for lack of width: {', '.join(layout.left_out)}.[/dim]"
 
     def _width(self, layout: Layout, console: Console, options: ConsoleOptions) -> int:
         """Width of the widest part, in letters, with no more room for sentences than they need at least."""
