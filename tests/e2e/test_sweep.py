@@ -14,7 +14,7 @@ from ltbench.benchmarks.sweeps.status import LOG, states
 Cli = Callable[..., Answer]
 
 
-def test_status_tells_the_four_states(cli: Cli, tmp_path: Path) -> None:
+def test_status_shows_the_four_states(cli: Cli, tmp_path: Path) -> None:
     units = write_suite(tmp_path, epochs=2)
     assert cli(*units[0].arguments, "--quiet").code == 0
     (tmp_path / "runs" / units[1].id).mkdir(parents=True)
@@ -34,7 +34,7 @@ def test_status_tells_the_four_states(cli: Cli, tmp_path: Path) -> None:
     assert units[2].id in running.out
 
 
-def test_dry_run_tells_the_order_and_runs_nothing(cli: Cli, tmp_path: Path) -> None:
+def test_dry_run_prints_the_order_and_runs_nothing(cli: Cli, tmp_path: Path) -> None:
     write_suite(tmp_path, epochs=10)
     answer = cli("sweep", "suite.toml", "--dry-run", "--jobs", "2")
     assert answer.code == 0
