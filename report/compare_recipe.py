@@ -55,8 +55,8 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
     means = _means_over_methods(groups)
     notes = [
         f"Difference: {a} minus {b} in percentage points of the mean of the per-class accuracies, paired by seed, with "
-        f"its {LEVEL:.0%} interval (Student's t). The last line takes the means over methods of each dataset and seed "
-        f"as one sample of {len(means)}: methods that share a seed may share a training."
+        f"its {LEVEL:.0%} interval (Student's t). The last line is over the means of all methods for each dataset and "
+        f"seed, a sample of {len(means)}, because methods that share a seed may share a training."
     ]
     return Table(
         "across",

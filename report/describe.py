@@ -80,7 +80,7 @@ def circumstances(record: Record) -> dict[str, str]:
         "recipe": changes(record.recipe),
         "seed": str(record.seed),
         "epochs": f"{record.final.epoch + 1} ({stages}); the result is the last one",
-        "time": f"{duration(cost.seconds)}, with what it builds on {duration(total_seconds(record))}",
+        "time": f"{duration(cost.seconds)}, with all that it builds on {duration(total_seconds(record))}",
         "speed": f"{cost.images_per_second:,.0f} training images a second; {device}",
         "peak memory": f"{size(cost.peak_memory_bytes)}B",
         "parameters": f"{cost.parameters:,}",
@@ -101,7 +101,7 @@ def detail(row: Row) -> Detail:
     """The circumstances that the runs of a row share, its runs, and the command that makes them again."""
     first, *others = ({k: v for k, v in circumstances(run).items() if k not in _OF_ONE_RUN} for run in row.runs)
     facts = {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
-    facts |= {name: "differs between seeds, see the records" for name in first if name not in facts}
+    facts |= {name: "differs between seeds; see the records" for name in first if name not in facts}
     command_of_all = command(row.runs[0], [run.seed for run in row.runs])
     return Detail(row.runs[0].method, command_of_all, facts, [_run(run) for run in row.runs])
 

@@ -88,11 +88,12 @@ def _shots(name: str, classes: list[int], bound: str) -> Group:
 
 
 def _thirds(counts: Sequence[int], largest: int) -> Grouping:
-    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end, the middle takes what is left over."""
+    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end; the middle takes the remaining ones."""
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
-    rule = f"thirds of the classes by training images, as no class has more than {largest}; remainder to the middle"
+    rule = f"thirds of the classes by training images (many, medium, few), as no class has more than {largest}"
+    rule += "; medium takes the rest"
     return Grouping(rule, _unless(reason, parts))
 
 

@@ -25,7 +25,7 @@ def warnings(setting: Setting) -> list[str]:
         sentences.append(f"Made with uncommitted changes: {each}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
     return sentences + [
-        f"{label}: {n} record(s) repeat a run that is there already and were left out." for label, n in repeats
+        f"{label}: {n} record(s) were left out, which repeat a run that is there already." for label, n in repeats
     ]
 
 
@@ -58,20 +58,26 @@ def _epochs(setting: Setting) -> str:
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
-        return f"Every number is of the last epoch, after {totals[0]} epochs."
+        return f"All numbers are those of the last epoch, after {totals[0]} epochs."
     each = ", ".join(f"{label} {' or '.join(map(str, run))}" for label, run in by_label.items())
-    return f"Every number is of the last epoch; epochs run differ: {each}."
+    return f"All numbers are those of the last epoch; epochs run differ: {each}."
 
 
 def _prerequisites(setting: Setting) -> list[str]:
-    """One sentence on the trainings that rows have in common; none where there are none."""
+    """A sentence for each method whose trainings other rows build on."""
     words = {"prefix": "first epochs", "network": "a finished network to learn from"}
-    users: dict[str, list[str]] = {}
+    users: dict[str, dict[str, list[str]]] = {}
     for row in setting.rows:
-        for use in sorted({part.use for run in row.runs for part in run.cost.prerequisites if run.method != "erm"}):
-            users.setdefault(words[use], []).append(row.label)
-    each = "; ".join(f"{word}: {', '.join(labels)}" for word, labels in sorted(users.items()))
-    return [f"Taken from the ERM run of the same seed, trained once ({each})."] if each else []
+        shared = {(part.method, part.use) for run in row.runs for part in run.cost.prerequisites}
+        for method, use in sorted(shared):
+            if method != row.runs[0].method:
+                users.setdefault(method, {}).setdefault(words[use], []).append(row.label)
+    sentences = []
+    for method, by_use in users.items():
+        name = "ERM" if method == "erm" else method
+        each = "; ".join(f"{word}: {', '.join(labels)}" for word, labels in sorted(by_use.items()))
+        sentences.append(f"Taken from the {name} run of the same seed, trained once ({each}).")
+    return sentences
 
 
 def _dirty(run: Record) -> bool:
@@ -88,7 +94,8 @@ def _columns(setting: Setting) -> list[str]:
     )
     return [
         f"Cells: accuracy in percent, mean ± sample standard deviation over seeds (one seed: the value). Overall: mean "
-        f"of the per-class accuracies, {plain}. Groups: the same over their classes; in brackets how many.",
+        f"of the per-class accuracies, {plain}. Groups: the same over the classes of the group; their number is in "
+        "brackets.",
         *(f"{_capital(grouping.rule)}." for grouping in setting.groupings),
         *missing_groups(setting),
     ]

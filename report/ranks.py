@@ -75,7 +75,7 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
         labels.pop()
     if len(labels) < FEWEST_METHODS:
         raise UserError(
-            f"No ranks over datasets: that takes {FEWEST_METHODS} methods with records on the same {FEWEST_DATASETS} "
+            f"No ranks over datasets: they need {FEWEST_METHODS} methods with records on the same {FEWEST_DATASETS} "
             f"datasets or imbalances; there are {len(best)} datasets, and {len(labels)} methods on {FEWEST_DATASETS}."
         )
     lines = {title: [rows[label] for label in labels] for title, rows in shared.items()}
@@ -94,5 +94,5 @@ def notes(over: Ranks) -> list[str]:
         f"Average rank (1 is the best): {each}.",
         f"Friedman's test over {len(over.accuracies)} datasets: p = {over.p:.3g}; at the level {ALPHA:g}, {verdict}.",
         f"Datasets: {'; '.join(over.accuracies.index)}. Several imbalances of one dataset are not independent of each "
-        "other, which makes the test look surer than it is.",
+        "other, which makes p too small.",
     ]

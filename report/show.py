@@ -58,9 +58,9 @@ def _parts(record: Record) -> Iterator[RenderableType]:
     best, last, tests = record.best, record.final, sum(record.dataset.test_counts)
     yield f"[bold]{escape(row.label)} on {escape(setting.title)}[/bold]"
     yield (
-        f"{100 * row.overall.mean:.2f} % of the test images by class, last epoch ({last.epoch + 1}); plain "
-        f"accuracy {100 * sum(last.correct) / tests:.2f} %; best epoch on the test split ({best.epoch + 1}): "
-        f"{100 * sum(best.correct) / tests:.2f} %, not the result"
+        f"Mean per-class accuracy {100 * row.overall.mean:.2f} %, plain accuracy {100 * sum(last.correct) / tests:.2f} "
+        f"%, last epoch ({last.epoch + 1}). Not the result: best epoch on the test split ({best.epoch + 1}), plain "
+        f"accuracy {100 * sum(best.correct) / tests:.2f} %."
     )
     yield ""
     for table in tables(setting, Evidence(), "show"):
@@ -75,4 +75,4 @@ def _parts(record: Record) -> Iterator[RenderableType]:
     facts.add_column(overflow="fold")
     for name, text in circumstances(record).items():
         facts.add_row(name, escape(text))
-    yield from (facts, "", "made again by", Text(command(record)))
+    yield from (facts, "", "command", Text(command(record)))

@@ -37,8 +37,8 @@ class View:
         sources: float (M, 3, H, W), the images that synthetic rows were made from; empty if from none.
         source_labels: (M,) or empty.
         towards: (M,) or empty, classes that synthetic rows were moved towards.
-        shown: images per class, (C,).
-        made: of these, synthetic ones.
+        class_counts: images per class, (C,).
+        synthetic_counts: synthetic ones among them.
     """
 
     state: str
@@ -49,8 +49,8 @@ class View:
     sources: np.ndarray
     source_labels: np.ndarray
     towards: np.ndarray
-    shown: np.ndarray
-    made: np.ndarray
+    class_counts: np.ndarray
+    synthetic_counts: np.ndarray
 
 
 def view(run: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
@@ -78,19 +78,19 @@ def view(run: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     run.method.begin_epoch(net, split, now)
     probabilities, count = run.method.sampling(split.counts, now), run.method.draws(split.counts, now)
     kept, seen = [], 0
-    shown, made = torch.zeros(2, split.num_classes)
+    class_counts, synthetic_counts = torch.zeros(2, split.num_classes)
     stream = batches(split, augment, run.recipe, probabilities, run.seed, stage.name, epoch, count)
     for before in islice(stream, max(1, MOST // run.recipe.batch_size)):
         images, labels, synthetic, sources, source_labels, towards = _facts(
             before, run.method.transform(before, net, now)
         )
-        shown.index_add_(0, labels, torch.ones(len(labels)))
-        made.index_add_(0, labels, synthetic.float())
+        class_counts.index_add_(0, labels, torch.ones(len(labels)))
+        synthetic_counts.index_add_(0, labels, synthetic.float())
         if seen < keep:
             kept.append((images, net.normalise(images), labels, synthetic, sources, source_labels, towards))
             seen += len(labels)
-    parts = [torch.cat(part).numpy() for part in zip(*kept, strict=True)] + [shown.numpy(), made.numpy()]
-    return View(state, *parts)
+    parts = [torch.cat(part).numpy() for part in zip(*kept, strict=True)]
+    return View(state, *parts, class_counts.numpy(), synthetic_counts.numpy())
 
 
 def _moment(run: RunSpec, progress: float) -> tuple[Stage, int]:

@@ -167,8 +167,8 @@ def confusions(setting: Setting) -> Figure | None:
 _KINDS = (
     ("correct", "C0", ""),
     ("taken for a class with more training images", "C1", "////"),
-    ("with fewer", "C2", "...."),
-    ("with equally many", "C8", "xxxx"),
+    ("taken for one with fewer", "C2", "...."),
+    ("taken for one with equally many", "C8", "xxxx"),
 )
 
 

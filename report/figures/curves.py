@@ -103,7 +103,10 @@ def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
     for marker, words in _MARKED.values():
         axes.plot([], [], marker=marker, color="white", markeredgecolor="black", linestyle="", label=words)
     name, last = groups[0].name, groups[-1].name
-    axes.set(xlabel=f"{name}: accuracy of the most frequent classes (%)", ylabel=f"{last}: of the rarest (%)")
+    axes.set(
+        xlabel=f"{name}: accuracy of the most frequent classes (%)",
+        ylabel=f"{last}: accuracy of the rarest classes (%)",
+    )
     legend(figure, axes)
     return figure
 

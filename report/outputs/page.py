@@ -43,7 +43,7 @@ def _view(section: Section) -> dict[str, Any]:
         "dataset": section.dataset,
         "warnings": section.warnings,
         "board": board,
-        "rows": [{"cells": list(line.values()), "detail": detail} for line, detail in lines],
+        "rows": [{"line": line, "detail": detail} for line, detail in lines],
         "others": others,
         "figures": [(picture.caption, _address(picture.svg)) for picture in section.pictures],
     }

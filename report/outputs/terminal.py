@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,10 +12,9 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from ..document import Document, Section
-from ..tables.table import Table
+from ..tables.table import Column, Table
 
 _UNLIMITED = 1000  # letters in a line of a console that has room for every table
-_NARROWEST = 12  # letters of the first column
 _SENTENCES = 24  # letters that a column of sentences needs at least
 
 
@@ -48,12 +48,14 @@ class Layout:
         left_out: headings of the columns that are in none.
         below: standard deviations and intervals stand below the means instead of beside them.
         first: largest width of the first column, in letters.
+        narrowest: headings and words are broken wherever they can be.
     """
 
     parts: list[list[str]]
     left_out: list[str]
     below: bool = False
     first: int = 24
+    narrowest: bool = False
 
 
 def layouts(table: Table) -> Iterator[Layout]:
@@ -72,8 +74,8 @@ def layouts(table: Table) -> Iterator[Layout]:
     parts: dict[int, list[str]] = {}
     for heading in others:
         parts.setdefault(table.column(heading).part, [first]).append(heading)
-    for width in (24, _NARROWEST):
-        yield Layout(list(parts.values()), spare, below=True, first=width)
+    yield Layout(list(parts.values()), spare, below=True)
+    yield Layout(list(parts.values()), spare, below=True, first=12, narrowest=True)
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class FittedTable:
             yield from ("",) * (k > 0)
             yield self._part(layout, headings)
         if layout.left_out:
-            yield f"[dim]Too narrow for: {', '.join(layout.left_out)}.[/dim]"
+            yield f"[dim]Not shown for lack of width: {', '.join(layout.left_out)}.[/dim]"
 
     def _width(self, layout: Layout, console: Console, options: ConsoleOptions) -> int:
         """Width of the widest part, in letters, with no more room for sentences than they need at least."""
@@ -103,19 +105,29 @@ class FittedTable:
         part = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         for heading in headings:
             column = self.table.column(heading)
-            title, *second = (column.short or heading).split("\n")
-            title = escape(title) + "".join(f"\n[dim]{escape(line)}[/dim]" for line in second)
+            title = _title(heading, column, layout)
             if heading == headings[0]:
-                fixed = layout.first if layout.first == _NARROWEST else None  # else rich would narrow it further
+                fixed = layout.first if layout.narrowest else None  # rich narrows columns without a fixed width
                 part.add_column(title, overflow="fold", max_width=layout.first, width=fixed)
             elif column.kind == "numbers":
                 part.add_column(title, justify="right", no_wrap=True)
+            elif column.kind == "sentences":
+                part.add_column(title, overflow="fold", max_width=sentences)
             else:
-                widest = sentences if column.kind == "sentences" else None
-                part.add_column(title, overflow="fold", max_width=widest)
+                texts = [heading, *(line[heading] for line in self.table.lines)]
+                longest = max(len(word) for text in texts for word in text.split())
+                part.add_column(title, overflow="fold", width=longest if layout.narrowest else None)
         for line in self.table.lines:
             part.add_row(*(_cell(line[heading], layout) for heading in headings))
         return part
+
+
+def _title(heading: str, column: Column, layout: Layout) -> str:
+    """The heading of a column; a second line of it is dim."""
+    title, *second = (column.short or heading).split("\n")
+    if layout.narrowest and column.kind == "numbers":
+        title = re.sub(r"(?<=\w) (?=[\w(])", "\n", title)
+    return escape(title) + "".join(f"\n[dim]{escape(line)}[/dim]" for line in second)
 
 
 def _cell(text: str, layout: Layout) -> str:

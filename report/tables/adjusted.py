@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..logits import TAUS, Correction, corrections
+from ..logits import BINS, TAUS, Correction, corrections
 from ..paired_tests import verdict
 from ..sources import Evidence
 from ..statistics import Setting
@@ -10,10 +10,11 @@ from ..text import in_points, percent
 from .table import WORDS, Table
 
 _NOTE = (
-    "From the stored test logits, of the seeds that have them. Tau = 1: the logarithm of the class's share of the "
-    "training images is subtracted from its logit (Menon et al. 2021), without any tuning; meant for networks "
-    "trained with plain cross-entropy, it corrects balanced ones twice. Best tau on test: an upper bound, chosen "
-    f"on the test split between {TAUS[0]:g} and {TAUS[-1]:g}. ECE: expected calibration error in percent, 15 bins."
+    "From the stored test logits, for the seeds that have them. Tau = 1: the logarithm of the class's fraction of the "
+    "training images is subtracted from its logit (Menon et al. 2021), without any tuning; this is meant for networks "
+    "trained with plain cross-entropy and corrects twice where training was balanced already. Best tau on test: an "
+    f"upper bound, chosen on the test split between {TAUS[0]:g} and {TAUS[-1]:g}. ECE: expected calibration error in "
+    f"percent, {BINS} bins."
 )
 
 
@@ -26,7 +27,7 @@ def adjusted(setting: Setting, evidence: Evidence) -> Table:
         name = setting.options.baseline
         notes.append(
             f"Minus adjusted {name}: the row as trained, minus {name} with tau = 1, in percentage points: what a "
-            "method adds to the correction that costs nothing."
+            "method gains over a correction that needs no training."
         )
     return Table(
         "adjusted",

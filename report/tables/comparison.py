@@ -59,13 +59,13 @@ def _notes(setting: Setting, evidence: Evidence) -> list[str]:
 
 def _how(a: Row, b: Row) -> str:
     seeds = [run.seed for run, _ in paired_runs(a, b)]
-    few = f" Fewer than {FEWEST} pairs separate nothing." if len(seeds) < FEWEST else ""
+    few = f" With fewer than {FEWEST} pairs nothing is separable." if len(seeds) < FEWEST else ""
     least = f"; with {len(seeds)} pairs it cannot be below {2 / 2 ** len(seeds):.2g}" if len(seeds) > 1 else ""
     return (
         f"Difference: {a.label} minus {b.label} in percentage points, over {len(seeds)} shared seed(s) "
         f"({', '.join(map(str, seeds)) or NONE}), with its {LEVEL:.0%} interval (Student's t). p: permutation test "
-        f"that changes signs{least}.{few} The spread is that of training seeds, not of other test images; groups are "
-        "not corrected for their number."
+        f"of the signs{least}.{few} The intervals reflect the variation over training seeds, not over test images, and "
+        "are not corrected for the number of groups."
     )
 
 
@@ -89,14 +89,14 @@ def _words(facts: set[tuple[str, str]]) -> str:
 def _times(setting: Setting) -> str:
     a, b = (duration(costs(row).total) for row in setting.rows)
     timed = "" if comparable(setting) else ", timed on different devices or numbers of threads"
-    return f"A run with what it builds on: {a} against {b}{timed}."
+    return f"Time of a run with all that it builds on: {a} against {b}{timed}."
 
 
 def _classes_ahead(a: Row, b: Row) -> list[str]:
     ahead = [class_accuracies(x) > class_accuracies(y) for x, y in paired_runs(a, b)]
     if not ahead:
         return []
-    return [f"{a.label} is ahead in {np.sum(ahead) / len(ahead):.1f} of {len(ahead[0])} classes (mean)."]
+    return [f"{a.label} is ahead in {np.sum(ahead) / len(ahead):.1f} of {len(ahead[0])} classes on average."]
 
 
 def _after_adjustment(setting: Setting, evidence: Evidence) -> list[str]:

@@ -76,17 +76,22 @@ def _notes(setting: Setting) -> list[str]:
         notes.append(
             f"Minus {name}: overall accuracy minus that of {name} in percentage points, mean over the seeds that both "
             "have; in brackets its 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
-            f"covers zero, or there are fewer than {FEWEST} pairs. The intervals tell of training seeds, not of other "
-            "test images, and are not corrected for the number of rows."
+            f"covers zero, or there are fewer than {FEWEST} pairs. The intervals reflect the variation over training "
+            "seeds, not over test images, and are not corrected for the number of rows."
         )
     if setting.options.optimism:
         notes.append(
-            "Best − last epoch: what choosing the best evaluated epoch on the test split would add, in points; no "
-            "other number here uses it."
+            "Best − last epoch: what choosing the best evaluated epoch on the test split would add, in percentage "
+            "points; no other number here uses that epoch."
         )
-    timed = "" if comparable(setting) else " Runs were timed on different devices or numbers of threads: no comparison."
+    timed = (
+        ""
+        if comparable(setting)
+        else " They were measured on different devices or numbers of threads and must not be compared."
+    )
     notes.append(
-        "Epoch: training time of one. Run: all that has to be trained for one run, evaluation included; of it, shared: "
-        f"trainings that other runs build on, too. Memory: highest peak. Means over seeds.{timed}"
+        "Epoch: training time of one epoch. Run: time of all that has to be trained for one run, evaluation included. "
+        f"Shared: the part of it that other runs use as well. Times are means over seeds.{timed} Memory: highest peak "
+        "over seeds."
     )
     return notes

@@ -10,8 +10,8 @@ from .table import SENTENCES, Table
 
 _NOTE = (
     "Published: accuracy in percent as the source prints it (errors subtracted from 100), ± its standard error. "
-    "Ours: last epoch, mean ± sample standard deviation over seeds. A difference means something only where no "
-    "protocol differs."
+    "Ours: last epoch, mean ± sample standard deviation over seeds. A difference is meaningful only where "
+    "the protocols agree."
 )
 
 
@@ -22,7 +22,7 @@ def published(setting: Setting, evidence: Evidence) -> Table:
     numbers = {key: f"({k})" for k, key in enumerate(sources, 1)}
     return Table(
         "published",
-        "Published beside ours",
+        "Published numbers beside ours",
         [_line(match, numbers[id(match.table)]) for match in pairs],
         [_NOTE, *(f"{numbers[key]} {_source(table)}" for key, table in sources.items())],
         columns={"protocol differs in": SENTENCES},

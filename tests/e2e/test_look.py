@@ -16,11 +16,11 @@ TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
 def test_view_counts_what_an_epoch_shows(tmp_path: Path) -> None:
     run = tiny_run("open", epochs=5)
     at_end, at_start = view(run, 0.99, tmp_path), view(run, 0, tmp_path)
-    assert at_start.shown.tolist() == run.dataset.train.counts.tolist()
-    assert at_start.made.sum() == at_start.synthetic.sum() == 0
-    assert at_end.shown.sum() == at_start.shown.sum()
-    assert at_end.made[0] == 0
-    assert 0 < at_end.made.sum() == at_end.synthetic.sum()
+    assert at_start.class_counts.tolist() == run.dataset.train.counts.tolist()
+    assert at_start.synthetic_counts.sum() == at_start.synthetic.sum() == 0
+    assert at_end.class_counts.sum() == at_start.class_counts.sum()
+    assert at_end.synthetic_counts[0] == 0
+    assert 0 < at_end.synthetic_counts.sum() == at_end.synthetic.sum()
     assert at_end.pixels.min() >= 0
     assert at_end.pixels.max() <= 1
     np.testing.assert_allclose(at_end.normalised, (at_end.pixels - 0.3053) / 0.3760, atol=1e-5)

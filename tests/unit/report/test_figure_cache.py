@@ -59,10 +59,10 @@ def test_several_processes_draw_what_one_does(tmp_path: Path) -> None:
     folders = {1: tmp_path / "one", 2: tmp_path / "several"}
     for processes, folder in folders.items():
         draw_all([Job(setting, {}, ("svg",), folder) for setting in all_settings], lambda text: None, processes)
-    one, several = (sorted(path for path in folder.rglob("*") if path.is_file()) for folder in folders.values())
-    assert [path.name for path in one] == [path.name for path in several]
-    assert len(one) > 20
-    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in several]
+    alone, several = (sorted(path for path in folder.rglob("*") if path.is_file()) for folder in folders.values())
+    assert [path.name for path in alone] == [path.name for path in several]
+    assert len(alone) > 20
+    assert [path.read_bytes() for path in alone] == [path.read_bytes() for path in several]
 
 
 def test_the_key_covers_all_code_that_drawing_imports() -> None:

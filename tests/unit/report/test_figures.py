@@ -13,7 +13,7 @@ from ltbench.report.groups import Group
 from ltbench.report.statistics import settings
 
 
-def test_bars_leave_the_place_of_an_empty_group() -> None:
+def test_bars_leave_a_gap_for_an_empty_group() -> None:
     setting = lifelike_setting()
     (axes,) = group_bars(setting, setting.shots).axes
     assert [len(bars) for bars in axes.containers if hasattr(bars, "patches")] == [2, 2, 2]
@@ -75,7 +75,7 @@ def test_confusions_count_classes_of_equal_size_apart() -> None:
     assert fractions[1].tolist() == pytest.approx([0.8 / 3, 0.2, 0, 1.6 / 3])
 
 
-def test_rows_that_a_figure_leaves_out_are_told() -> None:
+def test_a_caption_says_that_rows_are_left_out() -> None:
     many = lifelike_setting(methods=14)
     assert len(drawn(many).rows) == 10
     assert many.baseline in drawn(many).rows

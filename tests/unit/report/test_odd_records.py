@@ -38,8 +38,8 @@ def strange_records() -> list[Record]:
 def test_strange_names_are_text_everywhere(tmp_path: Path) -> None:
     store(strange_records(), tmp_path / "results")
     options = Options(published=True, optimism=True)
-    made = build(Sources(tmp_path / "results"), tmp_path / "out", options=options, formats=["svg"])
-    assert made.warnings == []
+    report = build(Sources(tmp_path / "results"), tmp_path / "out", options=options, formats=["svg"])
+    assert report.warnings == []
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "<b>*" not in page
     assert "<i>" not in page.split("<main")[1].split("</main>")[0].replace("<img", "")

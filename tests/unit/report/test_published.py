@@ -43,13 +43,13 @@ def test_numbers_read_by_hand(source: str, where: str, column: str, row: str, ex
 
 
 def test_no_cell_stands_twice() -> None:
-    seen = set()
+    cells = set()
     for t in TABLES:
         for row, values in t.rows.items():
             for column, number in zip(t.columns, values, strict=True):
                 key = (t.source, t.where, t.backbone, t.epochs, t.augmentation, column, row)
-                assert number == "-" or key not in seen, key
-                seen.add(key)
+                assert number == "-" or key not in cells, key
+                cells.add(key)
 
 
 @pytest.mark.parametrize("key", sorted(set(GOOD)))
@@ -86,7 +86,7 @@ def test_a_missing_or_damaged_file_is_one_sentence(tmp_path: Path) -> None:
         read_published(tmp_path / "bad.toml")
 
 
-def test_errors_become_accuracies_and_the_same_protocol_has_no_mark() -> None:
+def test_errors_become_accuracies_and_equal_protocols_no_mark() -> None:
     table = PublishedTable.model_validate(GOOD | {"standard_errors": {"erm": [0.2]}})
     (setting,) = settings([record(cifar(10, 100), [700] * 10, recipe=PLAIN)])
     (match,) = matches(setting, [table])

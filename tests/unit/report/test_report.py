@@ -10,17 +10,21 @@ from pathlib import Path
 
 import ltbench.report.build
 import pytest
-from helpers.report_records import METHODS, cifar, dataset, lifelike, lifelike_setting, record, store
+from helpers.report_records import METHODS, cifar, dataset, keep_logits, lifelike, lifelike_setting, record, store
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Prerequisite, Record
 from ltbench.report.build import build
 from ltbench.report.document import Document, run_document, section
+from ltbench.report.logits import read_scores
 from ltbench.report.notes import notes
 from ltbench.report.outputs.latex import escape_latex, latex
 from ltbench.report.outputs.markdown import escape_markdown, section_markdown
 from ltbench.report.outputs.terminal import terminal
+from ltbench.report.published import read_published
 from ltbench.report.sources import Evidence, Sources
-from ltbench.report.statistics import Setting, settings
+from ltbench.report.statistics import Options, Setting, settings
+from ltbench.report.tables.adjusted import adjusted
+from ltbench.report.tables.cost import cost
 from rich.console import Console
 
 HERE = Path(ltbench.report.build.__file__).parent
@@ -56,7 +60,7 @@ def test_markdown_cells_by_hand() -> None:
     assert row[-2:] == ["100.0 ± 0.0", "2"]
 
 
-def test_one_seed_has_no_deviation() -> None:
+def test_one_seed_has_no_standard_deviation() -> None:
     table = cells(md(lifelike_setting(seeds=1)).split("###")[0])
     assert all(re.fullmatch(r"\d+\.\d|–", cell) for row in table[2:] for cell in row[1:-1])
 
@@ -141,6 +145,24 @@ def test_terminal_table_fits(width: int, classes: int) -> None:
     assert not re.search("…", text)  # no number was cut
     for word in ("balanced-softmax", "overall", "many", "medium", "few", "G1", "G5", " n", "±"):
         assert word in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_every_word_and_interval_of_a_table_stays_whole(width: int, tmp_path: Path) -> None:
+    data = cifar(10, 100)
+    runs = [lifelike(data, m, s, lift) for m, lift in METHODS.items() for s in range(3)]
+    keep_logits(runs, tmp_path)
+    evidence = Evidence(read_scores(runs, tmp_path)[0], read_published())
+    setting = settings(runs, Options(optimism=True))[0]
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal(Document([section(setting, evidence)])))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert text.count("separable") + text.count("better") + text.count("worse") == 4
+    for table in (cost(setting, evidence), adjusted(setting, evidence)):
+        for line in table.lines:
+            for cell in line.values():
+                assert "[" not in cell or cell.split(" ", 1)[1] in text
 
 
 def test_terminal_table_keeps_settings_apart_and_prints_brackets() -> None:

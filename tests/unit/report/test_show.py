@@ -36,7 +36,7 @@ def test_the_command_of_a_committed_record_plans_the_same_run(run) -> None:
     assert planned(words[1:]) == run.id
 
 
-def test_the_command_names_what_was_changed_and_what_it_cannot_know() -> None:
+def test_the_command_names_changes_and_leaves_gaps_for_paths() -> None:
     data = cifar(10, 50, "step", changed={"holdout": True}, options={"holdout": True}, verified=False)
     changed = {"lam": 0.5, "on": False, "recipe.drops": [[0.5, 0.1]], "recipe.epochs": 9, "word": "a b"}
     text = command(record(data, [1] * 10, "m2m", seed=4, changed=changed), [4, 5])
