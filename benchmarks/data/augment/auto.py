@@ -42,7 +42,10 @@ Policy = list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]
 
 def cifar_policy() -> Policy:
     """The 25 sub-policies: name, probability and level of each of two operations."""
-    from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # imported here: it takes a second, and most runs need none
+    from torchvision.transforms import (
+        AutoAugment,
+        AutoAugmentPolicy,
+    )  # imported here: it takes a second, and most runs need none
 
     return cast(Policy, AutoAugment(AutoAugmentPolicy.CIFAR10).policies)
 

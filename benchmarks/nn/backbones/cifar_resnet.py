@@ -36,7 +36,9 @@ class BasicBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
         inner = F.relu(self.norm1(self.conv1(maps)), inplace=True)
-        return F.relu(self.norm2(self.conv2(inner)).add_(self.shortcut(maps)), inplace=True)  # in place: 4 % of a step on a CPU
+        return F.relu(
+            self.norm2(self.conv2(inner)).add_(self.shortcut(maps)), inplace=True
+        )  # in place: 4 % of a step on a CPU
 
 
 def resnet(depth: int, width: int, norm: Norm) -> nn.Sequential:
