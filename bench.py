@@ -42,10 +42,10 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     """
     from ltbench.benchmarks.cli.progress import ProgressLine
     from ltbench.benchmarks.sweeps.run_missing import run_missing
-    from ltbench.benchmarks.training.plan import make_plan
+    from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
     where = find_device(device)
-    plan = make_plan(methods.split(","), datasets.split(","), **choices)
+    plan = make_plan(methods.split(","), datasets.split(","), RunRequest(**choices))
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:
@@ -141,16 +141,16 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **ch
     bench look --method open --dataset cifar10-lt --augment simclr
     bench look --method m2m --dataset cifar10-lt        # after bench run with the same options
     """
-    from ltbench.benchmarks.training.plan import make_plan
+    from ltbench.benchmarks.training.plan import RunRequest, make_plan
     from ltbench.benchmarks.training.preview import view
     from ltbench.benchmarks.utils.atomic_write import write_atomically
     from ltbench.report.pictures import batch_picture
     from ltbench.report.style import picture_format
 
     kind = picture_format(out)
-    chosen = make_plan([method], [dataset], **choices)[0]
+    chosen = make_plan([method], [dataset], RunRequest(**choices))[0]
     seen = view(chosen, progress, runs)
-    title = f"{chosen.name} on {chosen.facts.label}, {progress:.0%} of training, {seen.state}"
+    title = f"{chosen.name} on {chosen.facts.dataset.label}, {progress:.0%} of training, {seen.state}"
     write_atomically(out, batch_picture(title, chosen.dataset.class_names, seen, kind))
     print(f"Wrote {out}")
 

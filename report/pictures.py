@@ -24,8 +24,8 @@ class View(Protocol):
     sources: np.ndarray
     source_labels: np.ndarray
     towards: np.ndarray
-    shown: np.ndarray
-    made: np.ndarray
+    class_counts: np.ndarray
+    synthetic_counts: np.ndarray
 
 
 @style()
@@ -60,7 +60,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
     grid = GridSpecFromSubplotSpec(len(rows), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
     for k, (text, images, names_or_none) in enumerate(rows):
         _row(figure, grid, k, text, images, names_or_none)
-    _shares(figure, halves[1], class_names, view.shown, view.made)
+    _shares(figure, halves[1], class_names, view.class_counts, view.synthetic_counts)
     return save(figure, suffix)
 
 

@@ -12,13 +12,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..training.trainer import RunSpec, Trail, Watcher
+from ..training.callbacks import Callback
+from ..training.history import History
+from ..training.run_spec import RunSpec
 from ..utils.formatting import clock
 
 EVERY = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep, which shows them, wants more
 
 
-class ProgressLine(Watcher):
+class ProgressLine(Callback):
     """Dataset, method, seed, epoch, loss, images per second and time left. Nothing in here waits for the device.
 
     While it is entered, Ctrl-C lets the epoch of a run in training finish; a second one interrupts at once.
@@ -53,15 +55,16 @@ class ProgressLine(Watcher):
         self.stopping = True
         self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
-    def start(self, run: RunSpec, epochs: int, done: int) -> None:
+    def start(self, spec: RunSpec, epochs: int, done: int) -> None:
         """Begin a run; `done` of its epochs lie behind it."""
-        self.run, self.epochs, self.done = run, epochs, done
+        self.run, self.epochs, self.done = spec, epochs, done
         self.training = True
         self.images, self.loss = 0, float("nan")
         self.begun = self.said = time.perf_counter()
         if done and not self.console.is_terminal:
-            shared = done == run.method.needs(run.recipe.epochs).prefix
-            how = f"starts from epoch {done} of erm" if shared else f"resumes after epoch {done}/{epochs}"
+            needs = spec.method.needs(spec.recipe.epochs)
+            shared = done == needs.prefix
+            how = f"starts from epoch {done} of {needs.prefix_of}" if shared else f"resumes after epoch {done}/{epochs}"
             self.say(f"{self._who()} | {how}")
 
     def step(self, images: int) -> None:
@@ -71,16 +74,16 @@ class ProgressLine(Watcher):
             self.said = time.perf_counter()
             self.say(self._line().plain)
 
-    def epoch(self, trail: Trail) -> None:
+    def epoch(self, history: History) -> None:
         """Note the loss of the epoch that ended and was saved; say when the run is through.
 
         Raises:
             KeyboardInterrupt: the user has asked for it.
         """
-        self.done, self.loss = len(trail.losses), trail.losses[-1]
+        self.done, self.loss = history.epochs, history.losses[-1]
         if self.done == self.epochs:
             self.training = False
-            seconds, rate = trail.seconds, trail.images / max(trail.seconds_training, 1e-9)
+            seconds, rate = history.seconds, history.images_per_second
             self.say(
                 f"{self._who()} | {self.epochs} epochs in {clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s"
             )
@@ -93,7 +96,7 @@ class ProgressLine(Watcher):
 
     def _who(self) -> str:
         assert self.run is not None
-        return f"{self.run.facts.label} | {self.run.name} | seed {self.run.seed}"
+        return f"{self.run.facts.dataset.label} | {self.run.name} | seed {self.run.seed}"
 
     def _line(self) -> Text:
         if self.run is None:

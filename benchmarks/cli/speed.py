@@ -30,11 +30,11 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     from ..speed.microbenchmarks import convolution_peak
     from ..speed.profile import profiles
     from ..speed.tables import profile_view
-    from ..training.plan import make_plan
+    from ..training.plan import RunRequest, make_plan
 
     where = find_device(device)
-    (run,) = make_plan([method], [dataset], **choices)
-    title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {where}"
+    (run,) = make_plan([method], [dataset], RunRequest(**choices))
+    title = f"{run.name} on {run.facts.dataset.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {where}"
     with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
         before = convolution_peak(where)
         found = profiles(run, where)
@@ -57,13 +57,13 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     """
     from ..registry import names
     from ..speed.measure import measure
-    from ..speed.synthetic import made_runs
+    from ..speed.synthetic import synthetic_specs
     from ..speed.tables import as_json, markdown, speed_view
     from ..utils.atomic_write import write_atomically
 
     where, console = find_device(device), Console(stderr=True)
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
-    runs = made_runs(["erm", *(name for name in chosen if name != "erm")])
+    runs = synthetic_specs(["erm", *(name for name in chosen if name != "erm")])
     with console.status("Measuring") as status:
         found = measure(runs, where, against == "dataloader", lambda text: status.update(f"Measuring {text}"))
     Console().print(speed_view(found))

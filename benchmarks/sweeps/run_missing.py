@@ -13,7 +13,9 @@ from ..errors import RunFailed, UserError
 from ..records.schema import Record
 from ..records.store import read_record, write_record
 from ..training import checkpoint
-from ..training.trainer import RunSpec, Watcher, execute
+from ..training.callbacks import Callback
+from ..training.run_spec import RunSpec
+from ..training.trainer import execute
 
 
 def run_missing(
@@ -21,7 +23,7 @@ def run_missing(
     device: torch.device,
     results: Path,
     runs: Path,
-    watcher: Watcher,
+    watcher: Callback,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Record], list[str]]:
     """Carry out every run of a plan whose record is missing.
@@ -46,7 +48,7 @@ def run_missing(
                 if (record := _one(run, device, results, runs, watcher, say, patient)) is not None:
                     done[run.id] = record
             except RunFailed as error:
-                failed[run.id] = f"{run.name} on {run.facts.label}, seed {run.seed}: {error}"
+                failed[run.id] = f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {error}"
     return [done[run.id] for run in plan if run.id in done], list(failed.values())
 
 
@@ -55,7 +57,7 @@ def _one(
     device: torch.device,
     results: Path,
     runs: Path,
-    watcher: Watcher,
+    watcher: Callback,
     say: Callable[[str], None],
     patient: bool,
 ) -> Record | None:

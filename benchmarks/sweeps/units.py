@@ -10,9 +10,9 @@ from typing import Any
 
 from ..records.suites import Suite
 from ..registry import names
-from ..training.plan import make_plan
-from ..training.shared_start import erm_of
-from ..training.trainer import RunSpec
+from ..training.plan import RunRequest, make_plan
+from ..training.run_spec import RunSpec
+from ..training.shared_start import shared_trainings
 from ..utils.formatting import exact
 
 
@@ -66,7 +66,8 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
                 "epochs": None if block.epochs is None else str(block.epochs), "augment": block.augment,
             }  # fmt: skip
             for dataset in block.datasets:
-                plan = make_plan(methods, [dataset], seeds=block.seeds, settings=block.set, **values, **given)
+                request = RunRequest(seeds=block.seeds, settings=block.set, **values, **given)
+                plan = make_plan(methods, [dataset], request)
                 for run in plan:
                     units.setdefault(run.id, _unit(run, dataset, methods, block.set, values | given))
     return list(units.values())
@@ -83,17 +84,17 @@ def _unit(run: RunSpec, dataset: str, methods: Sequence[str], settings: Sequence
     for text in _settings(run.name, settings, methods):
         words += ["--set", text]
     needs = run.method.needs(run.recipe.epochs)
-    shares = bool(needs.prefix or needs.network or run.name == "erm")
-    changes = ", ".join(f"{k}={v}" for k, v in sorted(run.changed.items()))
+    shared = [run.id] if run.name == "erm" else [training.spec.id for training in shared_trainings(run)]
+    data, changes = run.facts.dataset, ", ".join(f"{k}={v}" for k, v in sorted(run.changed.items()))
     return Unit(
         id=run.id,
         method=run.name,
-        dataset=run.facts.name,
+        dataset=data.name,
         recipe=run.recipe.name,
-        label=f"{run.facts.label} {run.recipe.name} | {run.name}{f' ({changes})' if changes else ''} | seed {run.seed}",
+        label=f"{data.label} {run.recipe.name} | {run.name}{f' ({changes})' if changes else ''} | seed {run.seed}",
         record=run.path(Path()),
         arguments=tuple(words),
-        erm=erm_of(run).id if shares else None,
+        erm=shared[0] if shared else None,
         prefix=run.recipe.epochs if needs.network else needs.prefix,
         shared=needs.prefix,
         epochs=sum(stage.epochs for stage in run.method.stages(run.recipe.epochs)),

@@ -16,11 +16,11 @@ TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
 def test_view_counts_what_an_epoch_shows(tmp_path: Path) -> None:
     run = tiny_run("open", epochs=5)
     late, early = view(run, 0.99, tmp_path), view(run, 0, tmp_path)
-    assert early.shown.tolist() == run.dataset.train.counts.tolist()
-    assert early.made.sum() == early.synthetic.sum() == 0
-    assert late.shown.sum() == early.shown.sum()
-    assert late.made[0] == 0
-    assert 0 < late.made.sum() == late.synthetic.sum()
+    assert early.class_counts.tolist() == run.dataset.train.counts.tolist()
+    assert early.synthetic_counts.sum() == early.synthetic.sum() == 0
+    assert late.class_counts.sum() == early.class_counts.sum()
+    assert late.synthetic_counts[0] == 0
+    assert 0 < late.synthetic_counts.sum() == late.synthetic.sum()
     assert late.pixels.min() >= 0
     assert late.pixels.max() <= 1
     np.testing.assert_allclose(late.normalised, (late.pixels - 0.3053) / 0.3760, atol=1e-5)

@@ -21,7 +21,7 @@ from ltbench.benchmarks.speed import measure
 from ltbench.benchmarks.speed import microbenchmarks as parts
 from ltbench.benchmarks.speed import synthetic as made
 from ltbench.benchmarks.speed.profile import PARTS, profiles
-from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -42,7 +42,7 @@ def test_variants_take_turns_and_the_first_round_does_not_count(monkeypatch: pyt
 
 
 def test_profile_has_every_part_of_a_step_at_both_ends_of_training() -> None:
-    run = make_plan(["open"], ["digits-lt"], epochs="10", settings=["dataset.n_max=30"], imbalance="5")[0]
+    run = make_plan(["open"], ["digits-lt"], RunRequest(epochs="10", settings=["dataset.n_max=30"], imbalance="5"))[0]
     first, last = profiles(run, CPU)
     for one in (first, last):
         assert set(one.parts) == set(PARTS)
@@ -116,7 +116,7 @@ def test_speed_command_writes_tables_and_all_rounds(
 
 
 def test_common_loop_sees_the_images_that_ours_sees() -> None:
-    run = make_plan(["erm"], ["waves-lt"], recipe="cifar", settings=["dataset.n_max=20"], imbalance="2")[0]
+    run = make_plan(["erm"], ["waves-lt"], RunRequest(recipe="cifar", settings=["dataset.n_max=20"], imbalance="2"))[0]
     moments = (run.dataset.mean, run.dataset.std)
     images = rivals.PILImages(run.dataset.train, rivals.test_transform(moments))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in moments)
@@ -133,7 +133,7 @@ def test_bfloat16_is_measured_for_the_speed_report_alone() -> None:
 
 def test_precision_auto_is_refused() -> None:
     with pytest.raises(UserError, match="precision = 'auto': input should be 'fp32' or 'bf16'"):
-        make_plan(["erm"], ["digits-lt"], settings=["recipe.precision=auto"])
+        make_plan(["erm"], ["digits-lt"], RunRequest(settings=["recipe.precision=auto"]))
 
 
 METHOD = """from dataclasses import dataclass
@@ -164,8 +164,9 @@ def test_a_step_that_reads_back_is_one_sentence(
 
 @pytest.mark.parametrize("option", ["start_image=class", "instead=augment"])
 def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
-    run = make_plan(["blt"], ["digits-lt"], epochs="3", settings=["dataset.n_max=30", option], imbalance="5")[0]
-    assert profiles(run, CPU)[-1].whole > 0
+    request = RunRequest(epochs="3", settings=["dataset.n_max=30", option], imbalance="5")
+    (spec,) = make_plan(["blt"], ["digits-lt"], request)
+    assert profiles(spec, CPU)[-1].whole > 0
 
 
 def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
