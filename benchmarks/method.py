@@ -10,24 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
+from .fields import LATER as LATER
+from .fields import BelowOne as BelowOne
+from .fields import Count as Count
+from .fields import Fraction as Fraction
+from .fields import NonNegative as NonNegative
+from .fields import Positive as Positive
+from .fields import PositiveInt as PositiveInt
 from .network import Classifier, Head
 from .split import Split as Split  # re-exported for methods
 from .split import channel_moments as channel_moments
 
-Share = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
-BelowOne = Annotated[float, Ge(0), Lt(1)]
-Count = Annotated[int, Ge(1)]
-Whole = Annotated[int, Ge(0)]
 Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
 
 
@@ -58,7 +58,7 @@ class Stage:
         epochs: its length; the recipe's schedule is stretched over it.
         trained: prefixes of the parameters that are trained, such as `("head.",)`; the others are frozen. Running
             statistics of frozen batch norms still follow the data, as in the released code of decoupled training.
-        drops: `(share, factor)` pairs in place of the recipe's, without warm-up; None for the recipe's schedule.
+        drops: `(fraction, factor)` pairs in place of the recipe's, without warm-up; None for the recipe's schedule.
         slower: `(prefix, factor)`: parameters whose names have the prefix learn at a multiple of the learning rate.
     """
 
@@ -132,7 +132,7 @@ class Now:
 
     @property
     def progress(self) -> float:
-        """Share of the stage that lies behind, in [0, 1); epoch 160 of 200 gives exactly 0.8."""
+        """Fraction of the stage that has elapsed, in [0, 1); epoch 160 of 200 gives exactly 0.8."""
         return self.epoch / self.epochs
 
 
@@ -203,6 +203,6 @@ class Method:
         return net
 
 
-def epochs_before(share: float, epochs: int) -> int:
-    """How many epochs begin before `share` of a stage lies behind: those with `now.progress < share`."""
-    return sum(epoch / epochs < share for epoch in range(epochs))
+def epochs_before(fraction: float, epochs: int) -> int:
+    """How many epochs begin before a fraction of a stage has elapsed: those with `now.progress < fraction`."""
+    return sum(epoch / epochs < fraction for epoch in range(epochs))

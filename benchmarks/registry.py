@@ -30,6 +30,7 @@ from .split import Source
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = __name__.rpartition(".benchmarks")[0]
+BASE, VALUES = "base", "base_values"  # fields of a method on top of another one
 BASES: dict[str, type] = {"methods": Method, "datasets": Source}
 
 
@@ -130,10 +131,11 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
         UserError: no such field (the known ones are listed), or a value of the wrong type or out of range.
     """
     fields = dataclasses.fields(plugin.cls)
-    known = [field.name for field in fields]
+    names = [field.name for field in fields]
+    settings = _gathered(settings, names)
     for field in settings:
-        if field not in known:
-            raise unknown(f"field of '{plugin.name}'", field, known, nothing="it has no fields")
+        if field not in names:
+            raise unknown(f"field of '{plugin.name}'", field, names, nothing="it has no fields")
     try:
         # Defaults are validated, too: a default of 1 for a float must not give another id than the user's 1.
         defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
@@ -143,10 +145,24 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
     return instance
 
 
+def _gathered(settings: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """`base.NAME` settings as one dictionary, where a method has a base with values of its own."""
+    if VALUES not in names:
+        return settings
+    prefix = BASE + "."
+    own = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
+    others = {name: value for name, value in settings.items() if not name.startswith(prefix)}
+    return others | {VALUES: settings.get(VALUES, {}) | own}
+
+
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
-    """The fields of an instance that differ from the class's defaults."""
-    fields = dataclasses.fields(plugin.cls)
-    return {f.name: getattr(instance, f.name) for f in fields if getattr(instance, f.name) != f.default}
+    """The fields of an instance that differ from the class's defaults, those of its base as `base.NAME`."""
+    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(plugin.cls)}
+    defaults = {field.name: field.default for field in dataclasses.fields(plugin.cls)}
+    own = values.pop(VALUES, {})
+    usual = getattr(configure(plugin, values), VALUES) if own else {}  # they follow from the other fields
+    base = {f"{BASE}.{name}": value for name, value in own.items() if value != usual[name]}
+    return {name: value for name, value in values.items() if value != defaults[name]} | base
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:

@@ -2,9 +2,9 @@
 
 Changes from ERM: a second stage follows. It starts from the first one's backbone with a new squashing-cosine head,
 draws classes by n^(1 - `gamma`), and trains the backbone at a tenth of the classifier's learning rate. From its second
-epoch on, a share `p` of the tail images of each batch is added once more, changed: gradient ascent in steps of `step`,
-`limit` at most, raises the logit of a class with which the image's class is confused, drawn by the network's own
-errors, until its probability passes a threshold. The label stays.
+epoch on, a fraction `p` of the tail images of each batch is added once more, changed: gradient ascent in steps of
+`step`, `limit` at most, raises the logit of a class with which the image's class is confused, drawn by the network's
+own errors, until its probability passes a threshold. The label stays.
 What it starts from: an ERM run of the recipe's length (`first=own`: with the squashing-cosine classifier, as in the
 paper). The second stage is 55/35 as long, as in the reference code; `second=0.2` takes what deferred methods take.
 Which errors: probabilities on images that are held out of the training split, a tenth of each class, at least one;
@@ -33,13 +33,13 @@ from torch import Tensor
 from ..benchmarks.method import (
     Backbone,
     Batch,
-    Count,
+    Fraction,
     Method,
     Needs,
     NonNegative,
     Now,
     Positive,
-    Share,
+    PositiveInt,
     Split,
     Stage,
     filled,
@@ -48,13 +48,16 @@ from ..benchmarks.method import (
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
-from ..benchmarks.precision import fast_bf16
+from ..benchmarks.precision import rounding
 from ._shared.losses import IGNORED
-from ._shared.perturbation import ascend, capacity, draw_classes, pick, tail_classes, target_chances, wanted
+from ._shared.perturbation import Ascent, ascend, capacity, choose_targets, pick, tail_classes, wanted
+from ._shared.rows import layout_of
+from ._shared.tally import Tally
 
 SECOND = "hallucinate"
 DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # of the second stage, reference code
 BACKBONE_RATE = 0.1
+TALLY = Tally("blt_count", ("batches", "images", "steps", "at_limit", "no_slot"))
 
 
 @dataclass
@@ -62,7 +65,7 @@ class BLT(Method):
     """Hallucinated tail images in a second stage.
 
     Attributes:
-        p: share of a batch's tail images that is hallucinated.
+        p: fraction of a batch's tail images that is hallucinated.
         gamma: exponent of the draws: 0 as they come, 1 classes equally often.
         alpha: largest logit of the squashing-cosine classifier.
         beta: feature norm at which half of it is reached.
@@ -77,41 +80,41 @@ class BLT(Method):
         rounding: of the number of hallucinated images of a batch, up or down (reference code).
         start_image: the image of the batch, or a random training image of its class (reference code).
         grad_accumulate: never clear the gradient of an image (reference code).
-        confusion: whose errors tell what is confused: held-out images, or the training images themselves.
+        confusion: on which images errors are measured: held-out images, or the training images themselves.
         target: the class to move towards: by the errors of each epoch, by those of the first stage, or at random.
         instead: hallucinated images, the images that they would start from, or none.
-        attack: precision of the ascent; `bf16` where the machine is faster in it, else fp32.
+        attack: arithmetic of the ascent's convolutions and matrix products.
     """
 
-    p: Share = 0.25
+    p: Fraction = 0.25
     gamma: NonNegative = 0.9
     alpha: Positive = 16.0
     beta: Positive = 0.5
     first: Literal["erm", "own"] = "erm"
     second: Positive = 55 / 35
-    tail: Count = 20
-    low: Share = 0.15
-    high: Share = 0.25
+    tail: PositiveInt = 20
+    low: Fraction = 0.15
+    high: Fraction = 0.25
     threshold: Literal["continuous", "three"] = "continuous"
     step: NonNegative = 0.7
-    limit: Count = 15
+    limit: PositiveInt = 15
     rounding: Literal["ceil", "floor"] = "ceil"
     start_image: Literal["batch", "class"] = "batch"
     grad_accumulate: bool = False
     confusion: Literal["validation", "train_soft"] = "validation"
     target: Literal["confusing", "static", "random"] = "confusing"
     instead: Literal["hallucinate", "augment", "none"] = "hallucinate"
-    attack: Literal["bf16", "fp32"] = "bf16"
+    attack: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        """Refuse thresholds the wrong way round."""
+        """Refuse thresholds in the wrong order."""
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
 
     def stages(self, epochs: int) -> list[Stage]:
         """ERM, then hallucination."""
-        later = Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=(("backbone.", BACKBONE_RATE),))
-        return [Stage("train", epochs), later]
+        slower = (("backbone.", BACKBONE_RATE),)
+        return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
 
     def needs(self, epochs: int) -> Needs:
         """The whole of an ERM run, and held-out images to see what is confused."""
@@ -137,24 +140,24 @@ class BLT(Method):
             net.head = net.head if self.head_ is None else self.head_
             return
         self.view_ = Folded(net)
-        self.bf16_ = self.attack == "bf16" and fast_bf16(train.labels.device.type)
         net.register_buffer("confusion", torch.ones(classes, classes, device=train.labels.device))
         if self.target == "static":
             net.confusion = self._confusion(net, train)
         net.head = self.head(LinearHead)(cast(int, net.backbone.width), classes)
+        # first position of each class in the order by class, class sizes, that order
         self.images_ = train.counts.cumsum(0) - train.counts, train.counts, train.labels.argsort(stable=True)
         self.tail_ = tail_classes(train.counts, self.tail)
         weights = train.counts.double() ** (1 - self.gamma)
-        self.tail_share_ = float(weights[self.tail_].sum() / weights.sum())
+        self.tail_probability_ = float(weights[self.tail_].sum() / weights.sum())
         if self.routed_:  # slots without an image must not enter the statistics: routed as noise would be
             convert_batchnorm(net.backbone, "dar")
-        net.register_buffer("blt_count", torch.zeros(5, device=train.labels.device), persistent=False)
+        TALLY.attach(net, torch.zeros((), device=train.labels.device))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
         """See what is confused."""
         if now.stage != SECOND:
             return
-        net.get_buffer("blt_count").zero_()
+        TALLY.reset(net)
         if self.target == "confusing" and now.epoch > 0:
             net.get_buffer("confusion").copy_(self._confusion(net, train))
 
@@ -181,33 +184,31 @@ class BLT(Method):
             return batch
         images, labels, device = batch.images, batch.labels, batch.labels.device
         order, which, height, other = torch.rand(4, len(labels), generator=now.generator, device=device)
-        slots = capacity(self.p, self.tail_share_, len(labels))
+        slots = capacity(self.p, self.tail_probability_, len(labels))
         rows, valid = pick(self.tail_[labels], order, self.p, slots, self.rounding == "ceil")
-        label, begin = labels[rows], images[rows]
-        chances = target_chances(net.get_buffer("confusion"))[label]
-        towards = draw_classes(chances, which[:slots])
-        valid, height, room = valid & (chances.sum(1) > 0), height[:slots], len(valid)
+        towards, mistaken = choose_targets(net.get_buffer("confusion"), labels[rows], which[:slots])
+        valid = valid & mistaken
         another = self.start_image == "class" or self.instead == "augment"
+        begin = self._another(labels[rows], other[:slots], now).to(images.dtype) if another else images[rows]
+        rows, begin, towards, height, valid = filled(valid, rows, begin, towards, height[: len(valid)], valid)
+        new, steps = self._hallucinated(net, begin, towards, height)
+        self._count(net, self.tail_[labels].sum(), valid, steps, slots)
+        both = layout_of(torch.cat([images, new]), images)
+        positions = torch.arange(len(both), device=device)
+        extended, synthetic = torch.cat([labels, torch.where(valid, labels[rows], IGNORED)]), positions >= len(labels)
         if another:
-            begin = self._another(label, other[:slots], now).to(images.dtype)
-        rows, label, begin, towards, height, valid = filled(valid, rows, label, begin, towards, height, valid)
-        steps = torch.zeros_like(label)
-        if self.instead == "hallucinate":
-            made, steps = ascend(
-                begin, self.view_.freeze(net, self.bf16_), towards, self._thresholds(height),
-                self.step * net.normalise.std**2, self.limit, self.grad_accumulate,
-            )  # fmt: skip
-        else:
-            made = begin
-        self._count(net, self.tail_[labels].sum(), valid, steps, room)
-        both = torch.cat([images, made])
-        if images.is_contiguous(memory_format=torch.channels_last):
-            both = both.contiguous(memory_format=torch.channels_last)
-        everyone = torch.arange(len(both), device=device)
-        extended, made_up = torch.cat([labels, torch.where(valid, label, IGNORED)]), everyone >= len(labels)
-        if another:
-            return Batch(both, extended, made_up)
-        return Batch(both, extended, made_up, torch.cat([everyone[: len(labels)], rows]), torch.cat([labels, towards]))
+            return Batch(both, extended, synthetic)
+        origin = torch.cat([positions[: len(labels)], rows])
+        return Batch(both, extended, synthetic, origin, torch.cat([labels, towards]))
+
+    def _hallucinated(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
+        """Images after the ascent and their steps, int64 (S,); with `instead=augment` the images as they are."""
+        if self.instead != "hallucinate":
+            return begin, torch.zeros_like(towards)
+        ascent = Ascent(self.step * net.normalise.std**2, self.limit, self.grad_accumulate)
+        with rounding(self.attack, begin):
+            logits = self.view_.freeze(net, self.attack == "bf16")
+            return ascend(begin, logits, towards, self._thresholds(height), ascent)
 
     def _thresholds(self, uniform: Tensor) -> Tensor:
         if self.threshold == "three":
@@ -219,13 +220,15 @@ class BLT(Method):
         first, counts, order = self.images_
         return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()])
 
-    def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, room: int) -> None:
-        count, limit = net.get_buffer("blt_count"), valid & (steps == self.limit)
-        one, crowded = torch.ones_like(count[0]), (wanted(tails, self.p, self.rounding == "ceil") - room).clamp(0)
-        count += torch.stack([one, valid.sum(), (steps * valid).sum(), limit.sum(), crowded])
+    def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, slots: int) -> None:
+        """Add up what a batch hallucinated; `tails` is how many of its rows are of a tail class, ()."""
+        missing = (wanted(tails, self.p, self.rounding == "ceil") - slots).clamp(0)
+        at_limit = valid & (steps == self.limit)
+        values = (torch.ones_like(tails), valid.sum(), (steps * valid).sum(), at_limit.sum(), missing)
+        TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Of the epoch: hallucinated images per batch, their mean steps, the share that took all, those without a slot.
+        """Hallucinated images per batch, their mean steps, the fraction that took all, images per batch without a slot.
 
         After the first epoch of the second stage, which has none, how many classes are the tail.
         """
@@ -233,26 +236,27 @@ class BLT(Method):
             return {}
         if now.epoch == 0:
             return {"blt_tail_classes": float(self.tail_.sum())}
-        batches, made, steps, limit, crowded = net.get_buffer("blt_count").tolist()
-        if not made:
+        batches, images, steps, at_limit, missing = (value for (value,) in TALLY.read(net).values())
+        if not images:
             return {}
         return {
-            "blt_images_per_batch": made / batches,
-            "blt_steps": steps / made,
-            "blt_at_limit": limit / made,
-            "blt_no_slot": crowded / batches,
+            "blt_images_per_batch": images / batches,
+            "blt_steps": steps / images,
+            "blt_at_limit": at_limit / images,
+            "blt_no_slot": missing / batches,
         }
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
-        full = batch.synthetic is None or readable(batch.labels)
-        with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not full else None):
+        no_empty_slot = batch.synthetic is None or readable(batch.labels)
+        with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not no_empty_slot else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Ordinary batch norms."""
-        del net.confusion, net.blt_count
+        del net.confusion
+        TALLY.detach(net)
         if batchnorms(net.backbone):
             convert_batchnorm(net.backbone, "standard")
         return net

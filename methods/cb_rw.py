@@ -10,24 +10,10 @@ Tables 2 and 5; best test epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne
-from ._shared.losses import Loss, LossMethod
+from ._shared.losses import ClassWeighted
 
 
 @dataclass
-class CBRW(LossMethod):
-    """Cross-entropy, re-weighted from the start.
-
-    Attributes:
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number; 0 gives ERM.
-    """
-
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
-
-    def make_loss(self) -> Loss:
-        """Weights from the first epoch."""
-        return Loss(self.weighting, self.beta)
+class CBRW(ClassWeighted):
+    """Cross-entropy, re-weighted from the start."""

@@ -16,21 +16,21 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..benchmarks.method import BelowOne, Method, Needs, Now, Share, epochs_before
+from ..benchmarks.method import BelowOne, Fraction, Method, Needs, Now, epochs_before
 from ._shared.class_weights import class_weights
 
 
 @dataclass
 class DRS(Method):
-    """Nearly class-balanced draws, late.
+    """Nearly class-balanced draws from `defer` of training on.
 
     Attributes:
-        defer: share of training before re-sampling (160 of 200 epochs).
+        defer: fraction of training before re-sampling (160 of 200 epochs).
         weighting: weight of an image: inverse effective number or inverse count of its class.
         beta: of the effective number.
     """
 
-    defer: Share = 0.8
+    defer: Fraction = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
 

@@ -10,26 +10,15 @@ epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, Share
-from ._shared.losses import Loss, LossMethod
+from ..benchmarks.method import Needs, epochs_before
+from ._shared.losses import DeferredWeights
 
 
 @dataclass
-class DRW(LossMethod):
-    """Cross-entropy, re-weighted late.
+class DRW(DeferredWeights):
+    """Cross-entropy with class weights that set in after a fraction of training."""
 
-    Attributes:
-        defer: share of training before re-weighting (160 of 200 epochs).
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number; 0 gives ERM.
-    """
-
-    defer: Share = 0.8
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
-
-    def make_loss(self) -> Loss:
-        """Weighted cross-entropy."""
-        return Loss(self.weighting, self.beta, self.defer)
+    def needs(self, epochs: int) -> Needs:
+        """ERM until the weights set in."""
+        return Needs(prefix=epochs_before(self.defer, epochs))

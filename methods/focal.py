@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..benchmarks.method import NonNegative
-from ._shared.losses import FocalLoss, LossMethod
+from torch import Tensor
+
+from ..benchmarks.method import Method, NonNegative, Now
+from ._shared.losses import focal_loss
 
 
 @dataclass
-class Focal(LossMethod):
+class Focal(Method):
     """Focal loss.
 
     Attributes:
@@ -24,6 +26,6 @@ class Focal(LossMethod):
 
     gamma: NonNegative = 1.0
 
-    def make_loss(self) -> FocalLoss:
-        """No class weights."""
-        return FocalLoss(gamma=self.gamma)
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Focal loss of logits (N, C) against labels (N,) or (N, C)."""
+        return focal_loss(logits, labels, self.gamma)

@@ -12,30 +12,24 @@ best test epoch). Independent re-runs 77.7 and 42.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, NonNegative, Positive, Share
-from ._shared.losses import LossMethod, MarginLoss
+from torch import Tensor
+
+from ..benchmarks.method import NonNegative
+from ._shared.losses import MarginLoss
+from ._shared.margins import ldam_margins
 
 
 @dataclass
-class LdamDrw(LossMethod):
+class LdamDrw(MarginLoss):
     """LDAM with deferred re-weighting; `defer=1` is LDAM alone.
 
     Attributes:
         max_margin: margin of the rarest class, as a cosine.
-        scale: factor of the cosines.
-        defer: share of training before re-weighting (160 of 200 epochs).
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number.
     """
 
     max_margin: NonNegative = 0.5
-    scale: Positive = 30.0
-    defer: Share = 0.8
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
 
-    def make_loss(self) -> MarginLoss:
-        """Margins by class size."""
-        return MarginLoss(self.weighting, self.beta, self.defer, self.max_margin, True, self.scale)
+    def margins(self, counts: Tensor) -> Tensor:
+        """Margins proportional to n^(-1/4), (C,)."""
+        return ldam_margins(counts, self.max_margin)

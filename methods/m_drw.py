@@ -12,30 +12,24 @@ test epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, NonNegative, Positive, Share
-from ._shared.losses import LossMethod, MarginLoss
+import torch
+from torch import Tensor
+
+from ..benchmarks.method import NonNegative
+from ._shared.losses import MarginLoss
 
 
 @dataclass
-class MDrw(LossMethod):
+class MDrw(MarginLoss):
     """A margin that does not depend on the class, with deferred re-weighting.
 
     Attributes:
         margin: of every class, as a cosine.
-        scale: factor of the cosines.
-        defer: share of training before re-weighting (160 of 200 epochs).
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number.
     """
 
     margin: NonNegative = 0.35
-    scale: Positive = 30.0
-    defer: Share = 0.8
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
 
-    def make_loss(self) -> MarginLoss:
-        """The same margin for every class."""
-        return MarginLoss(self.weighting, self.beta, self.defer, self.margin, False, self.scale)
+    def margins(self, counts: Tensor) -> Tensor:
+        """The same margin for every class, (C,)."""
+        return torch.full(counts.shape, self.margin, device=counts.device)

@@ -65,19 +65,3 @@ def optimism(row: Row) -> float:
 def comparable(setting: Setting) -> bool:
     """Whether all runs of a setting were timed on the same kind of device with the same number of threads."""
     return len({(run.environment.device, run.environment.threads) for run in setting.runs}) == 1
-
-
-def duration(seconds: float) -> str:
-    """`0.42 s`, `12 s`, `5:07 min` or `1:07 h`."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
-
-
-def size(count: float) -> str:
-    """`464 k`, `36.5 M`, `1.5 G`."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= factor * 0.9995:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f}"

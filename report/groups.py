@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..benchmarks.errors import unknown
@@ -137,3 +137,12 @@ def equal_groups(counts: Sequence[int], profile: str) -> Grouping:
 def _unless(reason: str, parts: dict[str, list[int]]) -> tuple[Group, ...]:
     """The parts as groups, or empty groups where a reason forbids the division."""
     return tuple(Group(name, () if reason else tuple(classes), reason) for name, classes in parts.items())
+
+
+# Names to ways to divide the classes: from the training images per class, the profile of the split, and the rule for
+# many, medium and few. Groups of different groupings need different names.
+GROUPINGS: dict[str, Callable[[Sequence[int], str, str], Grouping]] = {
+    "shots": lambda counts, profile, rule: shot_groups(counts, rule),
+    "five": lambda counts, profile, rule: equal_groups(counts, profile),
+}
+ALL = "both"  # the choice of all groupings

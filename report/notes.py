@@ -1,4 +1,4 @@
-"""What stands below a table: what its rows share, how its columns are defined, and what a reader must be warned of."""
+"""The notes below a leaderboard: warnings, what its rows have in common, and how its columns are defined."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def notes(setting: Setting) -> list[str]:
 
 def warnings(setting: Setting) -> list[str]:
     """Sentences that restrict what the numbers may be used for."""
-    found = []
+    sentences = []
     if setting.dataset.verified is False:
-        found.append("Verified: no. The dataset's files do not match the published checksums.")
+        sentences.append("Verified: no. The dataset's files do not match the published checksums.")
     dirty = {row.label: [str(run.seed) for run in row.runs if _dirty(run)] for row in setting.rows}
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
-        found.append(f"Made with uncommitted changes: {each}.")
+        sentences.append(f"Made with uncommitted changes: {each}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
-    return found + [
+    return sentences + [
         f"{label}: {n} record(s) repeat a run that is there already and were left out." for label, n in repeats
     ]
 
@@ -54,7 +54,7 @@ def _shared(setting: Setting) -> list[str]:
 
 
 def _epochs(setting: Setting) -> str:
-    """The rule of selection, and the epochs run, which a method with a second stage may extend."""
+    """The rule of selection, and the number of epochs, which differs between rows if a method adds a stage."""
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
@@ -64,7 +64,7 @@ def _epochs(setting: Setting) -> str:
 
 
 def _prerequisites(setting: Setting) -> list[str]:
-    """What rows have in common because it was trained once."""
+    """One sentence on the trainings that rows have in common; none where there are none."""
     words = {"prefix": "first epochs", "network": "a finished network to learn from"}
     users: dict[str, list[str]] = {}
     for row in setting.rows:
@@ -75,7 +75,7 @@ def _prerequisites(setting: Setting) -> list[str]:
 
 
 def _dirty(run: Record) -> bool:
-    """Whether the code was changed and not committed, when the run or what it builds on was trained."""
+    """Whether the run, or a training that it builds on, was made with uncommitted changes."""
     return bool(run.environment.dirty) or any(part.dirty for part in run.cost.prerequisites)
 
 
@@ -96,11 +96,11 @@ def _columns(setting: Setting) -> list[str]:
 
 def _origin(setting: Setting) -> list[str]:
     versions = sorted({run.environment.ltbench for run in setting.runs})
-    places: list[Environment | Prerequisite] = [run.environment for run in setting.runs]
-    places += [part for run in setting.runs for part in run.cost.prerequisites]
-    commits = sorted({place.commit[:8] if place.commit else "unknown" for place in places})
-    torches = sorted({place.torch for place in places if place.torch})
-    devices = sorted({place.device for place in places if place.device})
+    trainings: list[Environment | Prerequisite] = [run.environment for run in setting.runs]
+    trainings += [part for run in setting.runs for part in run.cost.prerequisites]
+    commits = sorted({training.commit[:8] if training.commit else "unknown" for training in trainings})
+    torches = sorted({training.torch for training in trainings if training.torch})
+    devices = sorted({training.device for training in trainings if training.device})
     return [
         f"Made with ltbench {', '.join(versions)} (commit{'s' * (len(commits) > 1)} {', '.join(commits)}), "
         f"torch {', '.join(torches)}, on {', '.join(devices)}."

@@ -13,7 +13,6 @@ import torch
 from helpers.naive_rsg import centre_loss
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.nn.bn_folding import Folded
-from ltbench.benchmarks.precision import fast_bf16
 from ltbench.benchmarks.speed.interleaved import alternate, ratio
 from ltbench.benchmarks.speed.synthetic import synthetic_specs
 from ltbench.benchmarks.training.run_spec import build_network
@@ -32,21 +31,20 @@ def attacks() -> dict[str, Callable[[], Tensor]]:
     run = synthetic_specs(["m2m"])[0]
     source, net = build_network(run), build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], _with(net, source), run.dataset.train)
-    shares = run.method.shares_  # type: ignore[attr-defined]
-    slots, rows_on_average = capacity(shares, BATCH), round(BATCH * sum(shares) / len(shares))
+    chosen = run.method.chosen_  # type: ignore[attr-defined]
+    slots, rows_on_average = capacity(chosen, BATCH), round(BATCH * sum(chosen) / len(chosen))
     counts = run.dataset.train.counts.double()
     candidates = round(float(BATCH * (1 - counts / counts.max()).mean()))
     random = generator(0, "images")
     images = torch.rand(BATCH, 3, 32, 32, generator=random).contiguous(memory_format=torch.channels_last)
     target, seed = torch.randint(10, (2, BATCH), generator=random)
-    bf16 = fast_bf16("cpu")
     folded = Folded(source), Folded(net)
     eyes = [copy.deepcopy(one).eval() for one in (source, net)]
-    print(f"M2m: {candidates} candidates of {BATCH} rows, {rows_on_average} translated, bf16 {'on' if bf16 else 'off'}")
+    print(f"M2m: {candidates} candidates of {BATCH} rows, {rows_on_average} translated")
     print(f"A GPU translates {slots} slots.")
 
     def ours() -> Tensor:
-        g, f = (view.freeze(one, bf16) for view, one in zip(folded, (source, net), strict=True))
+        g, f = (view.freeze(one) for view, one in zip(folded, (source, net), strict=True))
         rows = slice(rows_on_average)
         return translate(images[rows], lambda x: objective(g(x), f(x), target[rows], seed[rows], 0.5), 0.1, 10)
 
@@ -83,14 +81,14 @@ def centre_losses() -> dict[str, Callable[[], Tensor]]:
     maps, labels = torch.randn(BATCH, 32, 16, 16), torch.randint(10, (BATCH,))
 
     def ours() -> Tensor:
-        loss = made.centre_loss(maps, labels, made.shares(maps, labels))
+        loss = made.centre_loss(maps, labels, made.assignment(maps, labels))
         loss.backward()
         return loss
 
     def published() -> Tensor:
         centres = made.centres[labels]  # (N, K, D)
         far = (maps[:, None] - centres[..., None, None]).square().sum((2, 3, 4))
-        loss = (made.shares(maps, labels) * far).sum(1).mean()
+        loss = (made.assignment(maps, labels) * far).sum(1).mean()
         loss.backward()
         return loss
 

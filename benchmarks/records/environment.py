@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
+from ... import __version__
 from .schema import Environment
 
-VERSION = "0.1.0"
 ROOT = Path(__file__).parents[__name__.count(".") - 1]  # of the package, however deep this module lies in it
 CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
 
@@ -23,7 +23,7 @@ def environment(device: torch.device) -> Environment:
     """Versions, device, torch's number of threads and the state of the checkout, for checkpoints and the record."""
     commit, dirty = checkout()
     return Environment(
-        ltbench=VERSION,
+        ltbench=__version__,
         commit=commit,
         dirty=dirty,
         python=platform.python_version(),

@@ -3,7 +3,8 @@
 All ids that had to change were changed at once. Between the two schemas
 
 - the warm-up of a recipe became a number of epochs; it was a fraction of them, and means the same after conversion;
-- the field `criterion` of rsg and m2m became `base`, the name of a method;
+- the field `criterion` of rsg and m2m became `base`, the name of a method, beside which the values of its own fields
+  stand, `base_values`;
 - `attack` of m2m and blt names the arithmetic. "bf16" meant what the machine had been timed to be faster in, so that
   such a record does not say what ran: it is invalid;
 - m2m takes its source network from the run of another seed (`source`);
@@ -30,6 +31,13 @@ from .schema import DatasetFacts, Record, RunFacts
 from .store import find_records, record_path
 
 TABLE = Path(__file__).with_name("schema_2_ids.csv")
+_WEIGHTS = {"weighting": "effective", "beta": 0.9999}
+_MARGIN = _WEIGHTS | {"defer": 0.8, "scale": 30.0}
+BASES: dict[str, dict[str, Any]] = {  # what each `criterion` of schema 1 stood for
+    "erm": {}, "cb-rw": _WEIGHTS, "drw": _WEIGHTS | {"defer": 0.8}, "focal": {"gamma": 1.0},
+    "cb-focal": _WEIGHTS | {"gamma": 1.0, "inside": False}, "m-drw": _MARGIN | {"margin": 0.35},
+    "ldam-drw": _MARGIN | {"max_margin": 0.5},
+}  # fmt: skip
 COLUMNS = ("old id", "new id", "old path", "new path, or why the record is invalid")
 
 
@@ -89,11 +97,8 @@ def converted(values: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 1 in the words of schema 2."""
     new = copy.deepcopy(values)
     new["schema"] = 2
-    for fields in (new["hyperparameters"], new["changed"]):
-        if values["method"] in ("rsg", "m2m") and "criterion" in fields:
-            fields["base"] = fields.pop("criterion")
-    if values["method"] == "m2m":
-        new["hyperparameters"]["source"] = new["changed"]["source"] = "own_seed"
+    if values["method"] in ("rsg", "m2m"):
+        _set_base(new["hyperparameters"], new["changed"], values["method"])
     if "attack" in new["hyperparameters"]:
         new["changed"].pop("attack", None)  # fp32 has become the default
     new["recipe"] = _converted_recipe(values["recipe"])
@@ -105,6 +110,21 @@ def converted(values: dict[str, Any]) -> dict[str, Any]:
             prerequisite["id"] = _id(_erm(new))
     new["id"] = _id(new)
     return new
+
+
+def _set_base(fields: dict[str, Any], changed: dict[str, Any], method: str) -> None:
+    """Replace `criterion` by `base` and its values; m2m set the deferral of its loss to its own `start`."""
+    name = fields.pop("criterion")
+    fields["base"] = "ldam-drw" if name == "ldam" else name
+    fields["base_values"] = dict(BASES[fields["base"]])
+    if changed.pop("criterion", None):
+        changed["base"] = fields["base"]
+    if method == "m2m":
+        fields["source"] = changed["source"] = "own_seed"
+        if "defer" in fields["base_values"]:
+            fields["base_values"]["defer"] = 1.0 if name == "ldam" else fields["start"]
+        if name == "ldam":
+            changed["base.defer"] = 1.0
 
 
 def _converted_recipe(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -37,14 +37,27 @@ class Ratio:
 
 
 def alternate(
-    variants: Mapping[str, Work], rounds: int, device: torch.device, warm_up: bool = True
+    variants: Mapping[str, Work],
+    rounds: int,
+    device: torch.device,
+    warm_up: bool = True,
+    clock: Callable[[Work, torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each variant in each round; with `warm_up` after one round that does not count."""
+    """Seconds of each variant in each round.
+
+    Args:
+        variants: pieces of work by name.
+        rounds: each takes all variants once.
+        device: that they compute on.
+        warm_up: begin with a round that does not count.
+        clock: takes the place of `timed`.
+    """
+    clock = clock or timed
     gc.collect()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(-warm_up, rounds):
         for name, work in variants.items():
-            spent = timed(work, device)
+            spent = clock(work, device)
             if number >= 0:
                 seconds[name].append(spent)
     return seconds

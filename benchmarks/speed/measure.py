@@ -14,9 +14,9 @@ from ..precision import bf16_speed
 from ..training.run_spec import RunSpec
 from .interleaved import Ratio, alternate
 from .microbenchmarks import StepCost, against_dataloader, convolution_peak, input_paths, repeated_step, step_costs
+from .synthetic import CIFAR_10_LT, Scale
 
 Say = Callable[[str], None]
-ROUNDS = 5
 
 
 @dataclass
@@ -44,7 +44,13 @@ class Speed:
     achieved: float = 0.0
 
 
-def measure(specs: Sequence[RunSpec], device: torch.device, dataloader: bool, say: Say = lambda text: None) -> Speed:
+def measure(
+    specs: Sequence[RunSpec],
+    device: torch.device,
+    dataloader: bool,
+    say: Say = lambda text: None,
+    scale: Scale = CIFAR_10_LT,
+) -> Speed:
     """Measure everything.
 
     Args:
@@ -52,20 +58,21 @@ def measure(specs: Sequence[RunSpec], device: torch.device, dataloader: bool, sa
         device: of the steps; images pass through PIL on the CPU.
         dataloader: also time an epoch and an evaluation against the common loop, which takes minutes on a CPU.
         say: is called with what is measured next.
+        scale: how much is measured.
     """
     erm = specs[0]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     speed = Speed(name, torch.get_num_threads(), bf16_speed(device.type))
     say("augmentation")
-    speed.input = input_paths(erm, ROUNDS)
+    speed.input = input_paths(erm, scale)
     say(f"steps of {len(specs)} methods")
-    speed.steps = step_costs(specs, ROUNDS, device)
+    speed.steps = step_costs(specs, scale.rounds, device)
     speed.peak = convolution_peak(device)
-    (seconds,) = alternate({"": repeated_step(erm, 0.0, device)}, ROUNDS, device).values()
+    (seconds,) = alternate({"": repeated_step(erm, 0.0, device)}, scale.rounds, device).values()
     speed.achieved = speed.steps[erm.name].counts.flops / statistics.median(seconds)
     if dataloader:
-        say(f"an epoch and an evaluation against the common loop, {ROUNDS + 1} times")
-        speed.loop = against_dataloader(erm, ROUNDS, device)
+        say(f"an epoch and an evaluation against the common loop, {scale.rounds} times")
+        speed.loop = against_dataloader(erm, scale, device)
     return speed
 
 

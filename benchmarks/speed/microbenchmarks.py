@@ -25,11 +25,10 @@ from ..training.run_spec import RunSpec, build_network
 from . import dataloader_baseline as baseline
 from .interleaved import Ratio, Work, alternate, ratio, timed
 from .op_counter import Counts, bring_to, count_step, first_index
+from .synthetic import Scale
 
 CPU = torch.device("cpu")
-WORKERS = 4
 TEST_BATCH = 100  # images; as in published loops
-SHORT = 10  # batches of the image-by-image path in a round: a whole epoch of it takes long
 MANY = 1000  # epochs; more than are timed
 CHAINS: dict[str, dict[str, Any]] = {
     "crop, flip": {},
@@ -38,29 +37,29 @@ CHAINS: dict[str, dict[str, Any]] = {
 }
 
 
-def input_paths(spec: RunSpec, rounds: int) -> dict[str, Ratio]:
+def input_paths(spec: RunSpec, scale: Scale) -> dict[str, Ratio]:
     """Augmented, normalised batches on one core, for each chain: one image at a time through PIL against ours.
 
-    Theirs is timed over SHORT batches, ours over a whole epoch with its draw; both as seconds per batch.
+    Theirs is timed over a few batches, ours over a whole epoch with its draw; both as seconds per batch.
     """
     ratios = {}
     batches_ours = -(-len(spec.dataset.train) // spec.recipe.batch_size)
     with threads(1):
         for name, changes in CHAINS.items():
             recipe = spec.recipe.model_copy(update=changes)
-            variants = {"theirs": _image_by_image(spec, recipe), "ours": _batched(spec, recipe)}
-            seconds = alternate(variants, rounds, CPU)
-            theirs, ours = ([s / n for s in seconds[k]] for k, n in (("theirs", SHORT), ("ours", batches_ours)))
+            variants = {"theirs": _image_by_image(spec, recipe, scale.batches), "ours": _batched(spec, recipe)}
+            seconds = alternate(variants, scale.rounds, CPU)
+            theirs, ours = ([s / n for s in seconds[k]] for k, n in (("theirs", scale.batches), ("ours", batches_ours)))
             ratios[name] = ratio(theirs, ours)
     return ratios
 
 
-def _image_by_image(spec: RunSpec, recipe: Recipe) -> Work:
+def _image_by_image(spec: RunSpec, recipe: Recipe, number: int) -> Work:
     split, size = spec.dataset.train, recipe.batch_size
     images = baseline.PILImages(split, baseline.training_transform(recipe, split.images.shape[2], _moments(spec)))
 
     def work() -> None:
-        for first in range(0, SHORT * size, size):
+        for first in range(0, number * size, size):
             default_collate([images[k % len(images)] for k in range(first, first + size)])
 
     return work
@@ -76,15 +75,15 @@ def _batched(spec: RunSpec, recipe: Recipe) -> Work:
     return work
 
 
-def against_dataloader(spec: RunSpec, rounds: int, device: torch.device) -> dict[str, Ratio]:
+def against_dataloader(spec: RunSpec, scale: Scale, device: torch.device) -> dict[str, Ratio]:
     """A training epoch of ERM and an evaluation: the common loop against ours, on the same network, images and batches.
 
-    Theirs: PIL images, DataLoader with 4 workers, channels first, float32, torch's default SGD, meters read after each
+    Theirs: PIL images, DataLoader with workers, channels first, float32, torch's default SGD, meters read after each
     step, evaluation in batches of 100. Ours is timed in the recipe's precision.
     """
-    variants = _our_loop(spec, device) | _common_loop(spec, device)
+    variants = _our_loop(spec, device) | _common_loop(spec, device, scale.workers)
     with _quiet():
-        seconds = alternate(variants, rounds, device, warm_up=False)  # an epoch is long enough to warm up in
+        seconds = alternate(variants, scale.rounds, device, warm_up=False)  # an epoch is long enough to warm up in
     return {name: ratio(seconds[f"their {name}"], seconds[f"our {name}"]) for name in ("epoch", "evaluation")}
 
 
@@ -98,13 +97,13 @@ def _our_loop(spec: RunSpec, device: torch.device) -> dict[str, Work]:
     }
 
 
-def _common_loop(spec: RunSpec, device: torch.device) -> dict[str, Work]:
+def _common_loop(spec: RunSpec, device: torch.device, workers: int) -> dict[str, Work]:
     recipe, size = spec.recipe, spec.dataset.train.images.shape[2]
     net = build_network(spec).to(device).to(memory_format=torch.contiguous_format)
     sgd = torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
     images = baseline.PILImages(spec.dataset.train, baseline.training_transform(recipe, size, _moments(spec)))
     test_images = baseline.PILImages(spec.dataset.test, baseline.test_transform(_moments(spec)))
-    options: dict[str, Any] = {"num_workers": WORKERS, "pin_memory": device.type == "cuda"}
+    options: dict[str, Any] = {"num_workers": workers, "pin_memory": device.type == "cuda"}
     with _quiet():
         loader = DataLoader(images, recipe.batch_size, shuffle=True, **options)
         tests = DataLoader(test_images, TEST_BATCH, **options)

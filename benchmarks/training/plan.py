@@ -14,7 +14,7 @@ import torch
 from ..errors import UserError
 from ..nn.backbones import build_backbone, check_backbone
 from ..recipe import Recipe, load_recipe
-from ..registry import Plugin, changed, configure, load
+from ..registry import BASE, Plugin, changed, configure, load
 from ..split import DataRoot, Dataset, Source
 from .run_spec import RunSpec
 
@@ -171,7 +171,9 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UserError(f"--set {text} is not understood. Write --set NAME=VALUE.")
-        scope, dot, field = name.rpartition(".")
+        scope, dot, field = name.partition(".")
+        if not dot or scope == BASE:  # a field, or one of a base, of every chosen method
+            scope, dot, field = "", "", name
         if dot and scope not in scopes:
             raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
         known = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}

@@ -1,169 +1,113 @@
-"""Losses that more than one method needs, each with its head and what it derives from the class counts.
+"""Losses that several methods build on, each a method: its head, what it derives from the class sizes, its criterion.
 
-A `LossMethod` is a method that is its loss and nothing else; a method that adds something to any of these losses makes
-them by name with `named_loss`.
+Rows labelled IGNORED count in none of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...benchmarks.method import Method, Needs, Now, Split, Stage, epochs_before
-from ...benchmarks.network import Classifier, CosineHead, Head, LinearHead
+from ...benchmarks.method import BelowOne, Fraction, Method, Now, Positive, Split, Stage
+from ...benchmarks.network import Classifier, CosineHead, Head
 from .class_weights import class_weights
-from .margins import ldam_loss, ldam_margins
+from .margins import ldam_loss
 
 IGNORED = -100  # cross_entropy's own label for rows that do not count
 
 
 @dataclass
-class Loss:
-    """Cross-entropy on a linear head; with `weighting`, classes weigh from `defer` of training on.
-
-    A weighted batch is divided by the sum of its samples' weights.
+class ClassWeighted(Method):
+    """Cross-entropy with class weights; a batch is divided by the sum of its samples' weights.
 
     Attributes:
-        weighting: None, `effective` or `inverse`, see `class_weights`.
-        beta: of the effective number.
-        defer: share of training before the weights set in.
+        weighting: inverse effective numbers or inverse counts.
+        beta: of the effective number, in [0, 1); 0 gives ERM.
     """
 
-    weighting: str | None = None
-    beta: float = 0.9999
-    defer: float = 0.0
+    weighting: Literal["effective", "inverse"] = "effective"
+    beta: BelowOne = 0.9999
 
-    def head(self) -> Head:
-        """The head that the loss needs."""
-        return LinearHead
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+        """Compute the class weights, (C,)."""
+        self.weights_ = class_weights(train.counts, self.weighting, self.beta)
 
-    def begin(self, counts: Tensor) -> None:
-        """Derive constants from training images per class, int64 (C,)."""
-        self.weights = None if self.weighting is None else class_weights(counts, self.weighting, self.beta)
+    def current_weights(self, now: Now) -> Tensor | None:
+        """Class weights (C,) at a moment of training, or None for none."""
+        return self.weights_
 
-    def now(self, progress: float) -> Tensor | None:
-        """Class weights (C,) at this share of training, or None."""
-        return self.weights if progress >= self.defer else None
-
-    def __call__(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
-        """Loss of logits float32 (N, C) against labels (N,): a scalar. Rows labelled IGNORED do not count."""
-        return F.cross_entropy(logits, labels, self.now(progress))
-
-    def finish(self, net: Classifier) -> None:
-        """After training."""
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Weighted cross-entropy of logits (N, C) against labels (N,) or (N, C)."""
+        return F.cross_entropy(logits, labels, self.current_weights(now))
 
 
 @dataclass
-class FocalLoss(Loss):
-    """Focal loss: w (1 - p)^gamma (-log p), p the softmax probability of the true class, mean over the batch.
-
-    Weights stay outside of p. With `inside`, p comes from the weighted cross-entropy, as in the reference code of LDAM.
+class DeferredWeights(ClassWeighted):
+    """Class weights that set in after a fraction of training.
 
     Attributes:
-        gamma: how much well classified images are played down, >= 0.
-        inside: reproduce the reference code.
+        defer: fraction of training before re-weighting (160 of 200 epochs).
     """
 
-    gamma: float = 1.0
-    inside: bool = False
+    defer: Fraction = 0.8
 
-    def __call__(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
-        """Plain mean over the batch."""
-        return focal_loss(logits, labels, self.gamma, self.now(progress), self.inside)
+    def current_weights(self, now: Now) -> Tensor | None:
+        """Class weights (C,) from `defer` on."""
+        return self.weights_ if now.progress >= self.defer else None
 
 
 @dataclass
-class MarginLoss(Loss):
-    """Cosines with a margin on the true class, times `scale`; LDAM's margins, or one for all classes.
+class MarginLoss(DeferredWeights):
+    """Cosines with a margin on the true class, times `scale`, with deferred class weights.
 
     Attributes:
-        margin: of the rarest class (LDAM), or of every class.
-        by_class: LDAM's margins, proportional to n^(-1/4).
         scale: factor of the cosines.
     """
 
-    margin: float = 0.5
-    by_class: bool = True
-    scale: float = 30.0
+    scale: Positive = 30.0
 
-    def head(self) -> Head:
+    def margins(self, counts: Tensor) -> Tensor:
+        """Margins (C,) as cosines, given training images per class (C,)."""
+        raise NotImplementedError
+
+    def head(self, default: Head) -> Head:
         """A cosine head."""
         return CosineHead
 
-    def begin(self, counts: Tensor) -> None:
-        """Margins and weights."""
-        super().begin(counts)
-        self.margins = ldam_margins(counts if self.by_class else torch.ones_like(counts), self.margin)
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+        """Compute margins and class weights, (C,) each."""
+        super().begin_stage(stage, net, train)
+        self.margins_ = self.margins(train.counts)
 
-    def __call__(self, logits: Tensor, labels: Tensor, progress: float) -> Tensor:
-        """Logits are cosines."""
-        return ldam_loss(logits, labels, self.margins, self.scale, self.now(progress))
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Loss of cosines (N, C) against labels (N,) or (N, C)."""
+        return ldam_loss(logits, labels, self.margins_, self.scale, self.current_weights(now))
 
-    def finish(self, net: Classifier) -> None:
+    def finish(self, net: Classifier, train: Split) -> Classifier:
         """Give the head the scale that its probabilities need."""
         net.get_buffer("head.scale").fill_(self.scale)
+        return net
 
 
 def focal_loss(
     logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None, inside: bool = False
 ) -> Tensor:
-    """Mean of w (1 - p)^gamma (-log p) over the batch; see `FocalLoss`.
+    """Mean of w (1 - p)^gamma (-log p) over the batch, p the softmax probability of the true class.
 
     Args:
         logits: (N, C).
         labels: int64 (N,) or class probabilities (N, C); rows labelled IGNORED do not count.
-        gamma: >= 0.
-        weights: per class (C,).
-        inside: p from the weighted cross-entropy.
+        gamma: how much well classified images are played down, >= 0.
+        weights: w per class, (C,).
+        inside: p from the weighted cross-entropy (reference code of LDAM); else weights stay outside of p.
     """
     losses = F.cross_entropy(logits, labels, weights if inside else None, reduction="none")  # 0 where a row is IGNORED
-    doubt = (-torch.expm1(-losses)).clamp(min=1e-12)  # below, the gradient of a power under 1 would not be finite
-    focal = doubt**gamma * losses
+    error = (-torch.expm1(-losses)).clamp(min=1e-12)  # below, the gradient of a power under 1 would not be finite
+    focal = error**gamma * losses
     if weights is not None and not inside:
         focal = focal * (weights[labels.clamp(min=0)] if labels.ndim == 1 else labels @ weights)
     return focal.mean() if labels.ndim == 2 else focal.sum() / (labels != IGNORED).sum()
-
-
-class LossMethod(Method):
-    """A method that is its loss and nothing else."""
-
-    def make_loss(self) -> Loss:
-        """The loss, with the method's hyper-parameters."""
-        raise NotImplementedError
-
-    def needs(self, epochs: int) -> Needs:
-        """Cross-entropy is ERM until its weights set in."""
-        loss = self.make_loss()
-        return Needs(prefix=epochs_before(loss.defer, epochs) if type(loss) is Loss else 0)
-
-    def head(self, default: Head) -> Head:
-        """The head that the loss needs."""
-        return self.make_loss().head()
-
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Constants from the class counts."""
-        self.loss_ = self.make_loss()
-        self.loss_.begin(train.counts)
-
-    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """The loss."""
-        return self.loss_(logits, labels, now.progress)
-
-    def finish(self, net: Classifier, train: Split) -> Classifier:
-        """What the loss leaves to do."""
-        self.make_loss().finish(net)
-        return net
-
-
-LOSSES = {
-    "erm": Loss(),
-    "cb-rw": Loss("effective"),
-    "drw": Loss("effective", defer=0.8),
-    "focal": FocalLoss(),
-    "cb-focal": FocalLoss("effective"),
-    "m-drw": MarginLoss("effective", defer=0.8, margin=0.35, by_class=False),
-    "ldam-drw": MarginLoss("effective", defer=0.8),
-}

@@ -1,4 +1,4 @@
-"""Noise images apart from natural ones, where a CPU saves what they cannot teach."""
+"""Noise images in a pass of their own, where a CPU saves gradients that would teach nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ...benchmarks.nn.dar_batch_norm import noise_rows
 def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
     """Whether no parameter of a routed backbone learns from noise rows, as where every path to it has a batch norm.
 
-    Seen on a few images and a copy of the network.
+    Tried on a few images with a copy of the network.
 
     Args:
         net: in training mode, its batch norms converted with `noise_grad="stop"`.
@@ -45,10 +45,10 @@ def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
     if not noise.any():
         return net.features(images)
     with torch.no_grad(), _without_kept_casts(images), noise_rows(net.backbone, noise[noise]):
-        still = net.features(images[noise])
-    own = net.features(images[~noise])
-    places = torch.cat([(~noise).nonzero(), noise.nonzero()])[:, 0]
-    return torch.cat([own, still])[places.argsort()]
+        detached = net.features(images[noise])
+    natural = net.features(images[~noise])
+    rows = torch.cat([(~noise).nonzero(), noise.nonzero()])[:, 0]
+    return torch.cat([natural, detached])[rows.argsort()]
 
 
 def _without_kept_casts(images: Tensor) -> torch.autocast:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ...benchmarks.method import readable
+from .rows import draw_columns, upper_count
 
 
 def tail_classes(counts: Tensor, most: int) -> Tensor:
@@ -22,7 +24,7 @@ def tail_classes(counts: Tensor, most: int) -> Tensor:
     return torch.where(few.any(), few, smallest)
 
 
-def target_chances(confusion: Tensor) -> Tensor:
+def target_probabilities(confusion: Tensor) -> Tensor:
     """Off-diagonal confusion per true class, scaled to a sum of 1; a class that is never mistaken keeps zeros.
 
     Args:
@@ -32,90 +34,96 @@ def target_chances(confusion: Tensor) -> Tensor:
     return errors / errors.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def draw_classes(chances: Tensor, uniform: Tensor) -> Tensor:
-    """One class per row by inversion of the cumulated chances: int64 (N,).
+def choose_targets(confusion: Tensor, labels: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Class to move each image towards, int64 (S,), and whether its own class is ever mistaken, bool (S,).
 
     Args:
-        chances: (N, C), rows that sum to 1; a row of zeros gives any class.
-        uniform: (N,) in [0, 1).
+        confusion: see `target_probabilities`.
+        labels: int64 (S,).
+        uniform: (S,) in [0, 1).
     """
-    cumulated = chances.double().cumsum(1)
-    reached = (cumulated <= uniform.double()[:, None] * cumulated[:, -1:]).sum(1)
-    return reached.clamp(max=chances.shape[1] - 1)
+    probabilities = target_probabilities(confusion)[labels]
+    return draw_columns(probabilities, uniform), probabilities.sum(1) > 0
 
 
-def pick(tail: Tensor, uniform: Tensor, share: float, slots: int, ceil: bool = True) -> tuple[Tensor, Tensor]:
-    """A random `share` of the rows marked `tail`, without replacement: rows int64 (slots,), which count bool (slots,).
+def pick(tail: Tensor, uniform: Tensor, fraction: float, slots: int, ceil: bool = True) -> tuple[Tensor, Tensor]:
+    """A random fraction of the rows of the tail, without replacement: rows int64 (slots,), which count bool (slots,).
 
     Args:
         tail: bool (N,).
         uniform: (N,) in [0, 1), the random order.
-        share: of the marked rows, rounded up with `ceil` (paper), else down (reference code).
+        fraction: of the marked rows, rounded up with `ceil` (paper), else down (reference code).
         slots: room for so many.
         ceil: see there.
     """
     rows = (uniform + 2 * ~tail).argsort()[:slots]
-    return rows, torch.arange(len(rows), device=tail.device) < wanted(tail.sum(), share, ceil)
+    return rows, torch.arange(len(rows), device=tail.device) < wanted(tail.sum(), fraction, ceil)
 
 
-def wanted(tails: Tensor, share: float, ceil: bool) -> Tensor:
-    """How many images `share` of so many tail rows are, (): rounded up or down, products of decimals forgiven."""
-    product = tails.double() * share
+def wanted(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
+    """How many images a fraction of so many tail rows is, (): rounded up or down, despite rounding of the product."""
+    product = tails.double() * fraction
     return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
 
 
-def capacity(share: float, tail_share: float, size: int) -> int:
-    """Slots that hold `share` of the tail rows of a batch but once in some 700 batches (three deviations).
+def capacity(fraction: float, tail_probability: float, size: int) -> int:
+    """Slots that hold a fraction of the tail rows of a batch, but for once in some 700 batches.
 
     Args:
-        share: of the tail rows.
-        tail_share: probability that a drawn row is one.
+        fraction: of the tail rows.
+        tail_probability: that a drawn row is one.
         size: rows of the batch.
     """
-    rows = size * tail_share + 3 * (size * tail_share * (1 - tail_share)) ** 0.5
-    return max(1, math.ceil(share * min(size, rows)))
+    return max(1, math.ceil(fraction * min(size, upper_count(size, tail_probability))))
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """How far images climb.
+
+    Attributes:
+        step: factor of the gradient, a number or broadcast over an image.
+        limit: steps at most.
+        accumulate: never clear the gradient, as the reference code (momentum without damping).
+    """
+
+    step: Tensor | float
+    limit: int
+    accumulate: bool = False
 
 
 def ascend(
-    images: Tensor,
-    logits: Callable[[Tensor], Tensor],
-    target: Tensor,
-    threshold: Tensor,
-    step: Tensor | float,
-    limit: int,
-    accumulate: bool = False,
+    images: Tensor, logits: Callable[[Tensor], Tensor], target: Tensor, threshold: Tensor, ascent: Ascent
 ) -> tuple[Tensor, Tensor]:
-    """Move images up the logit of a class until its probability exceeds a threshold, `limit` steps at most.
+    """Move images up the logit of a class until its probability exceeds a threshold.
 
     Args:
         images: (N, ...).
         logits: images to (N, C).
         target: class to move towards, int64 (N,).
         threshold: of its probability, (N,); an image that is above it stands still.
-        step: factor of the gradient, a number or broadcast over an image.
-        limit: how many steps.
-        accumulate: never clear the gradient, as the reference code (momentum without damping).
+        ascent: steps.
 
     Returns:
         The images, without gradient, and how many steps each took, int64 (N,). What stands still is left out of
-        further steps where a look costs nothing (`readable`).
+        further steps where values can be read without waiting (`readable`).
     """
     moving = torch.ones_like(target, dtype=torch.bool)
     steps, total = torch.zeros_like(target), torch.zeros_like(images)
-    made, held = images.detach().clone(), torch.arange(len(images), device=images.device)
-    for _ in range(limit):
+    result, rows = images.detach().clone(), torch.arange(len(images), device=images.device)
+    for _ in range(ascent.limit):
         if readable(moving) and not moving.all():
-            made[held] = images
-            held, images, total = held[moving], images[moving], total[moving]
+            result[rows] = images
+            rows, images, total = rows[moving], images[moving], total[moving]
             target, threshold, moving = target[moving], threshold[moving], moving[moving]
-        if not len(held):
+        if not len(rows):
             break
         images = images.detach().requires_grad_()
         with torch.enable_grad():
             scores = logits(images)
             (gradient,) = torch.autograd.grad(scores.gather(1, target[:, None]).sum(), images)
         moving = moving & (scores.detach().softmax(1).gather(1, target[:, None])[:, 0] <= threshold)
-        total = total + gradient if accumulate else gradient
-        images = images.detach() + step * total * moving.view(-1, *[1] * (images.dim() - 1))
-        steps.index_add_(0, held, moving.to(steps.dtype))
-    return made.index_copy_(0, held, images.detach()), steps
+        total = total + gradient if ascent.accumulate else gradient
+        images = images.detach() + ascent.step * total * moving.view(-1, *[1] * (images.dim() - 1))
+        steps.index_add_(0, rows, moving.to(steps.dtype))
+    return result.index_copy_(0, rows, images.detach()), steps

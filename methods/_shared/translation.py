@@ -7,10 +7,13 @@ another row of the batch, its seed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .rows import draw_columns, upper_count
 
 BETAS = (0.999, 0.99, 0.9)
 
@@ -41,7 +44,7 @@ def fitting_beta(counts: Tensor) -> Tensor:
     return chosen
 
 
-def seed_chances(accept: Tensor, labels: Tensor) -> Tensor:
+def seed_probabilities(accept: Tensor, labels: Tensor) -> Tensor:
     """Probability that row s becomes the seed of row j, float32 (N, N), [j, s]; a row of zeros has no possible seed.
 
     Args:
@@ -52,19 +55,48 @@ def seed_chances(accept: Tensor, labels: Tensor) -> Tensor:
     return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def draw_seeds(chances: Tensor, uniform: Tensor) -> Tensor:
-    """One seed row for each row, by inversion of the cumulated chances: int64 (N,).
+class Choice(NamedTuple):
+    """What is decided of each row of a batch before any image is made; bool (N,) but for `seeds`.
 
-    torch.multinomial would read a value back.
+    Attributes:
+        candidate: the drawn image is to be replaced.
+        seedless: no other row can be its seed.
+        agreed: the coin accepts the seed.
+        seeds: row of the seed, int64 (N,); any row where there is none.
+    """
+
+    candidate: Tensor
+    seedless: Tensor
+    agreed: Tensor
+    seeds: Tensor
+
+    @property
+    def seeded(self) -> Tensor:
+        """Candidates with a seed, bool (N,)."""
+        return self.candidate & ~self.seedless
+
+    @property
+    def chosen(self) -> Tensor:
+        """Rows for which an image is made, bool (N,)."""
+        return self.seeded & self.agreed
+
+
+def choose_sources(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Tensor) -> Choice:
+    """Decide which rows are to be replaced, and from which other rows their images are made.
+
+    The coin is tossed here, before the attack, on which it does not depend: images that it rejects are never made.
 
     Args:
-        chances: (N, N), rows that sum to 1, or to 0, which give any seed.
-        uniform: (N,) in [0, 1).
+        labels: int64 (N,).
+        natural: probability per class that a drawn image stays, (C,).
+        accept: see `acceptance`.
+        uniform: (3, N) in [0, 1): for the candidates, the seeds, the coin.
     """
-    # One rank below the total: a sum that is rounded to less than `uniform` must not give a seed of no chance.
-    cumulated = chances.double().cumsum(1)
-    reached = (cumulated <= uniform.double()[:, None] * cumulated[:, -1:]).sum(1)
-    return reached.clamp(max=len(chances) - 1)
+    candidate = uniform[0] >= natural[labels]
+    probabilities = seed_probabilities(accept, labels)
+    seeds = draw_columns(probabilities, uniform[1])
+    agreed = uniform[2] < accept[labels[seeds], labels]
+    return Choice(candidate, probabilities.sum(1) == 0, agreed, seeds)
 
 
 def fill_slots(chosen: Tensor, slots: int) -> tuple[Tensor, Tensor]:
@@ -87,9 +119,9 @@ def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, ra
     """
     if per_sample:
         return uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
-    share = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
+    ratio = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
     norms = uniform.square().sum((0, 2, 3), keepdim=True).sqrt()
-    return uniform * (radius * share / norms.clamp(min=1e-12))
+    return uniform * (radius * ratio / norms.clamp(min=1e-12))
 
 
 def objective(source: Tensor, own: Tensor, target: Tensor, seed: Tensor, lam: float) -> Tensor:
@@ -132,13 +164,12 @@ def translate(
     return images.detach()
 
 
-def capacity(shares: list[float], size: int) -> int:
-    """Slots that hold all chosen rows of a batch of `size` but once in some 700 batches (three deviations).
+def capacity(probabilities: list[float], size: int) -> int:
+    """Slots that hold all chosen rows of a batch of `size`, but for once in some 700 batches.
 
     Args:
-        shares: probability of being chosen of the classes, which are drawn equally often.
+        probabilities: that a row of a class is chosen, per class; classes are drawn equally often.
         size: rows of a batch.
     """
-    mean = size * sum(shares) / len(shares)
-    variance = size * (mean / size) * (1 - mean / size)
-    return max(1, min(size, round(mean + 3 * variance**0.5 + 0.5)))
+    mean = size * sum(probabilities) / len(probabilities)
+    return max(1, min(size, round(upper_count(size, mean / size) + 0.5)))

@@ -21,8 +21,7 @@ from ltbench.benchmarks.speed.op_counter import Counts, Tally, bring_to, count_s
 from ltbench.benchmarks.speed.synthetic import synthetic_specs
 from ltbench.benchmarks.training.active_stage import ActiveStage
 from ltbench.benchmarks.training.run_spec import RunSpec
-from ltbench.methods._shared import perturbation as _blt
-from ltbench.methods._shared import translation as _m2m
+from ltbench.methods._shared import perturbation, translation
 
 CPU = torch.device("cpu")
 BATCH = 128
@@ -30,13 +29,6 @@ PASSES = 0.02  # relative
 # Operations of a late step on ResNet-32. A change that needs more says why here.
 OPERATIONS = {"open": 1760, "blt": 5200, "m2m": 4700, "rsg": 990}
 OTHERS = 320
-
-
-@pytest.fixture(autouse=True)
-def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attacks follow what the machine is faster in, and casts are operations."""
-    for name in ("m2m", "blt"):
-        monkeypatch.setattr(f"ltbench.methods.{name}.fast_bf16", lambda kind: False)
 
 
 @cache
@@ -57,7 +49,7 @@ def trained(rows: float) -> float:
 
 def m2m(spec: RunSpec) -> float:
     """Ten steps of an attack on two networks, gradient of images alone; g judges once; the batch is trained."""
-    slots = _m2m.capacity(late(spec).spec.method.shares_, BATCH)  # type: ignore[attr-defined]
+    slots = translation.capacity(late(spec).spec.method.chosen_, BATCH)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
@@ -65,7 +57,7 @@ def m2m(spec: RunSpec) -> float:
 def blt(spec: RunSpec) -> float:
     """Fifteen steps on a quarter of the tail images, which join the batch."""
     method: Any = late(spec).spec.method
-    slots = _blt.capacity(method.p, method.tail_share_, BATCH)
+    slots = perturbation.capacity(method.p, method.tail_probability_, BATCH)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 

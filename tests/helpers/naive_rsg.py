@@ -16,14 +16,14 @@ def contrast(module: Any, first: Tensor, second: Tensor) -> Tensor:
     return module.head(module.conv2(inner).mean((2, 3)))
 
 
-def shares(generator: Any, maps: Tensor, label: int) -> Tensor:
+def assignment(generator: Any, maps: Tensor, label: int) -> Tensor:
     return torch.softmax(generator.weight[label].T @ maps.mean((1, 2)) + generator.bias[label], 0)
 
 
 def centre_loss(generator: Any, maps: Tensor, labels: list[int]) -> Tensor:
     total = torch.zeros((), dtype=maps.dtype)
     for x, label in zip(maps, labels, strict=True):
-        gamma = shares(generator, x, label)
+        gamma = assignment(generator, x, label)
         for k, centre in enumerate(generator.centres[label]):
             total = total + gamma[k] * ((x - centre[:, None, None]) ** 2).sum()
     return total / len(maps)
@@ -59,7 +59,7 @@ def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[in
     """Generated maps and the MV loss; gradient reaches the transform alone."""
 
     def moved(i: int) -> Tensor:
-        nearest = int(shares(generator, maps[i], labels[i]).argmax())
+        nearest = int(assignment(generator, maps[i], labels[i]).argmax())
         return (maps[i] - generator.centres[labels[i], nearest][:, None, None]).detach()
 
     made, terms = [], []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from ltbench import bench
+from ltbench.benchmarks.cli.run import run as run_command
 from ltbench.benchmarks.method import Needs
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
@@ -45,7 +45,7 @@ def without_timings(record: Record) -> dict[str, object]:
 
 def planned(words: Sequence[str]) -> str:
     """The id of the run that the words of a command, `run --method ...`, would carry out."""
-    values = bench.cli.commands["run"].make_context("run", list(words[1:])).params
+    values = run_command.make_context("run", list(words[1:])).params
     for name in ("device", "results", "runs", "quiet"):
         del values[name]
     (spec,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), RunRequest(**values))

@@ -13,7 +13,7 @@ import jsonschema
 import ltbench.bench
 import pytest
 from helpers.tiny import carry_out, tiny_run
-from ltbench.benchmarks.records.environment import VERSION
+from ltbench import __version__
 from ltbench.benchmarks.records.schema import json_schema
 
 ROOT = Path(ltbench.bench.__file__).parent
@@ -96,6 +96,8 @@ def files(folder: str) -> list[Path]:
 @pytest.mark.parametrize("path", [p for folder in TOP for p in files(folder)], ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
     packages, ours = MAY[path.relative_to(ROOT).parts[0]]
+    if path.is_relative_to(ROOT / "benchmarks" / "cli"):
+        ours = ours | {"report."}  # the table after a run, pictures
     for name in imports(path):
         if name.split(".")[0] in TOP:
             allowed = any(name == own or (own.endswith((".", "_")) and name.startswith(own)) for own in ours)
@@ -132,12 +134,12 @@ def test_our_datasets_folder_does_not_shadow_the_library_of_that_name() -> None:
 
 
 def test_help_needs_no_torch() -> None:
-    code = "import sys; from ltbench import bench; sys.exit('torch' in sys.modules)"
+    code = "import sys; from ltbench import bench; bench.join(bench.SUBJECTS); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_version_is_the_project_s() -> None:
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 
 def test_committed_schema_is_the_model_s_and_accepts_a_record(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
 from ltbench.benchmarks.training.run_spec import RunSpec, build_network
 from ltbench.benchmarks.training.shared_start import attach_source
-from ltbench.methods.m2m import COUNTED
+from ltbench.methods.m2m import TALLY
 
 EASY = ("m2m.gamma=0", "m2m.beta=0")
 
@@ -106,7 +106,7 @@ def test_m2m_counts_where_its_candidates_went() -> None:
     run, net, now, batch = ready("m2m", "m2m.gamma=1", "m2m.beta=0.9")
     changed = run.method.transform(batch, net, now)
     measures = run.method.measures(net, now)
-    assert sum(measures[f"m2m_{name}"] for name in COUNTED[1:]) == pytest.approx(1)
+    assert sum(measures[f"m2m_{name}"] for name in TALLY.rows[1:]) == pytest.approx(1)
     assert measures["m2m_beta"] == 0.9
     assert measures["m2m_translated_class9"] == 0
     assert measures["m2m_translated"] == 0
@@ -245,7 +245,8 @@ def test_a_class_of_one_image_cannot_be_held_out() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [("m2m.criterion=ldam-drw",), ("m2m.criterion=ldam",), ("m2m.lam=0",), ("m2m.iterations=0",), ("m2m.seeds=noise",),
+    [("m2m.base=ldam-drw",), ("m2m.base=ldam-drw", "m2m.base.defer=1"),
+     ("m2m.lam=0",), ("m2m.iterations=0",), ("m2m.seeds=noise",),
      ("m2m.random_start=per_sample", "m2m.attack=fp32"), ("blt.first=own",), ("blt.start_image=class",),
      ("blt.instead=augment",), ("blt.instead=none",), ("blt.target=static",), ("blt.target=random",),
      ("blt.confusion=train_soft", "blt.threshold=three", "blt.rounding=floor", "blt.grad_accumulate=true")],

@@ -14,46 +14,46 @@ from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
-from ltbench.methods.open import noise_share
+from ltbench.methods.open import noise_fraction
 
 COUNTS = torch.tensor([100, 10, 1])
 CIFAR = pytest.mark.skipif("LTBENCH_DATA" not in os.environ, reason="needs real CIFAR: set LTBENCH_DATA")
 
 
 @pytest.mark.parametrize(("delta", "expected"), [(1 / 3, (0, 0.3, 0.33)), (1, (0, 0.9, 0.99)), (0, (0, 0, 0))])
-def test_share_of_noise(delta: float, expected: tuple[float, ...]) -> None:
-    assert noise_share(COUNTS, delta).tolist() == pytest.approx(expected, abs=1e-7)
+def test_fraction_of_noise(delta: float, expected: tuple[float, ...]) -> None:
+    assert noise_fraction(COUNTS, delta).tolist() == pytest.approx(expected, abs=1e-7)
 
 
-def test_share_uses_the_largest_class_wherever_it_stands() -> None:
-    assert noise_share(COUNTS.flip(0), 1 / 3).tolist() == pytest.approx((0.33, 0.3, 0), abs=1e-7)
-    assert noise_share(torch.tensor([7, 7, 7]), 1 / 3).tolist() == [0, 0, 0]
+def test_fraction_uses_the_largest_class_wherever_it_stands() -> None:
+    assert noise_fraction(COUNTS.flip(0), 1 / 3).tolist() == pytest.approx((0.33, 0.3, 0), abs=1e-7)
+    assert noise_fraction(torch.tensor([7, 7, 7]), 1 / 3).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("size", "classes", "ratio", "mean"),
     [(5000, 10, 100, 0.250627), (5000, 10, 50, 0.240027), (500, 100, 100, 0.261020), (500, 100, 50, 0.249280)],
 )
-def test_mean_share_of_noise_in_a_batch(size: int, classes: int, ratio: float, mean: float) -> None:
-    share = noise_share(torch.tensor(long_tail_counts(size, classes, ratio)), 1 / 3)
-    assert float(share.double().mean()) == pytest.approx(mean, abs=6e-7)
+def test_mean_fraction_of_noise_in_a_batch(size: int, classes: int, ratio: float, mean: float) -> None:
+    fraction = noise_fraction(torch.tensor(long_tail_counts(size, classes, ratio)), 1 / 3)
+    assert float(fraction.double().mean()) == pytest.approx(mean, abs=6e-7)
 
 
 def test_shares_of_classes_among_natural_images() -> None:
-    natural = 1 - noise_share(torch.tensor(long_tail_counts(5000, 10, 100)), 1 / 3)
+    natural = 1 - noise_fraction(torch.tensor(long_tail_counts(5000, 10, 100)), 1 / 3)
     assert (natural / natural.sum())[[0, -1]].tolist() == pytest.approx([0.1334, 0.0894], abs=6e-5)
 
 
 def test_expected_counts_top_every_class_up_to_the_largest() -> None:
     """Text and listing of the paper agree: with C x n_max draws a class gets delta x (n_max - n) noise images."""
     counts = torch.tensor(long_tail_counts(5000, 10, 100))
-    noise = noise_share(counts, 1 / 3).double() * 5000
+    noise = noise_fraction(counts, 1 / 3).double() * 5000
     torch.testing.assert_close(noise, (5000 - counts).double() / 3, atol=1e-3, rtol=0)
 
 
 def test_worked_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     made, net, _ = ready()
-    made.share_ = noise_share(COUNTS, 1 / 3)
+    made.fraction_ = noise_fraction(COUNTS, 1 / 3)
     uniforms = torch.tensor([0.0, 0.31, 0.29, 0.331])
     monkeypatch.setattr(torch, "rand", lambda *_, **__: uniforms)
     batch = Batch(torch.rand_like(torch.empty(4, 3, 8, 8)), torch.tensor([0, 1, 2, 2]))
@@ -122,7 +122,7 @@ def test_statistics_of_real_cifar(
     assert found[1].tolist() == pytest.approx(std, abs=6e-5)
 
 
-def test_noise_is_fresh_and_its_share_as_expected() -> None:
+def test_noise_is_fresh_and_its_fraction_as_expected() -> None:
     """Within five standard deviations, per class, over 400 batches of one epoch's generator."""
     made, net, split = ready()
     now, batch = late(), batch_of(split)
@@ -137,8 +137,8 @@ def test_noise_is_fresh_and_its_share_as_expected() -> None:
         if first is not None and len(noise) and len(first):
             assert not torch.equal(noise[0], first[0])
         first = noise
-    spread = (made.share_ * (1 - made.share_) / drawn).sqrt()
-    assert ((seen / drawn - made.share_).abs() <= 5 * spread).all()
+    spread = (made.fraction_ * (1 - made.fraction_) / drawn).sqrt()
+    assert ((seen / drawn - made.fraction_).abs() <= 5 * spread).all()
     assert seen[0] == 0
 
 

@@ -28,7 +28,7 @@ from torch import nn
 
 def started(name: str = "ldam-drw", **fields: Any) -> tuple[Any, Classifier, Batch]:
     """RSG on a tiny network in float64, with a batch that has frequent and rare classes."""
-    run = tiny_run("rsg", settings=(f"rsg.criterion={name}", *(f"rsg.{k}={v}" for k, v in fields.items())))
+    run = tiny_run("rsg", settings=(f"rsg.base={name}", *(f"rsg.{k}={v}" for k, v in fields.items())))
     net, split = build_network(run), run.dataset.train
     torch.manual_seed(0)
     run.method.begin_stage(run.method.stages(10)[0], net, split)
@@ -73,9 +73,9 @@ def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
         net.zero_grad()
         maps = net.backbone[: made.cut_](net.normalise(batch.images))
         pairs = pair_up(made.frequent_[batch.labels], made.transfer_)
-        change, _ = net.rsg(maps.detach(), batch.labels, net.rsg.shares(maps, batch.labels).detach(), pairs)  # type: ignore[operator,union-attr]
+        change, _ = net.rsg(maps.detach(), batch.labels, net.rsg.assignment(maps, batch.labels).detach(), pairs)  # type: ignore[operator,union-attr]
         base = maps.detach() if detached else maps
-        made._criterion(net, base[pairs.rare] + change, batch.labels[pairs.rare], ~pairs.valid, when(0.8)).backward()
+        made._upper_loss(net, base[pairs.rare] + change, batch.labels[pairs.rare], ~pairs.valid, when(0.8)).backward()
         assert bool(moved(net) & LOWER) == reached
         assert {"rsg.transform"} | UPPER <= moved(net)
         assert not moved(net) & (CENTRES | {"rsg.contrast"})
@@ -91,12 +91,12 @@ def test_slots_without_a_map_change_nothing(name: str) -> None:
     new, labels = torch.randn_like(maps), batch.labels[pairs.rare]
     empty = torch.cat([torch.zeros_like(pairs.valid), ~pairs.valid])
     padded = torch.cat([batch.labels, torch.where(pairs.valid, labels, -100)])
-    made._criterion(net, torch.cat([maps, new]), padded, empty, when(0.9)).backward()
+    made._upper_loss(net, torch.cat([maps, new]), padded, empty, when(0.9)).backward()
     plain = copy.deepcopy(net)
     plain.zero_grad()
     upper = convert_batchnorm(plain.backbone[made.cut_ :], "standard")
     logits = plain.head(upper(torch.cat([maps, new[pairs.valid]])))
-    made.loss_(logits, torch.cat([batch.labels, labels[pairs.valid]]), 0.9).backward()
+    made.criterion(logits, torch.cat([batch.labels, labels[pairs.valid]]), when(0.9)).backward()
     for one, other in zip(net.parameters(), plain.parameters(), strict=True):
         if one.grad is not None or other.grad is not None:
             torch.testing.assert_close(one.grad, other.grad, atol=2e-5, rtol=1e-3)
@@ -213,7 +213,7 @@ def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None
     """Both phases, on a dozen procedural images; the finished network is the plain backbone."""
     data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
     recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
-    settings = [*data, *recipe, "criterion=erm", "start=0.5", "frequent=0.34"]
+    settings = [*data, *recipe, "base=erm", "start=0.5", "frequent=0.34"]
     run = make_plan(["rsg"], ["waves-lt"], RunRequest(imbalance="3", epochs="2", settings=settings))[0]
     record = carry_out(run, tmp_path)
     assert len(record.history.loss) == 2

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.report_records import cifar, dataset, keep_logits, lifelike, record
+from ltbench.report.figures import figures
 from ltbench.report.logits import TAUS, corrections, log_prior, read_scores, scores, tail_priors
-from ltbench.report.plots import figures
+from ltbench.report.sources import Evidence
 from ltbench.report.statistics import settings
-from ltbench.report.tables import corrected
+from ltbench.report.tables.adjusted import adjusted
 
 COUNTS = [100, 20, 5]
 Z = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 0.5]])
@@ -53,7 +54,7 @@ def test_hits_equal_a_naive_loop() -> None:
         assert found.hits[k].tolist() == pytest.approx(naive, abs=1)
     _, priors = tail_priors(counts)
     told = logits.astype(np.float32) - log_prior(counts) + np.log(priors[3])
-    assert found.told[3].tolist() == pytest.approx(
+    assert found.hits_by_prior[3].tolist() == pytest.approx(
         [((told.argmax(1) == c) & (labels == c)).sum() for c in range(7)], abs=1
     )
 
@@ -114,7 +115,7 @@ def test_corrections_pair_with_the_adjusted_baseline(tmp_path: Path) -> None:
     )
     best = made["erm"]
     assert best.best.mean >= max(best.plain.mean, best.adjusted.mean)
-    frame = corrected(setting, found).frame
+    frame = adjusted(setting, Evidence(found)).frame
     assert list(frame["method"]) == [row.label for row in setting.rows]
     assert "tradeoff" in figures(setting, found)
     assert "reliability" in figures(setting, found)
@@ -130,7 +131,7 @@ def test_of_equal_strengths_the_mildest_is_named(tmp_path: Path) -> None:
 def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None:
     (setting,) = settings([record(dataset([200, 50]), [50, 50])])
     assert read_scores(setting.runs, tmp_path) == ({}, [])
-    assert corrected(setting, {}).frame.empty
+    assert adjusted(setting, Evidence()).frame.empty
     assert not {"tradeoff", "reliability"} & set(figures(setting, {}))
     assert "priors" in figures(setting, {})  # counts are enough for it
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.report_records import dataset, record
-from ltbench.report.paired_tests import difference, in_points, paired, permutation_test, signed
+from ltbench.report.paired_tests import difference, paired, permutation_test
+from ltbench.report.sources import Evidence
 from ltbench.report.statistics import Options, settings
-from ltbench.report.tables import Evidence, beside_baseline, tables
+from ltbench.report.tables import tables
+from ltbench.report.tables.cost import cost
+from ltbench.report.text import in_points, signed
 from scipy import stats
 
 DATA = dataset([200, 50])
@@ -88,7 +91,7 @@ def test_signed_points() -> None:
 def test_the_table_names_the_baseline_and_the_verdicts() -> None:
     found = [*runs("erm", 50, 51, 52), *runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53), *runs("cb-rw", 40, 41)]
     (setting,) = settings(found)
-    frame = beside_baseline(setting).frame.set_index("method")
+    frame = cost(setting, Evidence()).frame.set_index("method")
     assert frame.loc["drw", "minus erm"] == "+10.3 [+8.9, +11.8]"
     assert frame["verdict"].to_dict() == {
         "drw": "better", "drs": "not separable", "erm": "the baseline", "cb-rw": "not separable",
@@ -98,7 +101,7 @@ def test_the_table_names_the_baseline_and_the_verdicts() -> None:
 
 def test_another_baseline_and_one_without_records() -> None:
     found = [*runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53)]
-    table = beside_baseline(settings(found, Options(baseline="drs"))[0])
+    table = cost(settings(found, Options(baseline="drs"))[0], Evidence())
     assert table.title == "Difference to drs, and cost"
     assert table.frame.loc[0, "minus drs"] == "+10.0 [+7.5, +12.5]"
     table = tables(settings(found)[0], Evidence())[1]

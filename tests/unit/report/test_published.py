@@ -79,7 +79,7 @@ def test_what_else_is_refused(change: dict[str, object], message: str) -> None:
 
 
 def test_a_missing_or_damaged_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Cannot read the published numbers in .*nothing.toml"):
+    with pytest.raises(UserError, match=r"Cannot read the published numbers in .*nothing\.toml"):
         read_published(tmp_path / "nothing.toml")
     (tmp_path / "bad.toml").write_text("[[table")
     with pytest.raises(UserError, match=r"bad\.toml"):

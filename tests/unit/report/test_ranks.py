@@ -10,10 +10,11 @@ from helpers.report_records import cifar, record, store
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
 from ltbench.report.build import build
-from ltbench.report.ranks import diagram, notes, ranks
+from ltbench.report.figures.rank_diagram import rank_diagram
+from ltbench.report.figures.style import save
+from ltbench.report.ranks import notes, ranks
 from ltbench.report.sources import Sources
 from ltbench.report.statistics import settings
-from ltbench.report.style import save
 from scipy import stats
 
 RATIOS = (10, 20, 50, 100, 150, 200)
@@ -77,7 +78,7 @@ def test_notes_claim_no_more_than_the_test() -> None:
 
 def test_the_diagram_is_drawn_and_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ltbench.report.build.draw_all", lambda jobs, say: [[] for _ in jobs])  # the others take long
-    figure = diagram(ranks(settings(over_ratios())))
+    figure = rank_diagram(ranks(settings(over_ratios())))
     assert figure.get_figheight() == pytest.approx(1.2)  # room for the labels of both sides
     assert save(figure, "png").startswith(b"\x89PNG")
     store(over_ratios(), tmp_path / "results")

@@ -14,7 +14,7 @@ from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Method, Needs, Now, Split, Stage
 from ltbench.benchmarks.network import Classifier, CosineHead, Head
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.callbacks import Callback
 from ltbench.benchmarks.training.history import History
@@ -164,7 +164,7 @@ def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None
 
         records, _ = run_missing([drs, ldam], CPU, tmp_path / "results", tmp_path / "runs", Callback(), say)
     assert [record.method for record in records] == ["drs", "ldam-drw"]
-    assert any("another process trains what it builds on" in text for text in said)
+    assert any("another process is training what it starts from" in text for text in said)
 
 
 def test_a_damaged_snapshot_is_trained_again(tmp_path: Path) -> None:

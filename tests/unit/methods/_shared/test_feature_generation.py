@@ -39,10 +39,10 @@ def example(memory: bool = False) -> Generator:
 
 def test_worked_centre_losses() -> None:
     made, labels = example(), torch.tensor([0, 2, 0, 1])
-    shares = made.shares(MAPS, labels)
+    assignment = made.assignment(MAPS, labels)
     expected = [(0.880797, 0.119203), (0.622459, 0.377541), (0.851953, 0.148047), (0.562177, 0.437823)]
-    assert shares.tolist() == [pytest.approx(pair, abs=1e-6) for pair in expected]
-    first, second = made.centre_loss(MAPS, labels, shares), made.pair_loss(MAPS, labels)
+    assert assignment.tolist() == [pytest.approx(pair, abs=1e-6) for pair in expected]
+    first, second = made.centre_loss(MAPS, labels, assignment), made.pair_loss(MAPS, labels)
     assert first.item() == pytest.approx(6.512584, abs=1e-6)
     assert second.item() == pytest.approx(0.836988, abs=1e-6)
     (first + second).backward()
@@ -65,10 +65,10 @@ CASES = {  # labels: generated labels, first term of CESC, MV and gradient of T'
 @pytest.mark.parametrize("case", CASES)
 def test_worked_generation(case: tuple[int, ...], rows: str) -> None:
     made, labels = example(rows == "memory"), torch.tensor(case)
-    shares = made.shares(MAPS, labels)
-    assert made.centre_loss(MAPS, labels, shares).item() == pytest.approx(CASES[case][1], abs=1e-6)
+    assignment = made.assignment(MAPS, labels)
+    assert made.centre_loss(MAPS, labels, assignment).item() == pytest.approx(CASES[case][1], abs=1e-6)
     pairs = pair_up(FREQUENT[labels], 1.0)
-    change, loss = made(MAPS, labels, shares.detach(), pairs)
+    change, loss = made(MAPS, labels, assignment.detach(), pairs)
     loss.backward()
     assert labels[pairs.rare][pairs.valid].tolist() == list(CASES[case][0])
     expected = CASES[case][2 if rows == "channel" else 3]
@@ -116,10 +116,10 @@ def test_equals_the_naive_reference(seed: int, rows: str) -> None:
     labels[:2] = torch.tensor([0, 3])
     frequent = torch.tensor([True, True, False, False])
     pairs = pair_up(frequent[labels], 1.0)
-    shares = ours.shares(maps, labels)
-    change, variance = ours(maps, labels, shares.detach(), pairs)
+    assignment = ours.assignment(maps, labels)
+    change, variance = ours(maps, labels, assignment.detach(), pairs)
     made = (maps[pairs.rare] + change)[pairs.valid]
-    (ours.centre_loss(maps, labels, shares) + ours.pair_loss(maps, labels) + variance + (made**3).sum()).backward()
+    (ours.centre_loss(maps, labels, assignment) + ours.pair_loss(maps, labels) + variance + (made**3).sum()).backward()
     names = labels.tolist()
     met = naive_rsg.pairs(frequent[labels].tolist(), 1.0)
     expected, loss = naive_rsg.generate(theirs, maps, names, met)
@@ -142,6 +142,6 @@ def test_zero_vectors_pass_no_gradient() -> None:
         made.transform.weight.zero_()
         made.transform.bias.zero_()  # type: ignore[union-attr]
     labels = torch.tensor([0, 2, 0, 1])
-    _, loss = made(MAPS, labels, made.shares(MAPS, labels).detach(), pair_up(FREQUENT[labels], 1.0))
+    _, loss = made(MAPS, labels, made.assignment(MAPS, labels).detach(), pair_up(FREQUENT[labels], 1.0))
     loss.backward()
     assert float(made.transform.bias.grad.abs().max()) < 100  # type: ignore[union-attr]

@@ -6,15 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ltbench.benchmarks.split import long_tail_counts
+from ltbench.methods._shared.rows import draw_columns
 from ltbench.methods._shared.translation import (
     acceptance,
     capacity,
-    draw_seeds,
     fill_slots,
     fitting_beta,
     objective,
     random_start,
-    seed_chances,
+    seed_probabilities,
     translate,
 )
 from torch import Tensor
@@ -46,25 +46,25 @@ def test_candidate_probability_by_class() -> None:
     assert (1 - CIFAR / CIFAR.max()).tolist() == pytest.approx(expected, abs=5e-5)
 
 
-def test_seed_chances_worked_numbers() -> None:
+def test_seed_probabilities_worked_numbers() -> None:
     accept, labels = acceptance(torch.tensor([100, 10, 1]), 0.99), torch.tensor([0, 0, 1, 2])
-    chances = seed_chances(accept, labels)
-    assert chances[3].tolist() == pytest.approx([0.467899, 0.467899, 0.064203, 0], abs=1e-6)
-    assert chances[2].tolist() == pytest.approx([0.5, 0.5, 0, 0], abs=1e-6)
-    assert chances[0].tolist() == [0, 0, 0, 0]
+    probabilities = seed_probabilities(accept, labels)
+    assert probabilities[3].tolist() == pytest.approx([0.467899, 0.467899, 0.064203, 0], abs=1e-6)
+    assert probabilities[2].tolist() == pytest.approx([0.5, 0.5, 0, 0], abs=1e-6)
+    assert probabilities[0].tolist() == [0, 0, 0, 0]
     assert accept[labels, 2].tolist() == pytest.approx([0.630270, 0.630270, 0.086483, 0], abs=1e-6)
     assert accept[labels, 1].tolist() == pytest.approx([0.595268, 0.595268, 0, 0], abs=1e-6)
 
 
 def test_seeds_come_up_as_often_as_they_should_and_never_without_a_chance() -> None:
-    chances = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, 5)
+    probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, 5)
     uniform = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
-    drawn = torch.cat([draw_seeds(chances, part) for part in uniform.split(5)])
+    drawn = torch.cat([draw_columns(probabilities, part) for part in uniform.split(5)])
     share = drawn.bincount(minlength=5) / len(drawn)
     assert share[[0, 2, 4]].tolist() == [0, 0, 0]
     assert share[1] == pytest.approx(0.25, abs=0.01)
     edges = torch.tensor([0.0, 0.25, 1 - 2**-24, 0.5, 0.2])
-    assert draw_seeds(chances, edges).tolist() == [1, 3, 3, 3, 1]
+    assert draw_columns(probabilities, edges).tolist() == [1, 3, 3, 3, 1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,84 @@
+"""Methods that work on top of another method's loss: what the other one may be, and how it is made."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ...benchmarks.errors import UserError
+from ...benchmarks.method import Method, Now, Split, Stage
+from ...benchmarks.network import Classifier, Head
+from ...benchmarks.registry import Plugin, configure, load
+
+CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that are called
+HOOKS = {name for name, value in vars(Method).items() if inspect.isfunction(value) and not name.startswith("_")}
+
+
+@dataclass
+class OnBase(Method):
+    """A method with a base, whose head and criterion it uses.
+
+    Attributes:
+        base: name of the method whose loss is used.
+        base_values: its hyper-parameters: those given here, else the ones of `own_values`, else its defaults. On the
+            command line `--set base.NAME=VALUE`.
+    """
+
+    base: str = "erm"
+    base_values: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Complete the values of the base.
+
+        Raises:
+            UserError: there is no such base or value, or a hook of the base would never be called.
+        """
+        plugin = load("methods", self.base)
+        refuse_other_hooks(plugin, type(self).__name__)
+        names = {each.name for each in dataclasses.fields(plugin.cls)}
+        own = {name: value for name, value in self.own_values().items() if name in names}
+        self.base_values = dataclasses.asdict(configure(plugin, own | self.base_values))
+
+    def own_values(self) -> dict[str, Any]:
+        """Values that this method sets where the base has such a field."""
+        return {}
+
+    def make_base(self) -> Method:
+        """The configured base."""
+        base: Method = configure(load("methods", self.base), self.base_values)
+        return base
+
+    def head(self, default: Head) -> Head:
+        """The head that the base needs."""
+        return self.make_base().head(default)
+
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+        """Make the base and let it derive its constants."""
+        self.base_ = self.make_base()
+        self.base_.begin_stage(stage, net, train)
+
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """The base's loss of logits (N, C) against labels (N,) or (N, C)."""
+        return self.base_.criterion(logits, labels, now)
+
+    def finish(self, net: Classifier, train: Split) -> Classifier:
+        """What the base does after training."""
+        return self.make_base().finish(net, train)
+
+
+def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
+    """Refuse a base with hooks that its holder would drop in silence.
+
+    Raises:
+        UserError: there is one; the message names it.
+    """
+    dropped = sorted(name for name in HOOKS - CALLED if getattr(plugin.cls, name) is not getattr(Method, name))
+    if dropped:
+        raise UserError(
+            f"'{plugin.name}' cannot be the base of {holder}: its {', '.join(f'{name}()' for name in dropped)} would "
+            "never be called. A base may have a head, a criterion and what they derive from the class sizes."
+        )
