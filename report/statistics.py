@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts, run_id
+from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
 from .groups import ALL, GROUPINGS, Group, Grouping
 
 
@@ -160,7 +160,7 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
     groups = [group for grouping in groupings.values() for group in grouping.groups]
     buckets: dict[str, list[Record]] = defaultdict(list)
     for r in records:
-        buckets[run_id(r.method, r.source, r.hyperparameters, r.dataset, r.recipe, None)].append(r)
+        buckets[r.facts.setting_id].append(r)
     labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, groups) for name, bucket in buckets.items()]
     rows.sort(key=lambda row: (-row.overall.mean, row.label))

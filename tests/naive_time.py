@@ -13,8 +13,8 @@ import torch
 from helpers.naive_rsg import centre_loss
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.nn.bn_folding import Folded
-from ltbench.benchmarks.speed.interleaved import ratio, take_turns
-from ltbench.benchmarks.speed.synthetic import made_runs
+from ltbench.benchmarks.speed.interleaved import alternate, ratio
+from ltbench.benchmarks.speed.synthetic import synthetic_specs
 from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import Generator
 from ltbench.methods._shared.translation import capacity, objective, translate
@@ -28,7 +28,7 @@ def attacks() -> dict[str, Callable[[], Tensor]]:
 
     Theirs take gradients of images alone, or of every weight, too.
     """
-    run = made_runs(["m2m"])[0]
+    run = synthetic_specs(["m2m"])[0]
     source, net = build_network(run), build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], _with(net, source), run.dataset.train)
     chosen = run.method.chosen_  # type: ignore[attr-defined]
@@ -104,7 +104,7 @@ def main() -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     for name, forms in (("M2m's attack", attacks()), ("RSG's centre loss, forward and backward", centre_losses())):
-        seconds = take_turns(forms, ROUNDS, CPU)
+        seconds = alternate(forms, ROUNDS, CPU)
         for other, spent in seconds.items():
             print(f"{name}: {other} takes {ratio(spent, seconds['ours'])} times as long as ours")
 

@@ -4,7 +4,7 @@
 
 Every case is one `bench run` on a CPU with one thread, in a process of its own, with the code of each checkout. Only
 the command line is used, so that modules may move; results are kept in FOLDER. What has changed on purpose stands in
-the tables below. traces/*: every method on real CIFAR-10-LT, 20 steps or more an epoch. Exit code 1 if anything differs.
+the tables below. traces/*: every method on real CIFAR-10-LT, 20 steps or more an epoch. Exit code 1 if one differs.
 """
 
 from __future__ import annotations

@@ -27,14 +27,14 @@ def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **op
     """
     from ...report.figures.pictures import batch_picture
     from ...report.figures.style import picture_format
-    from ..training.plan import make_plan
+    from ..training.plan import RunRequest, make_plan
     from ..training.preview import view
     from ..utils.atomic_write import write_atomically
 
     image_format = picture_format(out)
-    run = make_plan([method], [dataset], **options)[0]
+    run = make_plan([method], [dataset], RunRequest(**options))[0]
     images = view(run, progress, runs)
-    title = f"{run.name} on {run.facts.label}, {progress:.0%} of training, {images.state}"
+    title = f"{run.name} on {run.facts.dataset.label}, {progress:.0%} of training, {images.state}"
     write_atomically(out, batch_picture(title, run.dataset.class_names, images, image_format))
     print(f"Wrote {out}")
 

@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..training.callbacks import Callback
+from ..training.history import History
 from ..training.run_spec import RunSpec
 from ..training.shared_start import shared_trainings
-from ..training.trainer import Trail, Watcher
 from ..utils.formatting import duration
 
 INTERVAL = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep shows them and sets less
 
 
-class ProgressLine(Watcher):
+class ProgressLine(Callback):
     """Dataset, method, seed, epoch, loss, images per second and time left. Nothing in here waits for the device.
 
     While the context is entered, Ctrl-C lets a run in training finish its epoch; a second one interrupts at once.
@@ -55,14 +56,14 @@ class ProgressLine(Watcher):
         self.stopping = True
         self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
-    def start(self, run: RunSpec, epochs: int, done: int) -> None:
+    def start(self, spec: RunSpec, epochs: int, done: int) -> None:
         """A run of so many epochs starts, or continues after `done` of them."""
-        self.run, self.epochs, self.done = run, epochs, done
+        self.run, self.epochs, self.done = spec, epochs, done
         self.training = True
         self.images, self.loss = 0, float("nan")
         self.begun = self.printed = time.perf_counter()
         if done and not self.console.is_terminal:
-            shared = [each for each in shared_trainings(run) if each.use == "prefix" and each.epochs == done]
+            shared = [each for each in shared_trainings(spec) if each.use == "prefix" and each.epochs == done]
             how = f"continues {shared[0].spec.name.upper()}" if shared else "resumes"
             self.say(f"{self._label()} | {how} after epoch {done}/{epochs}")
 
@@ -73,16 +74,16 @@ class ProgressLine(Watcher):
             self.printed = time.perf_counter()
             self.say(self._line().plain)
 
-    def epoch(self, trail: Trail) -> None:
+    def epoch(self, history: History) -> None:
         """Note the loss of an epoch that has ended and was saved; print a summary after the last one.
 
         Raises:
             KeyboardInterrupt: the user has asked to stop.
         """
-        self.done, self.loss = len(trail.losses), trail.losses[-1]
+        self.done, self.loss = history.epochs, history.losses[-1]
         if self.done == self.epochs:
             self.training = False
-            time_taken, rate = duration(trail.seconds), trail.images / max(trail.seconds_training, 1e-9)
+            time_taken, rate = duration(history.seconds), history.images_per_second
             self.say(
                 f"{self._label()} | {self.epochs} epochs in {time_taken} | loss {self.loss:.3f} | {rate:,.0f} img/s"
             )
@@ -95,7 +96,7 @@ class ProgressLine(Watcher):
 
     def _label(self) -> str:
         assert self.run is not None
-        return f"{self.run.facts.label} | {self.run.name} | seed {self.run.seed}"
+        return f"{self.run.facts.dataset.label} | {self.run.name} | seed {self.run.seed}"
 
     def _line(self) -> Text:
         if self.run is None:

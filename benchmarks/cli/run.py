@@ -31,11 +31,11 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     bench run --method erm,drs --dataset digits-lt --set drs.weighting=inverse
     """
     from ..sweeps.runner import run_missing
-    from ..training.plan import make_plan
+    from ..training.plan import RunRequest, make_plan
     from .progress import ProgressLine
 
     torch_device = find_device(device)
-    plan = make_plan(methods.split(","), datasets.split(","), **options)
+    plan = make_plan(methods.split(","), datasets.split(","), RunRequest(**options))
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:

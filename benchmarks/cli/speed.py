@@ -27,11 +27,12 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
     from ..speed.microbenchmarks import convolution_peak
     from ..speed.profile import profiles
     from ..speed.tables import profile_view
-    from ..training.plan import make_plan
+    from ..training.plan import RunRequest, make_plan
 
     torch_device = find_device(device)
-    (run,) = make_plan([method], [dataset], **options)
-    title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {torch_device}"
+    (run,) = make_plan([method], [dataset], RunRequest(**options))
+    data, recipe = run.facts.dataset, run.recipe
+    title = f"{run.name} on {data.label}: {recipe.backbone}, batch of {recipe.batch_size}, {torch_device}"
     with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
         before = convolution_peak(torch_device)
         measured = profiles(run, torch_device)
@@ -44,8 +45,11 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
 @option("--against", type=click.Choice(["dataloader"]), help="Also time an epoch against the common PyTorch loop.")
 @option("--json", "json_file", type=PATH, metavar="FILE", help="Write all rounds there.")
 @option("--out", type=PATH, metavar="FILE", help="Write the tables there as Markdown.")
+@option("--quick", is_flag=True, hidden=True, help="Few images, a small network and two rounds: to try the command.")
 @DEVICE
-def speed(methods: str | None, against: str | None, json_file: Path | None, out: Path | None, device: str) -> None:
+def speed(
+    methods: str | None, against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
+) -> None:
     """Measure speed as ratios of alternatives that run alternately in one process. Takes minutes on a CPU.
 
     \b
@@ -54,15 +58,20 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     """
     from ..registry import names
     from ..speed.measure import measure
-    from ..speed.synthetic import made_runs
+    from ..speed.synthetic import CIFAR_10_LT, QUICK, synthetic_specs
     from ..speed.tables import as_json, markdown, speed_view
     from ..utils.atomic_write import write_atomically
 
     torch_device, console = find_device(device), Console(stderr=True)
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
-    runs = made_runs(["erm", *(name for name in chosen if name != "erm")])
+    scale = QUICK if quick else CIFAR_10_LT
+    runs = synthetic_specs(["erm", *(name for name in chosen if name != "erm")], scale)
     with console.status("Measuring") as status:
-        results = measure(runs, torch_device, against == "dataloader", lambda text: status.update(f"Measuring {text}"))
+
+        def say(text: str) -> None:
+            status.update(f"Measuring {text}")
+
+        results = measure(runs, torch_device, against == "dataloader", say, scale)
     Console().print(speed_view(results))
     for path, text in ((json_file, as_json(results)), (out, markdown(results))):
         if path:

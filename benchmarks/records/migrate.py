@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Any
 from ..errors import UserError
 from ..recipe import load_recipe, recipe_names
 from ..utils.atomic_write import write_atomically
-from .schema import DatasetFacts, Record, run_id
+from .schema import DatasetFacts, Record, RunFacts
 from .store import find_records, record_path
 
 TABLE = Path(__file__).with_name("schema_2_ids.csv")
@@ -69,10 +70,7 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
         else:
             new = converted(values)
             record = Record.model_validate(new)
-            home = record_path(
-                results, record.method, record.source, record.hyperparameters, record.changed, record.dataset,
-                record.recipe, record.seed,
-            )  # fmt: skip
+            home = record_path(results, record.facts)
             write_atomically(home, json.dumps(new, sort_keys=True, indent=1, allow_nan=False) + "\n")
             if home != path:
                 path.unlink()
@@ -146,9 +144,8 @@ def _erm(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _id(values: dict[str, Any]) -> str:
-    dataset = DatasetFacts.model_validate(values["dataset"])
-    names = ("method", "source", "hyperparameters")
-    return run_id(*(values[name] for name in names), dataset, values["recipe"], values["seed"])
+    parts = {field.name: values[field.name] for field in dataclasses.fields(RunFacts)}
+    return RunFacts(**parts | {"dataset": DatasetFacts.model_validate(values["dataset"])}).id
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from ..errors import INTERRUPTED, RunFailed, UserError
 from ..records.schema import Record
 from ..records.store import read_all, read_record, write_record
 from ..training import checkpoint
-from ..training.trainer import RunSpec, Watcher, execute
+from ..training.callbacks import Callback
+from ..training.run_spec import RunSpec
+from ..training.trainer import execute
 from ..utils.atomic_write import make_writable
 from ..utils.formatting import duration
 from .estimate import estimates, seconds_per_image, total
@@ -30,7 +32,7 @@ def run_missing(
     device: torch.device,
     results: Path,
     runs: Path,
-    watcher: Watcher,
+    callback: Callback,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Record], list[str]]:
     """Carry out every run of a plan whose record is missing, in this process.
@@ -43,7 +45,7 @@ def run_missing(
         device: where they are trained.
         results: folder of the records.
         runs: folder of the checkpoints.
-        watcher: notified of the progress of each run.
+        callback: notified of the progress of each run.
         say: prints a message.
 
     Returns:
@@ -53,7 +55,7 @@ def run_missing(
         UserError: a record is damaged or a folder cannot be written. Finished runs are kept.
     """
     make_writable(results, "--results")
-    job = _Job(device, results, runs, watcher, say)
+    job = _Job(device, results, runs, callback, say)
     records: dict[str, Record] = {}
     failures: dict[str, str] = {}
     for wait in (False, True):
@@ -64,7 +66,7 @@ def run_missing(
                 if (record := job.carry_out(run, wait)) is not None:
                     records[run.id] = record
             except RunFailed as error:
-                failures[run.id] = f"{run.name} on {run.facts.label}, seed {run.seed}: {error}"
+                failures[run.id] = f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {error}"
     return [records[run.id] for run in plan if run.id in records], list(failures.values())
 
 
@@ -75,7 +77,7 @@ class _Job:
     device: torch.device
     results: Path
     runs: Path
-    watcher: Watcher
+    callback: Callback
     say: Callable[[str], None]
 
     def carry_out(self, run: RunSpec, wait: bool) -> Record | None:
@@ -95,7 +97,7 @@ class _Job:
             if path.exists():  # finished by the other process in the meantime
                 return _read(run, path)
             try:
-                record = execute(run, self.device, self.runs, self.watcher, wait=wait)
+                record = execute(run, self.device, self.runs, self.callback, wait=wait)
             except Timeout:
                 self.say(f"another process is training what it starts from; left for later: {path}")
                 return None

@@ -11,7 +11,7 @@ from typing import Any
 from ..records.suites import Block, Suite
 from ..registry import names
 from ..training.checkpoint import snapshot_path
-from ..training.plan import make_plan
+from ..training.plan import RunRequest, make_plan
 from ..training.run_spec import RunSpec
 from ..training.shared_start import SharedTraining, shared_trainings
 from ..utils.formatting import exact
@@ -85,7 +85,8 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
         methods = names("methods") if block.methods == ["*"] else block.methods
         for dataset, values in _settings(block):
             values |= {"data_root": root, "allow_unverified": allow_unverified}
-            for run in make_plan(methods, [dataset], seeds=block.seeds, settings=block.set, **values):
+            request = RunRequest(seeds=block.seeds, settings=block.set, **values)
+            for run in make_plan(methods, [dataset], request):
                 method = _as_typed(run.name, methods)
                 words = ["run", "--method", method, "--dataset", dataset, "--seed", str(run.seed), *_options(values)]
                 words += [word for text in _assignments(run.name, methods, block.set) for word in ("--set", text)]
@@ -134,13 +135,13 @@ def _unit(run: RunSpec, words: Sequence[str]) -> Unit:
     return Unit(
         id=run.id,
         method=run.name,
-        dataset=run.facts.name,
+        dataset=run.facts.dataset.name,
         recipe=run.recipe.name,
-        label=f"{run.facts.label} {run.recipe.name} | {method} | seed {run.seed}",
+        label=f"{run.facts.dataset.label} {run.recipe.name} | {method} | seed {run.seed}",
         record=run.path(Path()),
         arguments=tuple(words),
         shared=tuple(map(_snapshot, shared_trainings(run))),
-        epochs=sum(stage.epochs for stage in run.method.stages(run.recipe.epochs)),
+        epochs=run.epochs,
         images=len(run.dataset.train),
     )
 

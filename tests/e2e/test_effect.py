@@ -9,13 +9,13 @@ import pytest
 import torch
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.sweeps.runner import run_missing
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 
 def records(methods: str, dataset: str, seeds: str, folder: Path) -> dict[str, list[Record]]:
-    plan = make_plan(methods.split(","), [dataset], seeds=seeds)
-    finished, _ = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    plan = make_plan(methods.split(","), [dataset], RunRequest(seeds=seeds))
+    finished, _ = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Callback())
     return {name: [record for record in finished if record.method == name] for name in methods.split(",")}
 
 

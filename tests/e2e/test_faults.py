@@ -16,8 +16,8 @@ from helpers.tiny import without_timings
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import find_records, read_record
 from ltbench.benchmarks.sweeps.runner import run_missing
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 RUN = [sys.executable, "-m", "ltbench.bench", "run", "--dataset", "digits-lt", "--imbalance", "10"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
@@ -45,8 +45,8 @@ def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
 
 def in_this_process(folder: Path, epochs: int) -> Record:
     """The run that `start(folder, "--method", "drs", "--epochs", ...)` would carry out or resume."""
-    (run,) = make_plan(["drs"], ["digits-lt"], imbalance="10", epochs=str(epochs))
-    (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    (run,) = make_plan(["drs"], ["digits-lt"], RunRequest(imbalance="10", epochs=str(epochs)))
+    (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Callback())
     return record
 
 

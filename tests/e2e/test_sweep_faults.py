@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,8 +15,8 @@ from ltbench.benchmarks.records.suites import read_suite
 from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.sweeps.status import states
 from ltbench.benchmarks.sweeps.units import Unit, make_units
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +25,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
     folder = tmp_path_factory.mktemp("undisturbed")
     write_suite(folder)
     (block,) = read_suite(str(folder / "suite.toml")).runs
-    values: dict[str, Any] = {"imbalance": "5", "epochs": str(block.epochs), "settings": block.set}
-    plan = make_plan(block.methods, block.datasets, seeds=block.seeds, **values)
-    run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher(), lambda text: None)
+    request = RunRequest(seeds=block.seeds, imbalance="5", epochs=str(block.epochs), settings=block.set)
+    plan = make_plan(block.methods, block.datasets, request)
+    run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Callback(), lambda text: None)
     return records(folder)
 
 

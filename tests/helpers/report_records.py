@@ -17,7 +17,7 @@ from ltbench.benchmarks.records.schema import (
     Final,
     History,
     Record,
-    run_id,
+    RunFacts,
 )
 from ltbench.benchmarks.records.store import record_path, write_record
 from ltbench.benchmarks.split import long_tail_counts
@@ -63,7 +63,7 @@ def record(
     epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
     filled = Record(
         schema=VERSION,
-        id=run_id(method, source, values, data, recipe, seed),
+        id=RunFacts(method, source, values, changed, data, recipe, seed).id,
         method=method,
         source=source,
         hyperparameters=values,
@@ -131,5 +131,4 @@ def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
 
 def store(records: list[Record], results: Any) -> None:
     for r in records:
-        facts = (r.method, r.source, r.hyperparameters, r.changed, r.dataset, r.recipe, r.seed)
-        write_record(r, record_path(results, *facts))
+        write_record(r, record_path(results, r.facts))

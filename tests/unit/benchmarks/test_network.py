@@ -12,7 +12,7 @@ from ltbench.benchmarks.network import Classifier, CosineHead, LinearHead
 from ltbench.benchmarks.nn.backbones import backbone_names, build_backbone
 from ltbench.benchmarks.nn.backbones.cifar_resnet import Shortcut
 from ltbench.benchmarks.nn.backbones.wide_resnet import wide_resnet
-from ltbench.benchmarks.training.trainer import build_network
+from ltbench.benchmarks.training.run_spec import build_network
 from torch import nn
 
 

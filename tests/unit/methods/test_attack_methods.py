@@ -16,8 +16,9 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.speed.op_counter import Tally
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import RunSpec, attach_source, build_network
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import RunSpec, build_network
+from ltbench.benchmarks.training.shared_start import attach_source
 from ltbench.methods.m2m import TALLY
 
 EASY = ("m2m.gamma=0", "m2m.beta=0")
@@ -228,18 +229,18 @@ def test_held_out_images_are_neither_trained_on_nor_tested_on() -> None:
 
 def test_the_dataset_of_a_run_says_that_images_are_held_out() -> None:
     with pytest.warns(UserWarning, match="blt needs images held out .* --set dataset.holdout=true"):
-        blt, erm = make_plan(["blt", "erm"], ["digits-lt"], imbalance="5")
-    same = make_plan(["erm"], ["digits-lt"], imbalance="5", settings=["dataset.holdout=true"])[0]
-    soft = make_plan(["blt"], ["digits-lt"], imbalance="5", settings=["confusion=train_soft"])[0]
-    assert blt.facts == same.facts
-    assert blt.facts.label == "digits-lt exp5 holdout=True"
-    assert erm.facts.label == "digits-lt exp5" == soft.facts.label
-    assert erm.facts.checksum != blt.facts.checksum
+        blt, erm = make_plan(["blt", "erm"], ["digits-lt"], RunRequest(imbalance="5"))
+    same = make_plan(["erm"], ["digits-lt"], RunRequest(imbalance="5", settings=["dataset.holdout=true"]))[0]
+    soft = make_plan(["blt"], ["digits-lt"], RunRequest(imbalance="5", settings=["confusion=train_soft"]))[0]
+    assert blt.facts.dataset == same.facts.dataset
+    assert blt.facts.dataset.label == "digits-lt exp5 holdout=True"
+    assert erm.facts.dataset.label == "digits-lt exp5" == soft.facts.dataset.label
+    assert erm.facts.dataset.checksum != blt.facts.dataset.checksum
 
 
 def test_a_class_of_one_image_cannot_be_held_out() -> None:
     with pytest.raises(UserError, match="has no training image"):
-        make_plan(["blt"], ["digits-lt"], imbalance="100")
+        make_plan(["blt"], ["digits-lt"], RunRequest(imbalance="100"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
-from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 from ltbench.methods.open import noise_fraction
 
 COUNTS = torch.tensor([100, 10, 1])
@@ -116,7 +116,7 @@ def test_noise_has_the_statistics_of_each_channel() -> None:
 def test_statistics_of_real_cifar(
     dataset: str, imbalance: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
-    plan = make_plan(["erm"], [dataset], imbalance=imbalance, allow_unverified=True)
+    plan = make_plan(["erm"], [dataset], RunRequest(imbalance=imbalance, allow_unverified=True))
     found = channel_moments(plan[0].dataset.train.images)
     assert found[0].tolist() == pytest.approx(mean, abs=6e-5)
     assert found[1].tolist() == pytest.approx(std, abs=6e-5)

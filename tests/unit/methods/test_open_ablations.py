@@ -15,8 +15,10 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher, build_network, execute
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import build_network
+from ltbench.benchmarks.training.trainer import execute
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -168,7 +170,7 @@ def test_appended_noise_for_balanced_data() -> None:
     assert ((counts - 640).abs() < 5 * (6400 * 0.1 * 0.9) ** 0.5).all()
 
 
-class Count(Watcher):
+class Count(Callback):
     """Counts training images."""
 
     images = 0
@@ -190,7 +192,7 @@ def test_epoch_length(tmp_path: Path) -> None:
 
 
 def test_warns_where_no_noise_would_come(tmp_path: Path) -> None:
-    plan = make_plan(["open"], ["digits-lt"], imbalance="1", epochs="5", settings=["dataset.n_max=12"])
+    plan = make_plan(["open"], ["digits-lt"], RunRequest(imbalance="1", epochs="5", settings=["dataset.n_max=12"]))
     with pytest.warns(UserWarning, match="open inserts no noise"):
         carry_out(plan[0], tmp_path)
 

@@ -18,9 +18,9 @@ from ltbench.benchmarks.nn.backbones import build_backbone
 from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.benchmarks.training.loop import make_optimiser
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import build_network
+from ltbench.benchmarks.training.optimiser import make_optimiser
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import frequent_classes, pair_up
 from ltbench.methods.rsg import find_cut, is_step
 from torch import nn
@@ -214,7 +214,7 @@ def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None
     data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
     recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
     settings = [*data, *recipe, "base=erm", "start=0.5", "frequent=0.34"]
-    run = make_plan(["rsg"], ["waves-lt"], imbalance="3", epochs="2", settings=settings)[0]
+    run = make_plan(["rsg"], ["waves-lt"], RunRequest(imbalance="3", epochs="2", settings=settings))[0]
     record = carry_out(run, tmp_path)
     assert len(record.history.loss) == 2
     assert all(math.isfinite(loss) for loss in record.history.loss)

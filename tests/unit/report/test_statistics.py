@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helpers.report_records import RECIPE, dataset, record
-from ltbench.benchmarks.records.schema import run_id
+from ltbench.benchmarks.records.schema import RunFacts
 from ltbench.report.notes import notes
 from ltbench.report.statistics import class_accuracies, mean_accuracy, settings, spread
 
@@ -57,7 +57,7 @@ def test_equal_labels_are_made_distinct() -> None:
     """The defaults of a method changed between versions: other values, nothing `changed`."""
     old = record(DATA, [50, 40, 30], changed={"s": 20.0})
     values = {"s": 30.0}
-    key = run_id("erm", None, values, DATA, RECIPE, 0)
+    key = RunFacts("erm", None, values, {}, DATA, RECIPE, 0).id
     new = old.model_copy(update={"id": key, "hyperparameters": values})
     first, second = settings([old, new])[0].rows
     assert first.label.startswith("erm (s=20) [")
