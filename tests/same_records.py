@@ -2,14 +2,9 @@
 
     LTBENCH_DATA=DATA python tests/same_records.py --before OLD --after NEW --work FOLDER [--only 'traces/*']
 
-Every case is one `bench run` on a CPU with one thread, in a process of its own, once with the code of each checkout.
-Only the command line is used, and no module of the suite is imported, so that modules may move. Results are kept in
-FOLDER by a checksum of the code: what has been computed is not computed again. Where the command line or the record
-has changed on purpose, the tables below say so; a checkout that `bench info` shows to be older gets the older words.
-
-records/*: every method on digits-lt, as it is, with `--plain`, in bfloat16. options/*: other paths through the
-code. resume/*: interrupted within an epoch and given again. backbones/*: one epoch of each. traces/*: every method
-on real CIFAR-10-LT, 20 steps or more an epoch. Exit code 1 if anything differs.
+Every case is one `bench run` on a CPU with one thread, in a process of its own, with the code of each checkout. Only
+the command line is used, so that modules may move; results are kept in FOLDER. What has changed on purpose stands in
+the tables below. traces/*: every method on real CIFAR-10-LT, 20 steps or more an epoch. Exit code 1 if anything differs.
 """
 
 from __future__ import annotations
@@ -38,10 +33,8 @@ WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # what `bench info cifar` prints if warm-
 AFTER_SETTINGS: dict[str, list[str]] = {
     "m2m": ["m2m.source=own_seed"]
 }  # per method: settings that bring the earlier behaviour back
-NEW_FIELDS = [  # patterns of paths that one side may lack
-    "records.*.hyperparameters.base_values*", "records.*.hyperparameters.source", "records.*.changed.source",
-    "records.*.changed.attack", "records.*.changed.base.defer", "records.*.changed.recipe.warmup",
-]  # fmt: skip
+NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
+              "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
 NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|version|environment)\b|cost\.(?!epochs_per_stage|parameters))"
 
 # The cases. Commands have the words of newer code; a name without a dot is a field of the method.
@@ -138,8 +131,7 @@ class Side:
         words = ["run", "--method", case.method, f"--epochs={case.epochs}", "--device=cpu", "--quiet"]
         words += [*(f"--set={setting}" for setting in settings), *case.words]
         if f"--set={LDAM}" in words and self.knows("m2m.base"):
-            words[words.index(f"--set={LDAM}")] = f"--set={LDAM}-drw"
-            words.append("--set=m2m.base.defer=1")
+            words = [word.replace(LDAM, f"{LDAM}-drw") for word in words] + ["--set=m2m.base.defer=1"]
         return [self.spelled(word, case.epochs) for word in words]
 
     def outcome(self, case: Case) -> tuple[dict[str, Any], bool]:

@@ -9,8 +9,8 @@ import rich_click as click
 from rich.console import Console
 
 from ..sweeps.engines import ENGINES, SCRIPTS, create_engine
-from ..sweeps.request import Command, SweepRequest
-from ..sweeps.workers import slots_of
+from ..sweeps.request import SweepRequest
+from ..sweeps.workers import Command, slots_of
 from ..utils.options import DATA_OPTIONS, RESULTS, RUNS, add_options, option
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 from ..data.augment import Augment
-from ..data.loader import batches, draw_epoch, generator
+from ..data.loader import batches, draw_epoch, epoch_generators, generator
 from ..method import Batch, Method, Now
 from ..recipe import Recipe
 from ..records.environment import threads
@@ -70,7 +70,7 @@ def _batched(run: RunSpec, recipe: Recipe) -> Work:
     augment, net, epochs = Augment(run.dataset.train.images, recipe), build_network(run), count()
 
     def work() -> None:
-        for batch in batches(run.dataset.train, augment, recipe, None, run.seed, "train", next(epochs)):
+        for batch in batches(run.dataset.train, augment, None, epoch_generators(run.seed, "train", next(epochs))):
             net.normalise(batch.images)
 
     return work
@@ -91,7 +91,7 @@ def against_dataloader(run: RunSpec, rounds: int, device: torch.device) -> dict[
 
     def our_epoch() -> None:
         ours.begin(Now("train", 0, 1, random), recipe.lr)
-        drawn = draw_epoch(train, augment, recipe, None, run.seed, "train", next(epochs))
+        drawn = draw_epoch(train, augment, None, epoch_generators(run.seed, "train", next(epochs)))
         run_epoch(ours, drawn, lambda images: None)
 
     def our_evaluation() -> None:

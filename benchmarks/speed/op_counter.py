@@ -94,7 +94,7 @@ def make_ready(run: RunSpec, progress: float, device: torch.device) -> Ready:
     net.to(device)
     epoch = min(int(progress * stage.epochs), stage.epochs - 1)
     augment = make_augment(split.images, run.recipe)
-    fresh = partial(augment.anew, random=generator(run.seed, "fresh"))
+    fresh = partial(augment.fresh, random=generator(run.seed, "fresh"))
     now = Now(stage.name, epoch, stage.epochs, generator(run.seed, "method", device=device), fresh)
     run.method.begin_epoch(net, split, now)
     index = draw(split, run.method.sampling(split.counts, now), generator(run.seed, "draw"))

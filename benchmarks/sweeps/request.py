@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .workers import Slot
-
-Command = Callable[[list[str]], None]
+from .workers import Command, Slot
 
 
 @dataclass(frozen=True)

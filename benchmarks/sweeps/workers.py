@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -18,8 +18,9 @@ from ..errors import UserError
 from .fork_server import die_with_parent
 
 if TYPE_CHECKING:
-    from .request import Command
     from .units import Unit
+
+Command = Callable[[list[str]], None]  # carries out the arguments of `bench`
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ..data.augment import make_augment
-from ..data.loader import Drawn, derive, draw_epoch, generator
+from ..data.loader import Drawn, derive, draw_epoch, epoch_generators, generator
 from ..errors import RunFailed, UserError
 from ..method import Method, Now
 from ..network import Classifier
@@ -92,13 +92,13 @@ def train(
                 started = time.perf_counter()
                 torch.manual_seed(derive(seed, "global", stage.name, epoch))
                 random.manual_seed(derive(seed, "method", stage.name, epoch))
-                fresh = partial(augment.anew, random=generator(seed, "fresh", stage.name, epoch))
+                fresh = partial(augment.fresh, random=generator(seed, "fresh", stage.name, epoch))
                 now = Now(stage.name, epoch, stage.epochs, random, fresh)
                 method.begin_epoch(net, split, now)
                 steps.begin(now, recipe.learning_rate(epoch, stage.epochs, stage.drops))
                 probabilities = method.sampling(split.counts, now)
                 count = method.draws(split.counts, now)
-                drawn = draw_epoch(split, augment, recipe, probabilities, seed, stage.name, epoch, count)
+                drawn = draw_epoch(split, augment, probabilities, epoch_generators(seed, stage.name, epoch), count)
                 loss, images = run_epoch(steps, drawn, on_step)
                 if not math.isfinite(loss):
                     raise RunFailed(

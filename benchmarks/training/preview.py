@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..data.augment import make_augment
-from ..data.loader import batches, generator
+from ..data.loader import batches, epoch_generators, generator
 from ..errors import UserError
 from ..method import Batch, Now, Stage
 from ..network import Classifier
@@ -73,13 +73,13 @@ def view(run: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     net, state = _network(run, stage, runs)
     random = generator(run.seed, "method", stage.name, epoch)
     augment = make_augment(split.images, run.recipe)
-    fresh = partial(augment.anew, random=generator(run.seed, "fresh", stage.name, epoch))
+    fresh = partial(augment.fresh, random=generator(run.seed, "fresh", stage.name, epoch))
     now = Now(stage.name, epoch, stage.epochs, random, fresh)
     run.method.begin_epoch(net, split, now)
     probabilities, count = run.method.sampling(split.counts, now), run.method.draws(split.counts, now)
     kept, seen = [], 0
     class_counts, synthetic_counts = torch.zeros(2, split.num_classes)
-    stream = batches(split, augment, run.recipe, probabilities, run.seed, stage.name, epoch, count)
+    stream = batches(split, augment, probabilities, epoch_generators(run.seed, stage.name, epoch), count)
     for before in islice(stream, max(1, MOST // run.recipe.batch_size)):
         images, labels, synthetic, sources, source_labels, towards = _facts(
             before, run.method.transform(before, net, now)

@@ -15,7 +15,7 @@ from helpers.command import Answer
 from helpers.tiny import tiny_run
 from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.augment import make_augment
-from ltbench.benchmarks.data.loader import batches, generator
+from ltbench.benchmarks.data.loader import batches, epoch_generators, generator
 from ltbench.benchmarks.speed.op_counter import make_ready
 from ltbench.benchmarks.training.loop import frozen_but, make_optimiser
 from ltbench.benchmarks.training.plan import PLAIN
@@ -72,10 +72,10 @@ def trained(run: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
             group["lr"] *= (
                 run.recipe.learning_rate(ready.now.epoch, ready.now.epochs, ready.stage.drops) / run.recipe.lr
             )
-        now = dataclasses.replace(ready.now, fresh=partial(augment.anew, random=generator(0, "fresh")))
+        now = dataclasses.replace(ready.now, fresh=partial(augment.fresh, random=generator(0, "fresh")))
         for epoch in range(STEPS):
             probabilities = run.method.sampling(split.counts, now)
-            for batch in batches(split, augment, run.recipe, probabilities, run.seed, "train", epoch):
+            for batch in batches(split, augment, probabilities, epoch_generators(run.seed, "train", epoch)):
                 images.append(batch.images)
                 losses.append(step(run.method, net, batch, optimiser, run.recipe, now))
                 if len(losses) == STEPS:

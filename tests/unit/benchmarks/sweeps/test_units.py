@@ -59,9 +59,9 @@ def test_no_digit_of_a_ratio_is_lost() -> None:
 
 
 def test_what_units_share() -> None:
-    erm, drs, m2m, focal = units(methods=["erm", "drs", "m2m", "focal"], epochs=10)
+    erm, neighbour, drs, _, m2m, _, focal, _ = units(methods=["erm", "drs", "m2m", "focal"], seeds="0..1", epochs=10)
     prefix = SharedSnapshot(erm.id, "erm", 8, own=True, path=Path(erm.id, "epoch-00008.pt"))
-    network = SharedSnapshot(erm.id, "erm", 10, own=False, path=Path(erm.id, "epoch-00010.pt"))
+    network = SharedSnapshot(neighbour.id, "erm", 10, own=False, path=Path(neighbour.id, "epoch-00010.pt"))
     assert (erm.shared, drs.shared, m2m.shared) == ((), (prefix,), (prefix, network))
     assert focal.shared == ()
     assert drs.epochs == 10
