@@ -1,4 +1,4 @@
-"""What a row cost: seconds, memory, parameters; trainings that a run builds on are counted in."""
+"""Cost of a row: seconds, memory and parameters; trainings that a run builds on are included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Costs:
     Attributes:
         epoch: training seconds of an epoch, evaluation not included.
         total: seconds of all that had to be trained to have one run, evaluation included.
-        borrowed: those of them that lie in trainings which other runs share.
+        borrowed: the part of them spent on trainings that other runs use as well.
         memory: largest peak in bytes, of the device on CUDA, of the process on a CPU.
         parameters: trainable parameters of the finished network.
     """
@@ -48,7 +48,7 @@ def total_seconds(run: Record) -> float:
 
 
 def borrowed_seconds(run: Record) -> float:
-    """Seconds of the trainings that a run builds on, each training once, as far as the run needs it."""
+    """Seconds of the trainings that a run builds on; each counts once, up to the last epoch that the run needs."""
     needed: dict[str, float] = {}
     for part in run.cost.prerequisites:
         needed[part.id] = max(needed.get(part.id, 0.0), part.seconds)

@@ -112,11 +112,11 @@ class Match:
     Attributes:
         label: of the row, here and there.
         group: `many`, `medium` or `few`; "" for all classes.
-        table: where the number stands.
+        table: the table that holds the number.
         accuracy: the published one, in percent.
         error: its standard error; None where none is printed.
         ours: over our seeds, a fraction.
-        differs: in what the protocols differ; empty where nothing is known to.
+        differs: in what the protocols differ; empty where they agree as far as both are stated.
     """
 
     label: str

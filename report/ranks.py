@@ -83,7 +83,7 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
 
 
 def notes(over: Ranks) -> list[str]:
-    """What the ranks rest on, and what they allow to say."""
+    """Sentences on the ranks, the test of them, and the datasets."""
     verdict = (
         "at least two methods differ; a bar joins methods that Nemenyi's test does not separate"
         if over.p < ALPHA

@@ -44,7 +44,7 @@ class Evidence:
 
 
 def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
-    """All valid records below a folder, of some datasets or of all, and a sentence for each file that is none.
+    """All valid records below a folder, of some datasets or of all, and one sentence for each invalid file.
 
     Raises:
         UserError: there is no valid record, or none of a dataset.

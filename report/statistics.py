@@ -1,4 +1,4 @@
-"""Accuracies of records, and records gathered into settings (what may be compared) and rows (what is compared)."""
+"""Accuracies of records; records grouped into settings (what may be compared) and rows (what is compared)."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that rows of one table share: the images and the recipe.
+    """What all rows of a leaderboard have in common, the images and the recipe, with these rows.
 
     Attributes:
         id: 8 hex digits.
@@ -136,7 +136,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def settings(records: Iterable[Record], options: Options | None = None) -> list[Setting]:
-    """Gather records into settings, by title. Records of different settings must not be ranked against each other.
+    """Group records into settings, sorted by title. Rows of different settings must not be ranked against each other.
 
     Two records share a setting if dataset, options, checksum, verification and recipe are equal.
     """
@@ -198,6 +198,6 @@ def _title(record: Record) -> str:
 
 
 def _distinct(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Key to label; labels that several keys share get the key's first 8 digits."""
+    """Key to label; a label that several keys share is followed by the first 8 digits of the key."""
     often = Counter(label for label, _ in pairs)
     return {key: label if often[label] == 1 else f"{label} [{key[:8]}]" for label, key in pairs}

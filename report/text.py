@@ -1,4 +1,4 @@
-"""Numbers as readers see them: rounded, with signs and units."""
+"""Numbers as text: rounded, with signs and units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of classes: their counts, the accuracy of each, and what the rare ones are taken for."""
+"""Figures of classes: their counts, their accuracies, and the predictions for each group of them."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _window(classes: int) -> int:
 
 
 def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Means of `window` neighbours, (N - window + 1,); none where neighbours are lacking."""
+    """Means over `window` neighbours, float64 (N - window + 1,): only where all of them exist."""
     return np.convolve(values, np.full(window, 1 / window), "valid")
 
 
@@ -129,7 +129,7 @@ def _count_axis(axes: Axes, counts: np.ndarray) -> None:
 
 @style()
 def confusions(setting: Setting) -> Figure | None:
-    """What test images of each group are taken for: their class, one with more training images, or one with fewer.
+    """Predictions for the test images of each group: their class, one with more training images, or one with fewer.
 
     One bar per row and group, from the confusion matrices; None where no record has one (above 200 classes) or there
     are no groups.

@@ -80,7 +80,7 @@ def save(figure: Figure, suffix: str) -> bytes:
 
 @style()
 def light(figure: Figure) -> bytes:
-    """A small SVG for a page: transparent, text as text, no hatches (they stay away from the figure afterwards)."""
+    """A small SVG for a page: transparent, text as text, and without hatches, which the figure loses for good."""
     for patch in figure.findobj(Patch):
         patch.set_hatch("")
     stream = io.BytesIO()

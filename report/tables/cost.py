@@ -1,4 +1,4 @@
-"""Each row against the baseline, paired by seed, and what the row cost."""
+"""Difference of each row to the baseline, paired by seed, and the cost of the row."""
 
 from __future__ import annotations
 

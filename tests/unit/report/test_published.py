@@ -142,3 +142,10 @@ def test_augmentation_in_the_words_of_papers() -> None:
 
 def test_the_file_stands_where_the_report_looks() -> None:
     assert FILE.is_file()
+
+
+@pytest.mark.parametrize("base", ["erm", "focal", "m-drw"])
+def test_rsg_on_other_losses_has_the_labels_of_our_rows(base: str) -> None:
+    run = record(cifar(10, 50), [700] * 10, "rsg", changed={"base": base}, recipe=PLAIN)
+    (match,) = matches(settings([run])[0], TABLES)
+    assert match.label == f"rsg (base={base})"
