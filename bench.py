@@ -193,7 +193,7 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
     from ltbench.benchmarks.training.plan import find_source
 
     root = DataRoot.find(data_root, allow_unverified)
-    wanted = [dataset] if dataset else [name for name in names("datasets") if not load("datasets", name).cls.place]
+    wanted = [dataset] if dataset else [name for name in names("datasets") if not load("datasets", name).cls.paths]
     damaged = False
     for name in wanted:
         plugin, given = find_source(name)

@@ -5,8 +5,8 @@ A sub-policy is two operations, each with a probability and a strength. Every op
 greyscale image, a blend with the smoothed image. A step that an operation does not use is the identity. So shapes are
 static, and nothing is read back from the device.
 
-The float32 steps and their order are those of torchvision's operations on uint8 tensors, because a cast to bytes turns a
-rounding error into a whole level. Where a shear or a rotation falls halfway between two pixels, devices may differ.
+The float32 steps and their order are those of torchvision's operations on uint8 tensors, because a cast to bytes turns
+a rounding error into a whole level. Where a shear or a rotation falls halfway between two pixels, devices may differ.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from .colour import LUMA
 
 UNIFORM = 5  # random numbers per image
 STEPS = 10  # levels of strength, 0 to 9
-# At level 9: pixels per pixel, fraction of the width or height, degrees, change of a blend's weight. Solarize: a byte, at
-# level 0.
+# At level 9: pixels per pixel, fraction of width or height, degrees, change of a blend's weight; at level 0: a byte.
 MAXIMUM = {
     "ShearX": 0.3, "ShearY": 0.3, "TranslateX": 150 / 331, "TranslateY": 150 / 331, "Rotate": 30.0,
     "Brightness": 0.9, "Color": 0.9, "Contrast": 0.9, "Sharpness": 0.9, "Solarize": 255.0,
 }  # fmt: skip
 
 # a to f: x' = a x + b y + c, y' = d x + e y + f, from output to input pixels, relative to the centre. mask: bits kept.
-# threshold: levels from here on are inverted. image, mean: weights of the image and of its mean luma. stretch, equalise:
+# threshold: bytes from here on are inverted. image, mean: weights of the image and of its mean luma. stretch, equalise:
 # 1 or 0. coloured, luma: weights of the image and of its luma. sharp, smooth: of the image and of its smoothed form.
 COLUMNS = {
     "a": 1, "b": 0, "c": 0, "d": 0, "e": 1, "f": 0, "mask": 255, "threshold": 256, "image": 1, "mean": 0, "stretch": 0,
@@ -210,7 +209,7 @@ def equalising_table(pixels: Tensor, high: Tensor) -> Tensor:
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """Weighted mean over 3x3 pixels, 5 for the middle one, rounded; borders stay. Float (B, 3, H, W) of whole numbers."""
+    """Rounded mean over 3x3 pixels, the middle one counted five times; borders unchanged. Float (B, 3, H, W)."""
     out = images.float()
     rows = out[:, :, :-2] + out[:, :, 1:-1] + out[:, :, 2:]
     inner = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]

@@ -48,8 +48,8 @@ class Augment:
     """The augmentation of a recipe.
 
     "basic" crops and flips. "simclr" adds colour jitter, greyscale and blur. "autoaugment" replaces crop, flip and
-    Cutout by the CIFAR-10 policy; if the recipe keeps them (`keep_base`), the policy follows the crop. Cutout is applied
-    before or after the colour operations or the policy.
+    Cutout by the CIFAR-10 policy; if the recipe keeps them (`keep_base`), the policy follows the crop. Cutout is
+    applied before or after the colour operations or the policy.
 
     Args:
         images: uint8 (N, 3, H, W), on the device of the batches.

@@ -44,8 +44,8 @@ def draw_colour(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def arrange(order: Tensor, factors: Tensor) -> Tensor:
     """The steps of a jitter whose order differs per image, in a layout that is the same for all images.
 
-    Brightness, contrast and saturation are blends, hue is not. In any order at most three blends come before the hue and
-    at most three after it; steps that an image does not use change nothing. So the expensive hue is computed once.
+    Brightness, contrast and saturation are blends, hue is not. In any order at most three blends come before the hue
+    and at most three after it; steps that an image does not use change nothing. So the expensive hue is computed once.
 
     Args:
         order: int64 (N, 4), a permutation per image of 0 brightness, 1 contrast, 2 saturation, 3 hue; applied in order.
@@ -114,9 +114,9 @@ def blend(images: Tensor, weights: Tensor) -> Tensor:
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     """Rotate the hue of each image in HSV space, float (B, 3, H, W); 0 turns are the identity up to rounding.
 
-    Value and saturation stay the same. A channel is `value - chroma * t`, where t falls from 1 to 0 as the hue comes closer to
-    the channel's own: on a circle of 6 it is 0 within a distance of 1 from it and 1 beyond 2. Source: the closed form
-    of the conversion in Wikipedia's "HSL and HSV".
+    Value and saturation stay the same. A channel is `value - chroma * t`, where t falls from 1 to 0 as the hue comes
+    closer to the channel's own: on a circle of 6 it is 0 within a distance of 1 from it and 1 beyond 2. Source: the
+    closed form of the conversion in Wikipedia's "HSL and HSV".
     """
     red, green, blue = images.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)

@@ -109,7 +109,7 @@ def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
 
 
 def affine(image: Tensor, translate: tuple[int, int], shear: tuple[float, float], centre: list[int] | None) -> Tensor:
-    """Translate by whole pixels and shear by tangents, both (x, y); `centre` is the fixed point, None for the middle."""
+    """Translate by whole pixels and shear by tangents, both (x, y), about `centre` (None: the middle)."""
     degrees = [math.degrees(math.atan(tangent)) for tangent in shear]
     out: Tensor = functional.affine(image, 0.0, list(translate), 1.0, degrees, InterpolationMode.NEAREST, center=centre)
     return out

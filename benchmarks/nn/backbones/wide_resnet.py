@@ -34,7 +34,7 @@ class WideBlock(nn.Module):
 
 
 def wide_resnet(depth: int, factor: int, dropout: float, norm: Norm) -> nn.Sequential:
-    """Depth 6n + 4: a stem, three stages of n blocks with 16, 32 and 64 times `factor` channels, norm, ReLU, pooling."""
+    """Depth 6n + 4: a stem, three stages of n blocks with 16, 32 and 64 times `factor` channels, norm, pooling."""
     blocks = (depth - 4) // 6
     stages: dict[str, nn.Module] = {"stem": nn.Conv2d(3, 16, 3, 1, 1, bias=False)}
     width = 16

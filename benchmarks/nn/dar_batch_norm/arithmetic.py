@@ -1,8 +1,8 @@
 """Batch normalisation of two groups of rows, each by its own statistics, with static shapes.
 
-There is no boolean indexing: shapes do not depend on the mask, so that one graph serves all batches and nothing waits for
-the device. Rows are selected by masked filling of small (rows, channels) tensors, never by multiplication with 0 or 1:
-0 * inf is NaN, and a non-finite value in a noise row must not reach the natural rows.
+There is no boolean indexing: shapes do not depend on the mask, so that one graph serves all batches and nothing waits
+for the device. Rows are selected by masked filling of small (rows, channels) tensors, never by multiplication with 0
+or 1: 0 * inf is NaN, and a non-finite value in a noise row must not reach the natural rows.
 """
 
 from __future__ import annotations
