@@ -36,13 +36,13 @@ BASES: dict[str, type] = {"methods": Method, "datasets": Source}
 
 @dataclass(frozen=True)
 class Plugin:
-    """A method or dataset that was found.
+    """A method or dataset.
 
     Attributes:
         name: as on the command line.
         cls: its dataclass.
         card: its module's docstring.
-        source: sha256 of the file of a method from outside the suite, whose version no commit tells; else None.
+        source: sha256 of the file of a method from outside the suite, which no commit identifies; else None.
     """
 
     name: str
@@ -66,11 +66,11 @@ def load(kind: str, name: str) -> Plugin:
     A plugin that fails to import fails here, with its traceback: skipping it would hide a regression.
 
     Raises:
-        UserError: there is no such plugin, or its file does not hold exactly one class of the kind.
+        UserError: there is no such plugin, or its file does not define exactly one class of the kind.
     """
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
-    name = name.replace("_", "-")  # both spellings are one plugin and must give one id
+    name = name.replace("_", "-")  # both spellings are one plugin and must have one id
     if name not in names(kind):
         raise unknown(kind.removesuffix("s"), name, names(kind))
     if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file():
@@ -99,16 +99,13 @@ def _digest(path: Path) -> str:
 
 def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None) -> Plugin:
     base = BASES[kind]
-    found = [
-        thing
-        for thing in vars(module).values()
-        if isinstance(thing, type) and issubclass(thing, base) and thing.__module__ == module.__name__
-    ]
-    if len(found) != 1:
+    own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+    classes = [cls for cls in own if issubclass(cls, base)]
+    if len(classes) != 1:
         raise UserError(
-            f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(found)}."
+            f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(classes)}."
         )
-    cls = found[0]
+    cls = classes[0]
     _check_hooks(cls, base)
     if "__dataclass_params__" not in vars(cls):
         cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
@@ -116,28 +113,28 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
 
 
 def _check_hooks(cls: type, base: type) -> None:
-    """A misspelt hook would never be called, and the method would be ERM under another name."""
-    hooks = [name for name, thing in vars(base).items() if inspect.isfunction(thing) and not name.startswith("_")]
-    for name, thing in vars(cls).items():
+    """Refuse a misspelt hook: it would never be called, and the method would be ERM under another name."""
+    hooks = [name for name, value in vars(base).items() if inspect.isfunction(value) and not name.startswith("_")]
+    for name, value in vars(cls).items():
         near = get_close_matches(name, hooks, n=1, cutoff=0.75)
-        if inspect.isfunction(thing) and near and near[0] != name and not name.startswith("_"):
-            raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; did you mean '{near[0]}'?")
+        if inspect.isfunction(value) and near and near[0] != name and not name.startswith("_"):
+            raise UserError(f"{cls.__name__}.{name} is not a hook of {base.__name__}; did you mean '{near[0]}'?")
 
 
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
-    """An instance of a plugin with `settings` (field -> value, strings allowed) in place of defaults.
+    """An instance of a plugin with its defaults replaced by `settings` (field -> value, strings allowed).
 
     Raises:
-        UserError: no such field (the known ones are listed), or a value of the wrong type or out of range.
+        UserError: there is no such field, or a value has the wrong type or is out of range.
     """
     fields = dataclasses.fields(plugin.cls)
-    names = [field.name for field in fields]
-    settings = _gathered(settings, names)
-    for field in settings:
-        if field not in names:
-            raise unknown(f"field of '{plugin.name}'", field, names, nothing="it has no fields")
+    field_names = [field.name for field in fields]
+    settings = _gathered(settings, field_names)
+    for name in settings:
+        if name not in field_names:
+            raise unknown(f"field of '{plugin.name}'", name, field_names, nothing="it has no fields")
     try:
-        # Defaults are validated, too: a default of 1 for a float must not give another id than the user's 1.
+        # Defaults are validated too: a default of 1 for a float must not have another id than the user's 1.
         defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
         instance = TypeAdapter(plugin.cls).validate_python(defaults | settings)
     except ValidationError as error:
@@ -166,7 +163,7 @@ def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of each field; the meaning stands in a docstring of the class."""
+    """Name, default, allowed values and meaning of each field; the meaning is taken from the class's docstrings."""
     hints = get_type_hints(cls, include_extras=True)
     docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # its own first
     rows = []

@@ -33,7 +33,7 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
         return
     damaged = False
     for name in names("datasets"):
-        if load("datasets", name).cls.place:  # it needs a folder of the user's
+        if load("datasets", name).cls.paths:  # it needs a folder of the user's
             continue
         try:
             print(_describe(_source(name).load(root)))

@@ -138,11 +138,11 @@ def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
     name, colon, path = text.partition(":")
     plugin = load("datasets", name)
     cls: type[Source] = plugin.cls
-    if bool(colon) != bool(cls.place):
+    if bool(colon) != bool(cls.paths):
         raise UserError(
-            f"Dataset '{name}' needs a folder: write {name}:PATH." if cls.place else f"Dataset '{name}' takes no path."
+            f"Dataset '{name}' needs a folder: write {name}:PATH." if cls.paths else f"Dataset '{name}' takes no path."
         )
-    return plugin, {cls.place[0]: path} if colon else {}
+    return plugin, {cls.paths[0]: path} if colon else {}
 
 
 def parse_seeds(text: str) -> list[int]:

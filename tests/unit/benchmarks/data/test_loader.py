@@ -41,7 +41,7 @@ def test_without_probabilities_every_image_comes_once() -> None:
     assert index.tolist() != list(range(75))
 
 
-def test_draws_follow_the_class_probabilities_and_are_uniform_within_a_class() -> None:
+def test_draws_follow_class_probabilities_uniform_within_classes() -> None:
     split = split_of([60, 30, 10])
     index = torch.cat([draw(split, torch.tensor([1.0, 1.0, 2.0]), generator(0, "draw", e)) for e in range(600)])
     classes = torch.bincount(split.labels[index]) / len(index)

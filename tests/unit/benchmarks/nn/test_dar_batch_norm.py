@@ -273,7 +273,7 @@ def test_a_layer_called_twice_tracks_twice() -> None:
     assert int(norm.num_batches_tracked) == 2
 
 
-def test_auxiliary_norm_counts_its_own_elements_and_may_be_frozen() -> None:
+def test_auxiliary_norm_counts_its_elements_and_may_be_frozen() -> None:
     """Three noise rows of four: the unbiased variance is that of six elements, not of two."""
     norm = layer(AuxiliaryBatchNorm2d, noise_grad="affine_frozen")
     run(norm, X, torch.tensor([True, True, False, True]), UP)

@@ -66,7 +66,7 @@ def test_what_noise_rows_teach(name: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_stop_gives_the_backbone_the_gradient_of_the_natural_images_alone(name: str) -> None:
+def test_stop_leaves_the_gradient_of_the_natural_images(name: str) -> None:
     x, labels = images(name).double(), torch.tensor([3, 1, 2, 0, 5, 7])
     results = []
     for rows in (slice(None), ~MASK):
@@ -81,7 +81,7 @@ def test_stop_gives_the_backbone_the_gradient_of_the_natural_images_alone(name: 
         torch.testing.assert_close(mixed, fraction * natural, atol=1e-12, rtol=1e-9)
 
 
-def test_auxiliary_norm_learns_from_noise_rows_and_leaves_the_natural_one_alone() -> None:
+def test_only_the_auxiliary_norm_learns_from_noise_rows() -> None:
     net = network("resnet20", "auxiliary")
     with noise_rows(net.backbone, MASK):
         logits = net(images("resnet20"))
