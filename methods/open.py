@@ -224,12 +224,14 @@ class OPeN(Method):
 
     def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
         if self.norm == "standard":
-            return net(images)
+            logits: Tensor = net(images)
+            return logits
         if self._apart(~noise):
             return net.classify(features_apart(net, images, noise))
         if self.routed_:
             with noise_rows(net.backbone, noise):
-                return net(images)
+                logits = net(images)
+                return logits
         features = net.features(images)
         if self._grad == "stop":
             features = torch.where(noise[:, None], features.detach(), features)

@@ -18,7 +18,7 @@ from ..fields import Count, Fraction, NonNegative, PositiveInt
 from ..recipe import Recipe
 
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
-VERSION = 2  # of the file's format
+VERSION: Literal[2] = 2  # of the file's format
 FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format
 
 
@@ -190,7 +190,7 @@ class Record(Part):
     environment: Environment
 
     @model_validator(mode="after")
-    def _consistent(self) -> Record:
+    def _counts_fit(self) -> Record:
         tests, classes = self.dataset.test_counts, len(self.dataset.class_names)
         for name, values in {
             "dataset.train_counts": self.dataset.train_counts,
@@ -209,6 +209,10 @@ class Record(Part):
                 raise ValueError("final.confusion does not sum to dataset.test_counts")
             if [row[k] for k, row in enumerate(confusion)] != self.final.correct:
                 raise ValueError("the diagonal of final.confusion is not final.correct")
+        return self
+
+    @model_validator(mode="after")
+    def _history_and_id_fit(self) -> Record:
         if len(self.history.accuracy) != len(self.history.evaluated_epochs):
             raise ValueError("history.accuracy and history.evaluated_epochs differ in length")
         if self.final.epoch != len(self.history.loss) - 1:

@@ -160,7 +160,7 @@ class Generator(nn.Module):
     def _vectors(self, maps: Tensor) -> Tensor:
         """(S, D, H, W) to vectors (S, P, D): the channels of each position, or rows of D numbers in memory."""
         if self.memory_rows:
-            return maps.contiguous().flatten(1).unflatten(1, (-1, maps.shape[1]))
+            return maps.contiguous().view(len(maps), -1, maps.shape[1])
         return maps.flatten(2).transpose(1, 2)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,7 @@ def draw_columns(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 def upper_count(size: int, probability: float) -> float:
     """Rows of a batch of `size` that are chosen with `probability` each, but for once in some 700 batches (3 std)."""
-    return size * probability + 3 * (size * probability * (1 - probability)) ** 0.5
+    return size * probability + 3 * math.sqrt(size * probability * (1 - probability))
 
 
 def layout_of(images: Tensor, model: Tensor) -> Tensor:

@@ -118,7 +118,8 @@ def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, ra
         radius: the norm.
     """
     if per_sample:
-        return uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
+        noise: Tensor = uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
+        return noise
     ratio = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
     norms = uniform.square().sum((0, 2, 3), keepdim=True).sqrt()
     return uniform * (radius * ratio / norms.clamp(min=1e-12))

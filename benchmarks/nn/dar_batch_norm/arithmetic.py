@@ -57,7 +57,7 @@ class NormaliseGroups(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0913 - autograd passes tensors flat
         ctx: Any,
         x: Tensor,
         group: Tensor,

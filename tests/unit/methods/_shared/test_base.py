@@ -43,17 +43,17 @@ def test_a_hook_that_would_be_dropped_is_named(base: str, hook: str) -> None:
 
 
 def test_a_base_of_the_user_s_own_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Unknown method 'ldam'. Did you mean 'ldam-drw'"):
+    with pytest.raises(UserError, match=r"Unknown method 'ldam'\. Did you mean 'ldam-drw'"):
         method("rsg", base="ldam")
 
 
 def test_values_of_the_base_are_checked_by_its_own_fields() -> None:
     assert method("rsg", **{"base.max_margin": "0.3"}).make_base().max_margin == 0.3
-    with pytest.raises(UserError, match="Unknown field of 'ldam-drw' 'max_margn'. Did you mean 'max_margin'"):
+    with pytest.raises(UserError, match=r"Unknown field of 'ldam-drw' 'max_margn'\. Did you mean 'max_margin'"):
         method("rsg", **{"base.max_margn": "0.3"})
     with pytest.raises(UserError, match=r"'ldam-drw': beta = '2'"):
         method("rsg", **{"base.beta": "2"})
-    with pytest.raises(UserError, match="Unknown field of 'erm' 'base.beta'"):
+    with pytest.raises(UserError, match=r"Unknown field of 'erm' 'base\.beta'"):
         method("erm", **{"base.beta": "0.9"})
 
 
