@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -224,14 +224,12 @@ class OPeN(Method):
 
     def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
         if self.norm == "standard":
-            logits: Tensor = net(images)
-            return logits
+            return cast(Tensor, net(images))
         if self._apart(~noise):
             return net.classify(features_apart(net, images, noise))
         if self.routed_:
             with noise_rows(net.backbone, noise):
-                logits = net(images)
-                return logits
+                return cast(Tensor, net(images))
         features = net.features(images)
         if self._grad == "stop":
             features = torch.where(noise[:, None], features.detach(), features)
