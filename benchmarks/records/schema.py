@@ -18,7 +18,7 @@ from ..fields import Count, Fraction, NonNegative, PositiveInt
 from ..recipe import Recipe
 
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
-VERSION = 2  # of the file's format
+VERSION: Literal[2] = 2  # of the file's format
 FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format
 
 

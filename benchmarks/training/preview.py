@@ -83,8 +83,8 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
         if count < keep:
             rows.append((images, net.normalise(images), labels, synthetic, *origins))
             count += len(labels)
-    columns = [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
-    return View(state, *columns, class_counts.numpy(), synthetic_counts.numpy())
+    columns = [torch.cat(column) for column in zip(*rows, strict=True)]
+    return View(state, *(column.numpy() for column in (*columns, class_counts, synthetic_counts)))
 
 
 def _source_weights(spec: RunSpec, runs: Path) -> dict[str, Tensor] | None:
