@@ -190,7 +190,17 @@ class Record(Part):
     environment: Environment
 
     @model_validator(mode="after")
-    def _counts_fit(self) -> Record:
+    def _consistent(self) -> Record:
+        self._check_counts()
+        if len(self.history.accuracy) != len(self.history.evaluated_epochs):
+            raise ValueError("history.accuracy and history.evaluated_epochs differ in length")
+        if self.final.epoch != len(self.history.loss) - 1:
+            raise ValueError("final.epoch is not the last epoch of history.loss")
+        if (expected := self.facts.id) != self.id:
+            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
+        return self
+
+    def _check_counts(self) -> None:
         tests, classes = self.dataset.test_counts, len(self.dataset.class_names)
         for name, values in {
             "dataset.train_counts": self.dataset.train_counts,
@@ -201,7 +211,7 @@ class Record(Part):
             if len(values) != classes:
                 raise ValueError(f"{name} has {len(values)} entries for {classes} classes")
         for part, correct in (("final", self.final.correct), ("best", self.best.correct)):
-            if any(hit > total for hit, total in zip(correct, tests, strict=True)):
+            if any(hits > total for hits, total in zip(correct, tests, strict=True)):
                 raise ValueError(f"{part}.correct exceeds dataset.test_counts")
         confusion = self.final.confusion
         if confusion is not None:
@@ -209,17 +219,6 @@ class Record(Part):
                 raise ValueError("final.confusion does not sum to dataset.test_counts")
             if [row[k] for k, row in enumerate(confusion)] != self.final.correct:
                 raise ValueError("the diagonal of final.confusion is not final.correct")
-        return self
-
-    @model_validator(mode="after")
-    def _history_and_id_fit(self) -> Record:
-        if len(self.history.accuracy) != len(self.history.evaluated_epochs):
-            raise ValueError("history.accuracy and history.evaluated_epochs differ in length")
-        if self.final.epoch != len(self.history.loss) - 1:
-            raise ValueError("final.epoch is not the last epoch of history.loss")
-        if (expected := self.facts.id) != self.id:
-            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
-        return self
 
     @property
     def facts(self) -> RunFacts:

@@ -70,14 +70,14 @@ def training_transform(recipe: Recipe, size: int, moments: Moments) -> Callable[
             transforms.RandomGrayscale(0.2),
             transforms.RandomApply([transforms.GaussianBlur(3, (0.1, 2.0))], 0.5),
         ]
-    transform: Callable[[Any], Tensor] = transforms.Compose([*steps, test_transform(moments)])
-    return transform
+    chain: Callable[[Any], Tensor] = transforms.Compose([*steps, test_transform(moments)])
+    return chain
 
 
 def test_transform(moments: Moments) -> Callable[[Any], Tensor]:
     """A PIL image to a normalised tensor."""
-    transform: Callable[[Any], Tensor] = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*moments)])
-    return transform
+    chain: Callable[[Any], Tensor] = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*moments)])
+    return chain
 
 
 def train_epoch(

@@ -134,13 +134,15 @@ class StepCost:
     counts: Counts
 
 
-def step_costs(specs: Sequence[RunSpec], rounds: int, device: torch.device, late: float = 0.99) -> dict[str, StepCost]:
+def step_costs(
+    specs: Sequence[RunSpec], rounds: int, device: torch.device, progress: float = 0.99
+) -> dict[str, StepCost]:
     """Cost of a step of each method on one batch, on one core of a CPU or on a GPU; `specs[0]` is ERM's."""
     with threads(1):
-        variants = {spec.name: repeated_step(spec, late, device) for spec in specs}
+        variants = {spec.name: repeated_step(spec, progress, device) for spec in specs}
         seconds = alternate(variants, rounds, device)
     erm = specs[0].name
-    return {spec.name: StepCost(ratio(seconds[spec.name], seconds[erm]), count_step(spec, late)) for spec in specs}
+    return {spec.name: StepCost(ratio(seconds[spec.name], seconds[erm]), count_step(spec, progress)) for spec in specs}
 
 
 def repeated_step(spec: RunSpec, progress: float, device: torch.device) -> Work:

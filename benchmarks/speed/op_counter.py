@@ -125,7 +125,7 @@ class Tally(TorchDispatchMode):
     """
 
     def __init__(self, held: Any = ()) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.flops = self.operations = self.bytes = self.peak = 0
         self.storages: set[int] = set()
         self._hold(held)

@@ -14,7 +14,6 @@ from itertools import cycle
 
 import torch
 from torch import Tensor
-from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
 from ..data.loader import generator
@@ -200,13 +199,13 @@ def _operations(steps: ProfiledSteps, number: int) -> tuple[list[Operation], flo
         wait(steps.device)
         wall = time.perf_counter() - started
     field = "self_device_time_total" if cuda else "self_cpu_time_total"
-    on_cpu = [row for row in profiler.key_averages() if row.device_type == DeviceType.CPU]
+    on_cpu = [row for row in profiler.key_averages() if row.device_type.name == "CPU"]
     rows = sorted(on_cpu, key=lambda row: -getattr(row, field))
     total = sum(getattr(row, field) for row in rows) or 1
     operations = [Operation(row.key, getattr(row, field) / total, row.count / number) for row in rows[:TOP]]
     if not cuda:
         return operations, None, None
-    kernels = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
+    kernels = [event for event in profiler.events() if event.device_type.name == "CUDA"]
     return operations, len(kernels) / number, min(1.0, total / 1e6 / wall)
 
 

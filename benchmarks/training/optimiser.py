@@ -36,7 +36,7 @@ def make_optimiser(
         return torch.optim.Adam(parameters, recipe.lr, (recipe.momentum, 0.999), **options)
     optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, **options)
     if recipe.momentum:
-        for parameter in chain.from_iterable(groups.values()):
+        for parameter in chain(*groups.values()):
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
 

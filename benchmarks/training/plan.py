@@ -176,8 +176,8 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
             scope, dot, field = "", "", name
         if dot and scope not in scopes:
             raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
-        known = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}
-        if not dot and field in Recipe.model_fields and field not in known:
+        fields = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}
+        if not dot and field in Recipe.model_fields and field not in fields:
             raise UserError(f"--set {text}: '{field}' belongs to the recipe. Write --set recipe.{text}.")
         for target in [scope] if dot else [plugin.name for plugin in plugins]:
             scopes[target][field] = _value(value)

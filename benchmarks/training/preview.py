@@ -23,7 +23,7 @@ from .shared_start import attach_source, shared_trainings
 MOST = 2048  # images to pass through the method; some methods take seconds for a batch
 
 
-@dataclass
+@dataclass(frozen=True)
 class View:
     """Images of the beginning of an epoch, and how many of each class are among its first MOST images.
 
@@ -83,8 +83,8 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
         if count < keep:
             rows.append((images, net.normalise(images), labels, synthetic, *origins))
             count += len(labels)
-    columns = [torch.cat(column).numpy() for column in zip(*rows, strict=True)]
-    return View(state, *columns, *(counts.numpy() for counts in (class_counts, synthetic_counts)))
+    columns = [torch.cat(column) for column in zip(*rows, strict=True)]
+    return View(state, *(column.numpy() for column in (*columns, class_counts, synthetic_counts)))
 
 
 def _source_weights(spec: RunSpec, runs: Path) -> dict[str, Tensor] | None:

@@ -49,21 +49,21 @@ def trained(rows: float) -> float:
 
 def m2m(spec: RunSpec) -> float:
     """Ten steps of an attack on two networks, gradient of images alone; g judges once; the batch is trained."""
-    slots = translation.capacity(late(spec).spec.method.chosen_, BATCH)  # type: ignore[attr-defined]
+    slots = translation.capacity(late_stage(spec).spec.method.chosen_, BATCH)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
 
 def blt(spec: RunSpec) -> float:
     """Fifteen steps on a quarter of the tail images, which join the batch."""
-    method: Any = late(spec).spec.method
+    method: Any = late_stage(spec).spec.method
     slots = perturbation.capacity(method.p, method.tail_probability_, BATCH)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 
 def rsg(spec: RunSpec) -> float:
     """Layers above the cut see twice the rows; transform (weights learn), frozen contrast (input learns)."""
-    active = late(spec)
+    active = late_stage(spec)
     cut, forward = active.spec.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
     lower = sum(conv_flops(active.net.backbone[:cut]))
     maps, width = 16 * 16, 32
@@ -87,7 +87,7 @@ def conv_flops(layers: torch.nn.Module) -> list[int]:
     return flops
 
 
-def late(spec: RunSpec) -> ActiveStage:
+def late_stage(spec: RunSpec) -> ActiveStage:
     return bring_to(spec, 0.99, CPU)[0]
 
 

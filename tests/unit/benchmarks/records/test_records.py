@@ -36,7 +36,7 @@ def test_round_trip(record: Record, tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["record.json"], "no temporary file is left"
 
 
-def test_the_last_epoch_is_the_result_and_the_best_stands_beside_it(record: Record) -> None:
+def test_the_last_epoch_is_the_result_beside_the_best_one(record: Record) -> None:
     assert record.final.epoch == record.recipe["epochs"] - 1 == record.history.evaluated_epochs[-1]
     assert record.history.accuracy[-1] == pytest.approx(sum(record.final.correct) / 500)
     assert sum(record.best.correct) / 500 == pytest.approx(max(record.history.accuracy))

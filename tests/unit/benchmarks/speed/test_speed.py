@@ -43,7 +43,7 @@ def test_variants_alternate_and_the_first_round_does_not_count() -> None:
     assert str(times_as_long) == "2.00 [1.00, 3.00]"
 
 
-def test_profile_has_every_part_of_a_step_at_both_ends_of_training() -> None:
+def test_profile_has_every_part_of_a_step_early_and_late() -> None:
     run = make_plan(["open"], ["digits-lt"], RunRequest(epochs="10", settings=["dataset.n_max=30"], imbalance="5"))[0]
     first, last = profiles(run, CPU)
     for profile in (first, last):

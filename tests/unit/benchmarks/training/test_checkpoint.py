@@ -69,7 +69,7 @@ def test_instead_of_a_damaged_checkpoint_the_one_before_is_used(tmp_path: Path, 
     assert loaded.number == 1
 
 
-def test_resuming_past_a_damaged_checkpoint_gives_the_same_record(record: Record, tmp_path: Path) -> None:
+def test_resuming_past_a_damaged_checkpoint_changes_nothing(record: Record, tmp_path: Path) -> None:
     run = tiny_run()
     carry_out(run, tmp_path)  # leaves both checkpoints of the last two epochs
     newest = tmp_path / run.id / checkpoint.SLOTS[3 % 2]

@@ -34,7 +34,7 @@ class TwoStages(Method):
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         if stage.name == "features":
             net.helper = nn.Linear(10, 10)
-            net.register_buffer("seen", torch.zeros(()))
+            net.register_buffer("steps", torch.zeros(()))
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         noise = torch.rand(batch.images.shape, generator=now.generator, device=batch.images.device)
@@ -47,10 +47,10 @@ class TwoStages(Method):
         return self.criterion(logits, batch.labels, now)
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        net.seen.add_(1)  # type: ignore[operator,union-attr]
+        net.steps.add_(1)  # type: ignore[operator,union-attr]
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        del net.helper, net.seen
+        del net.helper, net.steps
         return net
 
 
@@ -109,7 +109,7 @@ class FreezesItself(TwoStages):
         net.backbone[0].requires_grad_(False)
 
 
-def test_what_a_method_freezes_stays_frozen_and_a_stage_gives_back_what_it_froze() -> None:
+def test_a_stage_unfreezes_what_it_froze_and_nothing_else() -> None:
     run = dataclasses.replace(two_stages(), method=FreezesItself())
     net = build_network(run)
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
@@ -179,8 +179,8 @@ def test_checkpoint_holds_everything(tmp_path: Path) -> None:
     state = checkpoint.load(tmp_path / run.id)
     assert state is not None
     assert (state.stage, state.epoch) == (1, 0)
-    assert float(state.net["seen"]) > 0
-    assert {key.split(".")[0] for key in state.net} == {"normalise", "backbone", "head", "helper", "seen"}
+    assert float(state.net["steps"]) > 0
+    assert {key.split(".")[0] for key in state.net} == {"normalise", "backbone", "head", "helper", "steps"}
 
 
 def test_adam_trains_and_resumes_exactly(tmp_path: Path) -> None:

@@ -49,11 +49,11 @@ def test_a_prefix_may_be_of_any_method(doubled: str, tmp_path: Path) -> None:
     assert (part.method, part.id, part.seed, part.use, part.epochs) == ("ldam-drw", ldam.id, 0, "prefix", 3)
     own = carry_out(on_its_own(tiny_run(doubled, epochs=5)), tmp_path / "own")
     assert without_timings(shared) == without_timings(own)
-    late = execute(ldam, CPU, tmp_path, counter)
+    whole = execute(ldam, CPU, tmp_path, counter)
     assert counter.epochs == {"ldam-drw": 5, "doubled": 2}, "the run itself continues from there"
-    assert without_timings(late) == without_timings(carry_out(tiny_run("ldam-drw", epochs=5), tmp_path / "own"))
-    assert shared.history.loss[:3] == late.history.loss[:3]
-    assert shared.history.loss[3:] != late.history.loss[3:]
+    assert without_timings(whole) == without_timings(carry_out(tiny_run("ldam-drw", epochs=5), tmp_path / "own"))
+    assert shared.history.loss[:3] == whole.history.loss[:3]
+    assert shared.history.loss[3:] != whole.history.loss[3:]
 
 
 def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> None:
@@ -73,8 +73,8 @@ def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> N
     spec = tiny_run("ldam-drw", epochs=2)
     longer = carry_out(dataclasses.replace(spec, name="longer", source="ab" * 32, method=Longer()), tmp_path)
     assert longer.history.evaluated_epochs == [0, 1, 2]
-    late = carry_out(spec, tmp_path)
-    assert without_timings(late) == without_timings(carry_out(tiny_run("ldam-drw", epochs=2), tmp_path / "own"))
+    whole = carry_out(spec, tmp_path)
+    assert without_timings(whole) == without_timings(carry_out(tiny_run("ldam-drw", epochs=2), tmp_path / "own"))
 
 
 @dataclass

@@ -48,10 +48,10 @@ def test_the_erm_run_of_a_prerequisite_is_the_erm_run(tmp_path: Path) -> None:
     assert erm_id(drs) == erm.id
     carry_out(drs, tmp_path / "a")
     counter = Counter()
-    late = execute(erm, CPU, tmp_path / "a", counter)
+    whole = execute(erm, CPU, tmp_path / "a", counter)
     assert counter.epochs == {"erm": 1}
-    assert without_timings(late) == without_timings(carry_out(tiny_run("erm", epochs=5), tmp_path / "b"))
-    assert late.cost.resumed == 0
+    assert without_timings(whole) == without_timings(carry_out(tiny_run("erm", epochs=5), tmp_path / "b"))
+    assert whole.cost.resumed == 0
 
 
 def test_another_recipe_seed_or_dataset_is_another_training() -> None:
@@ -62,17 +62,17 @@ def test_another_recipe_seed_or_dataset_is_another_training() -> None:
     assert erm_id(tiny_run("open", settings=("delta=0.5",))) == erm_id(run)
 
 
-def test_a_deferral_that_no_other_method_shares_gets_its_own_snapshot(tmp_path: Path) -> None:
+def test_a_deferral_of_its_own_gets_a_snapshot_of_its_own(tmp_path: Path) -> None:
     carry_out(tiny_run("erm", epochs=5), tmp_path)
     counter = Counter()
-    early = tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
-    shared = execute(early, CPU, tmp_path, counter)
+    soon = tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
+    shared = execute(soon, CPU, tmp_path, counter)
     assert counter.epochs == {"erm": 2, "drs": 3}
     own = on_its_own(tiny_run("drs", epochs=5, settings=("drs.defer=0.4",)))
     assert without_timings(shared) == without_timings(carry_out(own, tmp_path / "own"))
 
 
-def test_an_interrupted_erm_run_that_is_further_on_keeps_its_progress(tmp_path: Path) -> None:
+def test_an_interrupted_erm_run_further_on_keeps_its_progress(tmp_path: Path) -> None:
     erm = tiny_run("erm", epochs=5, settings=("recipe.drops=[[0.2, 0.1]]",))
     with pytest.raises(KeyboardInterrupt):
         execute(erm, CPU, tmp_path, StopAfter(4))
@@ -91,9 +91,9 @@ def test_an_erm_run_stopped_just_where_others_begin(method: str, prefix: int, tm
     for path in (tmp_path / erm.id).glob("epoch-*.pt"):
         path.unlink()
     settings = ("drs.defer=0.4",) if method == "drs" else ()
-    found = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path)
+    record = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path)
     plain = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path / "other")
-    assert without_timings(found) == without_timings(plain)
+    assert without_timings(record) == without_timings(plain)
 
 
 @pytest.mark.parametrize("recipe", [("recipe.momentum=0",), ("recipe.optimiser=adam", "recipe.lr=0.001")])
@@ -103,14 +103,14 @@ def test_shared_and_own_beginnings_agree_for_other_optimisers(recipe: tuple[str,
     assert without_timings(shared) == without_timings(own)
 
 
-def test_a_prefix_that_was_interrupted_resumes_though_the_erm_run_has_ended(tmp_path: Path) -> None:
+def test_an_interrupted_prefix_resumes_though_erm_has_ended(tmp_path: Path) -> None:
     carry_out(tiny_run("erm", epochs=10), tmp_path)
     checkpoint.remove(tmp_path / tiny_run("erm", epochs=10).id)
-    early = tiny_run("drs", epochs=10, settings=("drs.defer=0.5",))
+    soon = tiny_run("drs", epochs=10, settings=("drs.defer=0.5",))
     with pytest.raises(KeyboardInterrupt):
-        execute(early, CPU, tmp_path, StopAfter(4))
+        execute(soon, CPU, tmp_path, StopAfter(4))
     counter = Counter()
-    execute(early, CPU, tmp_path, counter)
+    execute(soon, CPU, tmp_path, counter)
     assert counter.epochs == {"erm": 1, "drs": 5}
 
 

@@ -66,10 +66,10 @@ def test_facts_of_a_run_are_computed_once() -> None:
     spec = tiny_run()
     assert spec.facts is spec.facts
     assert spec.id is spec.id
-    assert dataclasses.replace(spec, seed=1).id != spec.id, "and anew for another run"
+    assert dataclasses.replace(spec, seed=1).id != spec.id, "and computed for each run"
 
 
-def test_a_run_and_the_same_run_that_only_evaluates_have_one_record(tmp_path: Path) -> None:
+def test_a_run_that_only_evaluates_has_the_same_record(tmp_path: Path) -> None:
     """Its last checkpoint is there: killed between the last epoch and the record."""
     first = carry_out(tiny_run(), tmp_path)
     assert without_timings(carry_out(tiny_run(), tmp_path)) == without_timings(first)
