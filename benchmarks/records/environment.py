@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
+from ... import __version__
 from ..precision import fast_bf16
 from .schema import Environment
 
-VERSION = "0.1.0"
 CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
 
 
@@ -24,7 +24,7 @@ def environment(device: torch.device, threads: int) -> Environment:
     cuda = device.type == "cuda"
     head = commit()
     return Environment(
-        ltbench=VERSION,
+        ltbench=__version__,
         commit=head,
         dirty=bool(_git("status", "--porcelain", "--", *CODE)) if head else None,
         python=platform.python_version(),

@@ -14,7 +14,7 @@ import jsonschema
 import ltbench.bench
 import pytest
 from helpers.tiny import carry_out, tiny_run
-from ltbench.benchmarks.records.environment import VERSION
+from ltbench import __version__
 from ltbench.benchmarks.records.schema import json_schema
 
 ROOT = Path(ltbench.bench.__file__).parent
@@ -262,7 +262,7 @@ def test_help_and_the_report_need_no_torch() -> None:
 
 
 def test_version_is_the_project_s() -> None:
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
 
 
 def test_committed_schema_is_the_model_s_and_accepts_a_record(tmp_path: Path) -> None:
