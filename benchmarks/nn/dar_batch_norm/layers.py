@@ -86,7 +86,7 @@ class Routed(_BatchNorm):
             return super().forward(input)
         if getattr(self, "_is_replica", False):
             raise RuntimeError("DataParallel splits the batch but not the mask; use DistributedDataParallel.")
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         if len(rows.group) != len(input):
             raise ValueError(
                 f"The noise mask has {len(rows.group)} entries but the layer's input {len(input)} rows. A layer that "
@@ -97,6 +97,7 @@ class Routed(_BatchNorm):
     def _routed(self, x: Tensor, rows: Rows) -> Tensor:
         affine = (*self._affine(self, x), *self._noise_affine(x))
         flows, learns = self.noise_grad != "stop", self.noise_grad == "full"
+        out: Tensor
         out, mean, variance, elements = NormaliseGroups.apply(x, *rows, *affine, self.eps, flows, learns, self.sync)
         if self.training:
             self._track(mean, variance, elements)
@@ -149,7 +150,8 @@ class Routed(_BatchNorm):
 
     def extra_repr(self) -> str:
         """PyTorch's, and the options."""
-        return f"{super().extra_repr()}, noise_grad={self.noise_grad}, sync={self.sync}"
+        options: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{options}, noise_grad={self.noise_grad}, sync={self.sync}"
 
 
 @torch.no_grad()
