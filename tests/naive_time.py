@@ -39,12 +39,12 @@ def attacks() -> dict[str, Callable[[], Tensor]]:
     images = torch.rand(BATCH, 3, 32, 32, generator=random).contiguous(memory_format=torch.channels_last)
     target, seed = torch.randint(10, (2, BATCH), generator=random)
     folded = Folded(source), Folded(net)
-    eyes = [copy.deepcopy(one).eval() for one in (source, net)]
+    eyes = [copy.deepcopy(first).eval() for first in (source, net)]
     print(f"M2m: {candidates} candidates of {BATCH} rows, {rows_on_average} translated")
     print(f"A GPU translates {slots} slots.")
 
     def ours() -> Tensor:
-        g, f = (view.freeze(one) for view, one in zip(folded, (source, net), strict=True))
+        g, f = (view.freeze(first) for view, first in zip(folded, (source, net), strict=True))
         rows = slice(rows_on_average)
         return translate(images[rows], lambda x: objective(g(x), f(x), target[rows], seed[rows], 0.5), 0.1, 10)
 
@@ -76,24 +76,24 @@ def _with(net: torch.nn.Module, source: torch.nn.Module) -> torch.nn.Module:
 def centre_losses() -> dict[str, Callable[[], Tensor]]:
     """Ours; with all differences formed at once, as published; one sample and centre at a time."""
     torch.manual_seed(0)
-    made = Generator(10, 32, 15, 1, False)
-    torch.nn.init.normal_(made.centres)
+    method = Generator(10, 32, 15, 1, False)
+    torch.nn.init.normal_(method.centres)
     maps, labels = torch.randn(BATCH, 32, 16, 16), torch.randint(10, (BATCH,))
 
     def ours() -> Tensor:
-        loss = made.centre_loss(maps, labels, made.assignment(maps, labels))
+        loss = method.centre_loss(maps, labels, method.assignment(maps, labels))
         loss.backward()
         return loss
 
     def published() -> Tensor:
-        centres = made.centres[labels]  # (N, K, D)
+        centres = method.centres[labels]  # (N, K, D)
         far = (maps[:, None] - centres[..., None, None]).square().sum((2, 3, 4))
-        loss = (made.assignment(maps, labels) * far).sum(1).mean()
+        loss = (method.assignment(maps, labels) * far).sum(1).mean()
         loss.backward()
         return loss
 
     def naive() -> Tensor:
-        loss = centre_loss(made, maps, labels.tolist())
+        loss = centre_loss(method, maps, labels.tolist())
         loss.backward()
         return loss
 

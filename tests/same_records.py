@@ -116,11 +116,11 @@ class Side:
 
     def spelled(self, word: str, epochs: int) -> str:
         """A word of a command as this side has it: a setting may have another name or unit."""
-        found = re.fullmatch(r"--set=([\w.-]+)=(.*)", word)
-        if not found or found[1] not in (*RENAMED, "recipe.warmup") or self.knows(found[1]):
+        matches = re.fullmatch(r"--set=([\w.-]+)=(.*)", word)
+        if not matches or matches[1] not in (*RENAMED, "recipe.warmup") or self.knows(matches[1]):
             return word
-        value = f"{int(found[2]) / epochs:g}" if found[1] == "recipe.warmup" else found[2]
-        return f"--set={RENAMED.get(found[1], found[1])}={value}"
+        value = f"{int(matches[2]) / epochs:g}" if matches[1] == "recipe.warmup" else matches[2]
+        return f"--set={RENAMED.get(matches[1], matches[1])}={value}"
 
     def command(self, case: Case) -> list[str]:
         """The words after `bench` for this side."""
@@ -137,24 +137,24 @@ class Side:
     def outcome(self, case: Case) -> tuple[dict[str, Any], bool]:
         """What the case gives here, and whether it was known already."""
         words, file = self.command(case), self.kept / (case.name.replace(" ", "_") + ".json")
-        if file.exists() and (known := json.loads(file.read_text()))["command"] == [*words, case.stop]:
-            return known, True
-        found: dict[str, Any] = {"command": [*words, case.stop], "losses": []}
+        if file.exists() and (expected := json.loads(file.read_text()))["command"] == [*words, case.stop]:
+            return expected, True
+        matches: dict[str, Any] = {"command": [*words, case.stop], "losses": []}
         with tempfile.TemporaryDirectory(dir=self.home) as folder:
             for stop in (case.stop, 0) if case.stop else (0,):
                 out = Path(folder, "out.json")
                 done = self.python(str(Path(__file__).resolve()), "--carry-out", folder, str(stop), *words)
                 if bool(done.returncode) != bool(stop) or not out.exists():
-                    return found | {"error": f"exit code {done.returncode}: {done.stderr.strip()[-300:]}"}, False
+                    return matches | {"error": f"exit code {done.returncode}: {done.stderr.strip()[-300:]}"}, False
                 part = json.loads(out.read_text())
-                found |= part | {"losses": found["losses"] + part["losses"]}
+                matches |= part | {"losses": matches["losses"] + part["losses"]}
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(found))
-        return found, False
+        file.write_text(json.dumps(matches))
+        return matches, False
 
-    def comparable(self, case: Case, found: dict[str, Any]) -> dict[str, Any]:
+    def comparable(self, case: Case, matches: dict[str, Any]) -> dict[str, Any]:
         """All that is compared: path -> value, in the words of newer code."""
-        for record in found.get("records", {}).values():
+        for record in matches.get("records", {}).values():
             for new, old in RENAMED.items():
                 for part in (record["hyperparameters"], record["changed"]):
                     if new.startswith(f"{record['method']}.") and old.partition(".")[2] in part:
@@ -163,7 +163,7 @@ class Side:
             for part, name in ((record["recipe"], "warmup"), (record["changed"], "recipe.warmup")):
                 if name in part and not self.knows("recipe.warmup"):
                     part[name] = round(part[name] * case.epochs)
-        return {path: value for path, value in leaves(found) if not re.match(NEVER_COMPARED, path)}
+        return {path: value for path, value in leaves(matches) if not re.match(NEVER_COMPARED, path)}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -179,10 +179,10 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """One line for each path with two values, which are equal if they are written alike; a failed run first of all."""
     lines = []
     for path in dict.fromkeys(["error", *before, *after]):
-        one, other = (json.dumps(side[path]) if path in side else "missing" for side in (before, after))
-        forgiven = "missing" in (one, other) and any(fnmatch(path, pattern) for pattern in NEW_FIELDS)
-        if (one != other and not forgiven) or (path == "error" and one != "missing"):
-            lines.append(f"{path}: {one} -> {other}")
+        first, other = (json.dumps(side[path]) if path in side else "missing" for side in (before, after))
+        forgiven = "missing" in (first, other) and any(fnmatch(path, pattern) for pattern in NEW_FIELDS)
+        if (first != other and not forgiven) or (path == "error" and first != "missing"):
+            lines.append(f"{path}: {first} -> {other}")
     return lines
 
 
@@ -230,14 +230,14 @@ def carry_out(folder: Path, stop: int, words: list[str]) -> None:
     files = {getattr(part, "__file__", None) for name, part in sys.modules.items() if name.startswith("ltbench.")}
     if strangers := [file for file in files if file and not Path(file).is_relative_to(Path.cwd())]:
         sys.exit(f"not from this checkout: {', '.join(strangers)}")
-    found: dict[str, Any] = {"losses": losses, "records": {}, "networks": {}, "logits": {}}
+    matches: dict[str, Any] = {"losses": losses, "records": {}, "networks": {}, "logits": {}}
     for path in sorted((folder / "results").rglob("*.json")):
         record = json.loads(path.read_text())
         name = f"{record['method']} seed {record['seed']}"
-        found["records"][name] = record
-        found["networks"][name], found["logits"][name] = fingerprints(folder / "runs" / record["id"])
-    assert found["records"] or stop or code, "no record"
-    (folder / "out.json").write_text(json.dumps(found))
+        matches["records"][name] = record
+        matches["networks"][name], matches["logits"][name] = fingerprints(folder / "runs" / record["id"])
+    assert matches["records"] or stop or code, "no record"
+    (folder / "out.json").write_text(json.dumps(matches))
     sys.exit(code)
 
 
@@ -262,12 +262,12 @@ def compare(sides: Sequence[Side], chosen: Sequence[Case]) -> int:
         values = []
         for side in sides:
             started = time.perf_counter()
-            found, known = side.outcome(case)
-            spent = "kept" if known else f"{time.perf_counter() - started:.1f} s"
-            noted = {k: v for r in found.get("records", {}).values() for k, v in r["history"]["measures"].items()}
-            told = " ".join(f"{name}={pairs[-1][1]:.3g}" for name, pairs in noted.items() if "_class" not in name)
-            print(f"[{number}/{len(chosen)}] {side.name} {case.name}: {spent} {told}", flush=True)
-            values.append(side.comparable(case, found))
+            matches, expected = side.outcome(case)
+            spent = "kept" if expected else f"{time.perf_counter() - started:.1f} s"
+            noted = {k: v for r in matches.get("records", {}).values() for k, v in r["history"]["measures"].items()}
+            text = " ".join(f"{name}={pairs[-1][1]:.3g}" for name, pairs in noted.items() if "_class" not in name)
+            print(f"[{number}/{len(chosen)}] {side.name} {case.name}: {spent} {text}", flush=True)
+            values.append(side.comparable(case, matches))
         lines = differences(*values)
         differing += bool(lines)
         equal = f"equal: {sum(path.startswith('losses.') for path in values[0])} steps, {len(values[0])} values"
@@ -284,13 +284,13 @@ def main() -> None:
     for name in ("before", "after", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--only", nargs="+", default=["*"], help="patterns of names of cases, such as 'traces/*'")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder).resolve()
-        sides = [Side(name, getattr(given, name), home / name, given.work) for name in ("before", "after")]
+        sides = [Side(name, getattr(arguments, name), home / name, arguments.work) for name in ("before", "after")]
         names = [re.findall(r"(?m)^[\w-]+(?= |$)", sides[0].says("list", kind)) for kind in ("methods", "backbones")]
         assert all(names), "bench list names nothing"
-        chosen = [case for case in cases(*names) if any(fnmatch(case.name, each) for each in given.only)]
+        chosen = [case for case in cases(*names) if any(fnmatch(case.name, each) for each in arguments.only)]
         differing = compare(sides, chosen)
         if changed := [str(side.checkout) for side in sides if side.checksum() != side.digest]:
             sys.exit(f"changed in the meantime, so compare again: {', '.join(changed)}")

@@ -47,12 +47,12 @@ def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
         return []
     more, fewer = (head, tail) if h >= t else (tail, head)
     segments = max(math.floor(len(more) * transfer / len(fewer)), 1)
-    found = []
+    matches = []
     for j in range(segments):
         for i in range(len(fewer)):
-            one, other = more[j * len(fewer) + i], fewer[i]
-            found.append((one, other) if h >= t else (other, one))
-    return found
+            left, other = more[j * len(fewer) + i], fewer[i]
+            matches.append((left, other) if h >= t else (other, left))
+    return matches
 
 
 def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
@@ -62,13 +62,13 @@ def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[in
         nearest = int(assignment(generator, maps[i], labels[i]).argmax())
         return (maps[i] - generator.centres[labels[i], nearest][:, None, None]).detach()
 
-    made, terms = [], []
+    method, terms = [], []
     for f, r in met:
         far, near = moved(f), moved(r)
         change = generator.transform(far[None])[0]
-        made.append(maps[r] + change)
+        method.append(maps[r] + change)
         terms.append(_mv(generator, change, near, far, maps[f]))
-    return torch.stack(made), torch.stack(terms).mean()
+    return torch.stack(method), torch.stack(terms).mean()
 
 
 def _mv(generator: Any, change: Tensor, near: Tensor, far: Tensor, frequent: Tensor) -> Tensor:

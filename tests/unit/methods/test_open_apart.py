@@ -46,13 +46,13 @@ def test_apart_or_together_is_the_same(
     settings: tuple[str, ...], noise: list[int], request: pytest.FixtureRequest
 ) -> None:
     passes, first = trained(settings, noise)
-    natural, made = 12 - len(noise), [(len(noise), False)] if noise and "open.control=drop" not in settings else []
-    assert passes == ([*made, (natural, True)] if natural > 1 else [(12, True)])
+    natural, built = 12 - len(noise), [(len(noise), False)] if noise and "open.control=drop" not in settings else []
+    assert passes == ([*built, (natural, True)] if natural > 1 else [(12, True)])
     request.getfixturevalue("slots")
     passes, second = trained(settings, noise)
     assert passes == [(12, True)]
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-3)
+    for left, other in zip(first, second, strict=True):
+        torch.testing.assert_close(left, other, atol=2e-5, rtol=1e-3)
 
 
 def test_every_layer_learns_in_bfloat16() -> None:
@@ -60,9 +60,9 @@ def test_every_layer_learns_in_bfloat16() -> None:
     passes, (_, *gradients) = trained(("recipe.precision=bf16",), [0, 1, 5, 11])
     assert passes == [(4, False), (8, True)]
     _, (_, *expected) = trained((), [0, 1, 5, 11])
-    for one, other in zip(gradients, expected, strict=True):
+    for left, other in zip(gradients, expected, strict=True):
         if other.is_floating_point() and other.dim() > 1:
-            assert (one - other).norm() < 0.2 * other.norm()
+            assert (left - other).norm() < 0.2 * other.norm()
 
 
 @pytest.mark.parametrize("field", ["norm=auxiliary", "norm=standard", "noise_grad=full", "noise_grad=affine_frozen"])

@@ -116,9 +116,9 @@ def test_the_base_s_criterion_is_used() -> None:
         pass
 
     run = tiny_run("rsg", settings=("rsg.base=focal", "rsg.base.gamma=2"))
-    made = run.method
-    assert isinstance(made, Method)
-    made.base_ = made.make_base()  # type: ignore[attr-defined]
+    built = run.method
+    assert isinstance(built, Method)
+    built.base_ = built.make_base()  # type: ignore[attr-defined]
     logits, labels = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 3
     moment: Any = None
-    assert made.criterion(logits, labels, moment) == method("focal", gamma=2).criterion(logits, labels, moment)
+    assert built.criterion(logits, labels, moment) == method("focal", gamma=2).criterion(logits, labels, moment)

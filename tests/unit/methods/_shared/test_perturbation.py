@@ -42,14 +42,14 @@ def test_confusion_worked_numbers_and_their_orientation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "ceil", "expected"),
+    ("fraction", "ceil", "expected"),
     [(0.25, True, [1, 1, 1, 1, 2, 2]), (0.25, False, [0, 0, 0, 1, 1, 1]),
      (0.5, True, [1, 1, 2, 2, 3, 4]), (0.5, False, [0, 1, 1, 2, 2, 3])],
 )  # fmt: skip
-def test_number_of_hallucinated_images(share: float, ceil: bool, expected: list[int]) -> None:
+def test_number_of_hallucinated_images(fraction: float, ceil: bool, expected: list[int]) -> None:
     for tails, number in zip((1, 2, 3, 4, 5, 7), expected, strict=True):
         tail = torch.arange(10) < tails
-        rows, valid = pick(tail, torch.rand(10), share, 6, ceil)
+        rows, valid = pick(tail, torch.rand(10), fraction, 6, ceil)
         assert valid.sum() == number
         assert tail[rows[valid]].all()
         assert len(set(rows.tolist())) == 6
@@ -90,10 +90,10 @@ def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> Non
     net = net.double()
     images, target = torch.rand(8, 3, 8, 8).double(), torch.randint(5, (8,))
     threshold, scale = torch.linspace(0.1, 0.9, 8).double(), torch.tensor([5.0, 7.0, 9.0]).double().view(3, 1, 1)
-    seen: list[int] = []
-    watched = lambda rows: (seen.append(len(rows)), net(rows))[1]  # noqa: E731
-    made, steps = ascend(images, watched, target, threshold, Ascent(scale, 12, accumulate))
-    assert sum(seen) == (steps + 1).clamp(max=12).sum(), "an image that has arrived is left out"
+    observed: list[int] = []
+    watched = lambda rows: (observed.append(len(rows)), net(rows))[1]  # noqa: E731
+    method, steps = ascend(images, watched, target, threshold, Ascent(scale, 12, accumulate))
+    assert sum(observed) == (steps + 1).clamp(max=12).sum(), "an image that has arrived is left out"
     taken = []
     for i in range(8):
         x, total, count = images[i : i + 1].clone(), torch.zeros(1, 3, 8, 8).double(), 0
@@ -105,7 +105,7 @@ def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> Non
             (gradient,) = torch.autograd.grad(scores[0, target[i]], x)
             total = total + gradient if accumulate else gradient
             x, count = x.detach() + scale * total, count + 1
-        assert torch.allclose(made[i], x[0], atol=1e-12)
+        assert torch.allclose(method[i], x[0], atol=1e-12)
         taken.append(count)
     assert steps.tolist() == taken
     assert len(set(taken)) > 2
