@@ -23,7 +23,7 @@ from .shared_start import attach_source, shared_trainings
 MOST = 2048  # images to pass through the method; some methods take seconds for a batch
 
 
-@dataclass(frozen=True)
+@dataclass
 class View:
     """Images of the beginning of an epoch, and how many of each class are among its first MOST images.
 

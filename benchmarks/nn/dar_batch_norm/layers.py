@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +101,7 @@ class Routed(_BatchNorm):
         out, mean, variance, elements = NormaliseGroups.apply(x, *rows, *affine, self.eps, flows, learns, self.sync)
         if self.training:
             self._track(mean, variance, elements)
-            return cast(Tensor, out)
+            return out
         noise = (rows.group == 1).view(-1, *[1] * (x.dim() - 1))
         natural = torch.where(noise, 0, x)  # a non-finite noise row would make the gradient of gamma NaN (0 * inf)
         running = nn.functional.batch_norm(
