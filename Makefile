@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test slow smoke lint pins clean
+.PHONY: demo test slow smoke lint types pins clean
 
 demo: $(READY)
 	$(BIN)/bench sweep demo --jobs 2 --results runs/demo/results --runs runs/demo
@@ -20,9 +20,11 @@ slow: $(READY)
 smoke: $(READY)
 	$(BIN)/python tests/smoke.py
 
-lint: $(READY)
+lint: $(READY) types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)
 	mkdir -p .venv/types && ln -sfn ../.. .venv/types/ltbench
 	cd .venv/types && ../bin/mypy --config-file ../../pyproject.toml -m ltbench.bench \
 		-p ltbench.benchmarks -p ltbench.datasets -p ltbench.methods -p ltbench.report

@@ -6,7 +6,6 @@ Types of numbers are `annotated_types`, which pydantic checks when a value comes
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -33,28 +32,8 @@ class Later:
 LATER = Later()
 
 
-@dataclass(frozen=True)
-class ValuesOf:
-    """Marks a dict of values for the fields of another method, whose name stands in the field `owner`.
-
-    The values are set, recorded and listed as `owner.NAME`, such as `base.max_margin`:
-
-        base: str = "ldam-drw"
-        base_values: Annotated[dict[str, Any], ValuesOf("base")] = field(default_factory=dict)
-    """
-
-    owner: str
-
-
-def values_of(cls: type) -> dict[str, str]:
-    """Fields of a dataclass that are marked with `ValuesOf`: name to owner."""
-    return {
-        name: mark.owner for name, marks in _marks(cls).items() for mark in marks if isinstance(mark, ValuesOf)
-    }
-
-
 def recorded(instance: Any) -> dict[str, Any]:
-    """Fields and values of a method, a dataset or a recipe as a record holds them; see `Later` and `ValuesOf`.
+    """Fields and values of a method, a dataset or a recipe as a record holds them; see `Later`.
 
     Args:
         instance: of a dataclass or a pydantic model.
@@ -62,20 +41,11 @@ def recorded(instance: Any) -> dict[str, Any]:
     if isinstance(instance, BaseModel):
         values, marked = instance.model_dump(mode="json"), type(instance).model_fields.items()
         later = {name: info.default for name, info in marked if LATER in info.metadata}
-        return {name: value for name, value in values.items() if name not in later or value != later[name]}
-    values, marks = dataclasses.asdict(instance), _marks(type(instance))
-    later = {
-        field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        for field in dataclasses.fields(instance)
-        if LATER in marks[field.name]
-    }
-    nested = {
-        f"{owner}.{key}": value for name, owner in values_of(type(instance)).items() for key, value in values.pop(name).items()
-    }
-    return nested | {name: value for name, value in values.items() if name not in later or value != later[name]}
-
-
-def _marks(cls: type) -> dict[str, tuple[Any, ...]]:
-    """What stands beside the type of each field of a dataclass."""
-    hints = get_type_hints(cls, include_extras=True)
-    return {field.name: getattr(hints[field.name], "__metadata__", ()) for field in dataclasses.fields(cls)}
+    else:
+        values, hints = dataclasses.asdict(instance), get_type_hints(type(instance), include_extras=True)
+        later = {
+            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            for field in dataclasses.fields(instance)
+            if LATER in getattr(hints[field.name], "__metadata__", ())
+        }
+    return {name: value for name, value in values.items() if name not in later or value != later[name]}

@@ -80,7 +80,8 @@ class SquashingCosineHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, width) to logits (N, C), each in (-alpha, alpha)."""
         squashed = features / (self.beta + features.norm(dim=1, keepdim=True))
-        return self.alpha * squashed @ F.normalize(self.weight, dim=1).T
+        logits: Tensor = self.alpha * squashed @ F.normalize(self.weight, dim=1).T
+        return logits
 
 
 class Frozen(nn.Module):
@@ -97,7 +98,8 @@ class Frozen(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
-        return self.net(images)
+        logits: Tensor = self.net(images)
+        return logits
 
 
 class Classifier(nn.Module):
@@ -117,7 +119,8 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1] to float32 features (N, width)."""
-        return self.backbone(self.normalise(images)).float()
+        features: Tensor = self.backbone(self.normalise(images)).float()
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
         """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
@@ -130,4 +133,5 @@ class Classifier(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Features float32 (N, width) to logits float32 (N, C)."""
         with torch.autocast(features.device.type, enabled=False):
-            return self.head(features)
+            logits: Tensor = self.head(features)
+            return logits

@@ -24,25 +24,25 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UserError, unknown
-from .fields import recorded, values_of
 from .method import Method
 from .recipe import explain
 from .split import Source
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = __name__.rpartition(".benchmarks")[0]
+BASE, VALUES = "base", "base_values"  # fields of a method on top of another one
 BASES: dict[str, type] = {"methods": Method, "datasets": Source}
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A method or dataset that was found.
+    """A method or dataset.
 
     Attributes:
         name: as on the command line.
         cls: its dataclass.
         card: its module's docstring.
-        source: sha256 of the file of a method from outside the suite, whose version no commit tells; else None.
+        source: sha256 of the file of a method from outside the suite, which no commit identifies; else None.
     """
 
     name: str
@@ -66,11 +66,11 @@ def load(kind: str, name: str) -> Plugin:
     A plugin that fails to import fails here, with its traceback: skipping it would hide a regression.
 
     Raises:
-        UserError: there is no such plugin, or its file does not hold exactly one class of the kind.
+        UserError: there is no such plugin, or its file does not define exactly one class of the kind.
     """
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
-    name = name.replace("_", "-")  # both spellings are one plugin and must give one id
+    name = name.replace("_", "-")  # both spellings are one plugin and must have one id
     if name not in names(kind):
         raise unknown(kind.removesuffix("s"), name, names(kind))
     if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file():
@@ -99,84 +99,78 @@ def _digest(path: Path) -> str:
 
 def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None) -> Plugin:
     base = BASES[kind]
-    found = [
-        thing
-        for thing in vars(module).values()
-        if isinstance(thing, type) and issubclass(thing, base) and thing.__module__ == module.__name__
-    ]
-    if len(found) != 1:
+    own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
+    classes = [cls for cls in own if issubclass(cls, base)]
+    if len(classes) != 1:
         raise UserError(
-            f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(found)}."
+            f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(classes)}."
         )
-    cls = found[0]
+    cls = classes[0]
+    _check_hooks(cls, base)
     if "__dataclass_params__" not in vars(cls):
         cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
-    _check_hooks(cls, base)
     return Plugin(name, cls, (module.__doc__ or "").strip(), source)
 
 
-def _check_hooks(cls: type[Any], base: type) -> None:
-    """Refuse a misspelt hook, which would never be called, and a field with the name of a hook, which would hide it."""
-    hooks = [name for name, thing in vars(base).items() if inspect.isfunction(thing) and not name.startswith("_")]
-    fields = {field.name for field in dataclasses.fields(cls)}
-    for name in hooks:
-        if name in fields or not callable(getattr(cls, name)):
-            raise UserError(f"{cls.__name__}.{name} hides the hook of that name of {base.__name__}; rename the field.")
-    for name, thing in vars(cls).items():
+def _check_hooks(cls: type, base: type) -> None:
+    """Refuse a misspelt hook: it would never be called, and the method would be ERM under another name."""
+    hooks = [name for name, value in vars(base).items() if inspect.isfunction(value) and not name.startswith("_")]
+    for name, value in vars(cls).items():
         near = get_close_matches(name, hooks, n=1, cutoff=0.75)
-        if inspect.isfunction(thing) and near and near[0] != name and not name.startswith("_"):
-            raise UserError(f"{cls.__name__}.{name} is no hook of {base.__name__}; did you mean '{near[0]}'?")
+        if inspect.isfunction(value) and near and near[0] != name and not name.startswith("_"):
+            raise UserError(f"{cls.__name__}.{name} is not a hook of {base.__name__}; did you mean '{near[0]}'?")
 
 
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
-    """An instance of a plugin with `settings` (field -> value, strings allowed) in place of defaults.
-
-    A setting such as `base.max_margin` belongs to the method that the field `base` names.
+    """An instance of a plugin with its defaults replaced by `settings` (field -> value, strings allowed).
 
     Raises:
-        UserError: no such field (the existing ones are listed), or a value of the wrong type or out of range.
+        UserError: there is no such field, or a value has the wrong type or is out of range.
     """
-    nested = values_of(plugin.cls)
-    fields = [field for field in dataclasses.fields(plugin.cls) if field.name not in nested]
-    # Defaults are validated, too: a default of 1 for a float must not give another id than the user's 1.
-    values: dict[str, Any] = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-    values |= {name: {} for name in nested}
-    holders = {owner: values[name] for name, owner in nested.items()}
-    for key, value in settings.items():
-        owner, dot, name = key.partition(".")
-        if dot and owner in holders:
-            holders[owner][name] = value
-        elif any(key == field.name for field in fields):
-            values[key] = value
-        else:
-            raise unknown(
-                f"field of '{plugin.name}'", key, [field.name for field in fields], nothing="it has no fields"
-            )
+    fields = dataclasses.fields(plugin.cls)
+    field_names = [field.name for field in fields]
+    settings = _gathered(settings, field_names)
+    for name in settings:
+        if name not in field_names:
+            raise unknown(f"field of '{plugin.name}'", name, field_names, nothing="it has no fields")
     try:
-        return TypeAdapter(plugin.cls).validate_python(values)
+        # Defaults are validated too: a default of 1 for a float must not have another id than the user's 1.
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        instance = TypeAdapter(plugin.cls).validate_python(defaults | settings)
     except ValidationError as error:
         raise UserError(f"'{plugin.name}': {explain(error)}.") from error
+    return instance
+
+
+def _gathered(settings: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    """`base.NAME` settings as one dictionary, where a method has a base with values of its own."""
+    if VALUES not in names:
+        return settings
+    prefix = BASE + "."
+    own = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
+    others = {name: value for name, value in settings.items() if not name.startswith(prefix)}
+    return others | {VALUES: settings.get(VALUES, {}) | own}
 
 
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
-    """The values of an instance, as a record holds them, that differ from the class's defaults."""
+    """The fields of an instance that differ from the class's defaults, those of its base as `base.NAME`."""
+    values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(plugin.cls)}
     defaults = {field.name: field.default for field in dataclasses.fields(plugin.cls)}
-    return {name: value for name, value in recorded(instance).items() if name not in defaults or value != defaults[name]}
+    own = values.pop(VALUES, {})
+    usual = getattr(configure(plugin, values), VALUES) if own else {}  # they follow from the other fields
+    base = {f"{BASE}.{name}": value for name, value in own.items() if value != usual[name]}
+    return {name: value for name, value in values.items() if value != defaults[name]} | base
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of each field; the meaning stands in a docstring of the class."""
+    """Name, default, allowed values and meaning of each field; the meaning is taken from the class's docstrings."""
     hints = get_type_hints(cls, include_extras=True)
     docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # its own first
-    nested, rows = values_of(cls), []
+    rows = []
     for field in dataclasses.fields(cls):
         default = "" if field.default is dataclasses.MISSING else str(field.default)
-        text = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
-        meaning = " ".join(text[1].split()) if text else ""
-        if field.name in nested:
-            rows.append((f"{nested[field.name]}.NAME", "its own", f"those of {nested[field.name]}", meaning))
-        else:
-            rows.append((field.name, default, _allowed(hints[field.name]), meaning))
+        meaning = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
+        rows.append((field.name, default, _allowed(hints[field.name]), " ".join(meaning[1].split()) if meaning else ""))
     return rows
 
 

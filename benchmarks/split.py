@@ -1,4 +1,4 @@
-"""Split and Dataset, the long-tail and step profiles, and which images a profile keeps."""
+"""Splits and datasets, the long-tail and step profiles, and the selection of images for a profile."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from .errors import MissingData as MissingData  # re-exported for datasets
-from .errors import UserError as UserError
+from .errors import UserError
 from .fields import recorded
 
 Profile = Literal["exp", "step"]
@@ -30,7 +29,7 @@ class Split:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,), in [0, num_classes).
         num_classes: C, which may exceed the largest label that occurs.
-        validation: of a training split, the images held out of it, for methods that need some; never test images.
+        validation: images held out of a training split for methods that need some; never test images.
     """
 
     images: Tensor
@@ -62,22 +61,22 @@ class Split:
         return Split(self.images.to(device), self.labels.to(device), self.num_classes, validation)
 
     def take(self, index: Tensor) -> Split:
-        """The images at some positions as a split of their own."""
+        """The images at some positions, as a new split."""
         return Split(self.images[index], self.labels[index], self.num_classes)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split with what the record needs to say about them.
+    """A training and a test split, and their description for the record.
 
     Attributes:
         name: benchmark name, such as `cifar10-lt`.
         mean, std: per channel, of pixels in [0, 1], for the normalisation inside the network.
-        profile: `exp`, `step`, or `natural` for a set taken as it is.
-        imbalance: the ratio asked for; for `natural` the largest class / the smallest class.
-        verified: the source files match the published checksums; None where none are published.
-        options: the source's options, without anything that names a place on this machine.
-        changed: those options that differ from the source's defaults (profile and imbalance apart).
+        profile: `exp`, `step`, or `natural` for an unchanged set.
+        imbalance: the requested ratio; for `natural` that of the largest to the smallest class.
+        verified: the source files match the published checksums; None if none are published.
+        options: the source's options, except paths on this machine.
+        changed: the options that differ from the source's defaults, except profile and imbalance.
     """
 
     name: str
@@ -114,7 +113,7 @@ class Dataset:
     def holding_out(self) -> Dataset:
         """The same dataset with a tenth of each class held out of the training split, as its `validation`.
 
-        The option `holdout` says so: results on fewer images must not be ranked with those on all of them.
+        The option `holdout` records it: results on fewer images must not be ranked with those on all of them.
 
         Raises:
             UserError: a class has a single image.
@@ -122,8 +121,8 @@ class Dataset:
         if self.train.validation is not None:
             return self
         out = held_out(self.train.labels.numpy(), self.train.num_classes)
-        kept = np.setdiff1d(np.arange(len(self.train)), out)
-        train = replace(self.train.take(torch.from_numpy(kept)), validation=self.train.take(torch.from_numpy(out)))
+        rest = np.setdiff1d(np.arange(len(self.train)), out)
+        train = replace(self.train.take(torch.from_numpy(rest)), validation=self.train.take(torch.from_numpy(out)))
         options, changed = ({**facts, "holdout": True} for facts in (self.options, self.changed))
         try:
             return replace(self, train=train, options=options, changed=changed)
@@ -133,11 +132,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataRoot:
-    """The one folder below which all downloaded data lie.
+    """The folder of all downloaded data.
 
     Attributes:
         path: the folder.
-        origin: where the setting came from, for error messages.
+        origin: source of the setting, for error messages.
         allow_unverified: accept files whose checksum differs; the record then says so.
     """
 
@@ -147,7 +146,7 @@ class DataRoot:
 
     @classmethod
     def find(cls, option: str | None = None, allow_unverified: bool = False) -> DataRoot:
-        """The folder given by the option, else by `LTBENCH_DATA`, else `./data`."""
+        """The folder of the option, else of the variable `LTBENCH_DATA`, else `./data`."""
         if option:
             return cls(Path(option), "--data-root", allow_unverified)
         if variable := os.environ.get("LTBENCH_DATA"):
@@ -165,18 +164,18 @@ class Source:
         holdout: hold a tenth of each class out of the training images, for all methods alike.
     """
 
-    recipe: ClassVar[str] = "cifar-short"  # used when the user names none
-    place: ClassVar[tuple[str, ...]] = ()  # fields that name a place on this machine: kept out of the record
+    recipe: ClassVar[str] = "cifar-short"  # the default recipe
+    paths: ClassVar[tuple[str, ...]] = ()  # fields with a path on this machine: left out of the record
 
     holdout: bool = field(default=False, kw_only=True)
 
     def described(self) -> dict[str, dict[str, Any]]:
-        """The arguments `options` and `changed` of Dataset: the fields except places, profile, imbalance and holdout.
+        """The arguments `options` and `changed` of Dataset: all fields except paths, profile, imbalance and holdout.
 
-        `Dataset.holding_out` adds the last one.
+        `Dataset.holding_out` adds `holdout`.
         """
-        apart = {*self.place, "profile", "imbalance", "holdout"}
-        options = {name: value for name, value in recorded(self).items() if name not in apart}
+        left_out = {*self.paths, "profile", "imbalance", "holdout"}
+        options = {name: value for name, value in recorded(self).items() if name not in left_out}
         defaults = {f.name: f.default for f in fields(self)}
         changed = {name: value for name, value in options.items() if value != defaults[name]}
         return {"options": options, "changed": changed}
@@ -185,13 +184,17 @@ class Source:
         """Read the files and build both splits.
 
         Raises:
-            MissingData: something is not there; the message says what to put where.
-            UserError: something is there but damaged or not as asked.
+            MissingData: a file is missing; the message says how to get it.
+            UserError: a file is damaged, or the options do not fit the data.
         """
         raise NotImplementedError
 
     def download(self, root: DataRoot) -> None:
-        """Fetch what can be fetched; the default says that nothing can or need be."""
+        """Download the files; an error by default.
+
+        Raises:
+            UserError: the dataset needs no download or cannot be downloaded by a program.
+        """
         raise UserError("Nothing to download: this dataset needs no download or cannot be downloaded by a program.")
 
 
@@ -199,10 +202,13 @@ def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profil
     """Images per class of a long-tailed profile, head first.
 
     exp:  n_k = trunc(n_max * (1 / ratio) ** (k / (C - 1))), in double precision, one power per class. A repeated
-          product of (1 / ratio) ** (1 / (C - 1)), as M2m has it, loses an image of the last class in some settings.
-    step: the first C // 2 classes n_max, the others trunc(n_max * (1 / ratio)).
+          product of (1 / ratio) ** (1 / (C - 1)), as in M2m's code, loses an image of the last class in some settings.
+    step: n_max for the first C // 2 classes, trunc(n_max * (1 / ratio)) for the others.
 
-    Source: Cao et al. 2019 (LDAM), reference code. `ratio` 1 gives the balanced set.
+    Source: Cao et al. 2019 (LDAM), reference code. `ratio` 1 is the balanced set.
+
+    Raises:
+        UserError: the ratio is below 1 or leaves a class without an image.
     """
     if ratio < 1:
         raise UserError(
@@ -222,17 +228,20 @@ def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profil
 
 
 def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -> np.ndarray:
-    """Which images a profile keeps: positions in `labels`, class by class.
+    """Positions in `labels` of the images that a profile keeps, class by class.
 
     Args:
         labels: (N,) integers.
-        counts: how many to keep of each class.
-        selection: `shuffled` is the reference choice (LDAM-DRW and most later code: NumPy's legacy generator, seed 0;
-            each class's positions shuffled whole and cut, so that subsets of different ratios are nested); `seed:<n>`
-            the same with another seed; `first` keeps the first of each class in file order (RSG, M2m).
+        counts: images to keep of each class.
+        selection: `shuffled` is the reference choice of LDAM-DRW and most later code: NumPy's legacy generator with
+            seed 0 permutes all positions of a class, and the first are kept, so that subsets of different ratios are
+            nested; `seed:<n>` uses another seed; `first` keeps the first of each class in file order (RSG, M2m).
 
     Returns:
         int64 (sum(counts),).
+
+    Raises:
+        UserError: a class has too few images, or the selection is unknown.
     """
     generator = np.random.RandomState(_selection_seed(selection)) if selection != "first" else None
     kept = []
@@ -246,7 +255,7 @@ def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -
 
 
 def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Positions of the images held out for validation: min(50, max(1, n // 10)) of a class with n, drawn with seed 0.
+    """Positions of the images held out for validation: min(50, max(1, n // 10)) of a class of n, drawn with seed 0.
 
     Args:
         labels: (N,) integers.
@@ -255,11 +264,11 @@ def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
     Returns:
         int64, sorted.
     """
-    generator, chosen = np.random.RandomState(0), []
+    generator, held = np.random.RandomState(0), []
     for label in range(num_classes):
         positions = np.flatnonzero(labels == label)
-        chosen.append(generator.permutation(positions)[: min(50, max(1, len(positions) // 10))])
-    return np.sort(np.concatenate(chosen))
+        held.append(generator.permutation(positions)[: min(50, max(1, len(positions) // 10))])
+    return np.sort(np.concatenate(held))
 
 
 def _selection_seed(selection: str) -> int:
@@ -268,13 +277,13 @@ def _selection_seed(selection: str) -> int:
     kind, _, seed = selection.partition(":")
     if kind == "seed" and seed.isdecimal():
         return int(seed)
-    raise UserError(f"selection = '{selection}' is not known. Use 'shuffled', 'first' or 'seed:<number>'.")
+    raise UserError(f"selection = '{selection}' is unknown. Use 'shuffled', 'first' or 'seed:<number>'.")
 
 
 def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per channel over all pixels of all images, on the scale [0, 1]; float64 (3,) each.
 
-    Exact: sums of integers, in parts, without a float copy of the images. `images` is uint8 (N, 3, H, W).
+    `images` is uint8 (N, 3, H, W). Exact: sums of integers, in chunks, without a float copy of the images.
     """
     total = torch.zeros(2, images.shape[1], dtype=torch.int64, device=images.device)
     for part in images.split(1024):
@@ -285,6 +294,6 @@ def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """`channel_moments` for the normalisation of a dataset: a constant channel has a deviation above 0."""
-    mean, deviation = (moment.tolist() for moment in channel_moments(images))
-    return (mean[0], mean[1], mean[2]), (max(deviation[0], 1e-4), max(deviation[1], 1e-4), max(deviation[2], 1e-4))
+    """`channel_moments` for the normalisation of a dataset; standard deviations are at least 1e-4."""
+    mean, std = (moment.tolist() for moment in channel_moments(images))
+    return (mean[0], mean[1], mean[2]), (max(std[0], 1e-4), max(std[1], 1e-4), max(std[2], 1e-4))

@@ -3,20 +3,20 @@
 Origin: A. Krizhevsky, V. Nair, G. Hinton, University of Toronto (A. Krizhevsky, "Learning Multiple Layers of Features
 from Tiny Images", 2009). The long-tailed version follows Cao et al. 2019 (LDAM).
 Terms: published for research without a formal licence; cite the report. The images derive from the 80 Million Tiny
-Images collection, which its makers have withdrawn.
+Images collection, which its authors have withdrawn.
 How to get it: `bench data download cifar100-lt` (169 MB), or unpack the official "python version" below the data
 root.
 Counts: 500 training images a class before the cut. exp: n_k = trunc(500 * (1/R)^(k/99)) for label k; R = 100 leaves
-10,847 images, 500 to 5. R = 200 is truly 250, as 2.5 images become 2. step: the second half of the classes keeps
+10,847 images, 500 to 5. R = 200 is in fact 250, as 2.5 images become 2. step: the second half of the classes keeps
 trunc(500 / R). Labels are in alphabetical order of the class names; class 0 is the largest.
 Which images: `selection` = "shuffled" is the reference choice (NumPy's legacy generator, seed 0), nested over R;
 "seed:<n>" another draw; "first" the first of each class in file order (RSG, M2m). Results differ visibly between
 draws.
 Test: all 10,000 images, 100 a class. There is no official validation split.
-Preprocessing: normalised with the mean and deviation of CIFAR-10, as in the reference code (the true ones differ:
-mean 0.507 0.487 0.441, deviation 0.267 0.256 0.276).
+Preprocessing: normalised with the mean and standard deviation of CIFAR-10, as in the reference code (the true ones
+differ: mean 0.507 0.487 0.441, standard deviation 0.267 0.256 0.276).
 Known defects: 26 groups of images with equal pixels, 10 of them across training and test, 17 with different labels.
-They are part of the published set and stay.
+They are part of the published set and are kept.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from ._shared import cifar as _cifar
+from ._shared.cifar import CifarLT
 from ._shared.supply import Supply
 
 
 @dataclass
-class Cifar100LT(_cifar.CifarLT):
+class Cifar100LT(CifarLT):
     """CIFAR-100 with a long-tailed or step training set.
 
     Attributes:

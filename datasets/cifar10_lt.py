@@ -3,7 +3,7 @@
 Origin: A. Krizhevsky, V. Nair, G. Hinton, University of Toronto (A. Krizhevsky, "Learning Multiple Layers of Features
 from Tiny Images", 2009). The long-tailed version follows Cao et al. 2019 (LDAM).
 Terms: published for research without a formal licence; cite the report. The images derive from the 80 Million Tiny
-Images collection, which its makers have withdrawn.
+Images collection, which its authors have withdrawn.
 How to get it: `bench data download cifar10-lt` (171 MB), or unpack the official "python version" below the data root.
 Counts: 5,000 training images a class before the cut. exp: n_k = trunc(5000 * (1/R)^(k/9)) for label k; R = 100 leaves
 12,406 images, 5000 to 50. step: the second half of the classes keeps trunc(5000 / R). Labels are in alphabetical
@@ -12,8 +12,9 @@ Which images: `selection` = "shuffled" is the reference choice (NumPy's legacy g
 "seed:<n>" another draw; "first" the first of each class in file order (RSG, M2m). Results differ visibly between
 draws.
 Test: all 10,000 images, balanced. There is no official validation split.
-Preprocessing: normalised with mean 0.4914 0.4822 0.4465 and deviation 0.2023 0.1994 0.2010 as in the reference code.
-Known defects: none among the pixels; no image occurs twice.
+Preprocessing: normalised with mean 0.4914 0.4822 0.4465 and standard deviation 0.2023 0.1994 0.2010, as in the
+reference code.
+Known defects: none; no image occurs twice.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Le
 
-from ._shared import cifar as _cifar
+from ._shared.cifar import CifarLT
 from ._shared.supply import Supply
 
 
 @dataclass
-class Cifar10LT(_cifar.CifarLT):
+class Cifar10LT(CifarLT):
     """CIFAR-10 with a long-tailed or step training set.
 
     Attributes:

@@ -1,19 +1,20 @@
-"""digits-lt: real handwritten digits, 8x8 grey, that come with scikit-learn; nothing to download.
+"""digits-lt: real handwritten digits, 8x8 grey, included in scikit-learn; nothing to download.
 
 Origin: the test part of UCI's "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak), 1,797 images, as
 shipped inside scikit-learn. Terms: CC BY 4.0.
-Counts: per class, in the order of the data, the first 100 are the training pool, the next 24 are left for validation,
-and the last 50 are the test set (500 images, balanced). The order follows the writers, so that taking the end as test
-mostly separates them; a shuffled split leaks writers and looks five points better. n_k = trunc(100 * (1/R)^(k/9)): R
-= 10 leaves 403 images, R = 50 leaves 276 (100 to 2). At R = 100 the last two classes have one image: the limit.
+Counts: per class, in the order of the data, the first 100 are the training pool, the next 24 are kept for validation,
+and the last 50 are the test set (500 images, balanced). The images are ordered by writer, so that a test set at the
+end has mostly other writers; a shuffled split shares writers and is five points more accurate. n_k = trunc(100 *
+(1/R)^(k/9)): R = 10 leaves 403 images, R = 50 leaves 276 (100 to 2). At R = 100 the last two classes have one image:
+the limit.
 Which images: `split_seed` = 0 keeps the natural order (0 is the largest class) and the first images of the pool; k >
-0 draws which digit is head or tail and which images of the pool are kept. At this size that matters more than the
-method: report a mean over at least five values.
-Preprocessing: levels 0..16 become 0..255, three equal channels, size 8x8 kept; mean 0.3053, deviation 0.3760. No
-flips (a mirrored digit is none); shifts by one pixel are harmless.
+0 draws the order of the classes from head to tail and the images kept from the pool. At this size that matters more
+than the method: report a mean over at least five values.
+Preprocessing: levels 0..16 become 0..255, in three equal channels of 8x8; mean 0.3053, standard deviation 0.3760. Do
+not flip (a mirrored digit is not a digit); shifts by one pixel are harmless.
 Known defects: none; no two images are equal.
-Caveats: one run's standard error from the test size alone is 1.3 to 2.2 points. Logistic regression gets 70 % at R =
-50, 83 % with balanced class weights.
+Caveats: the test size alone gives a run a standard error of 1.3 to 2.2 points. Logistic regression has an accuracy of
+70 % at R = 50, and 83 % with balanced class weights.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ import numpy as np
 import torch
 from annotated_types import Ge, Le
 
-from ..benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, UserError, long_tail_counts
+from ..benchmarks.errors import UserError
+from ..benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, long_tail_counts
 
 CLASSES = 10
-POOL, VALIDATION, TEST = 100, 24, 50  # images a class; 174, the size of the smallest class, is their sum
-PIXELS, LABELS = "8f26b2bd9d135c25", "8ba4f891220f5e4c"  # how the sha256 of the file's uint8 values begin
+POOL, VALIDATION, TEST = 100, 24, 50  # images per class; their sum, 174, is the size of the smallest class
+PIXELS, LABELS = "8f26b2bd9d135c25", "8ba4f891220f5e4c"  # first digits of the sha256 of the file's uint8 values
 
 
 @dataclass
@@ -41,7 +43,7 @@ class DigitsLT(Source):
         profile: `exp` (long tail) or `step` (two levels).
         imbalance: largest / smallest class; 1 keeps the set balanced.
         n_max: images of the largest class; fewer than 100 makes a subset for a smoke test.
-        split_seed: 0 for the natural order; another draws the order of the classes and the images.
+        split_seed: 0 for the natural order; any other draws the order of the classes and the images.
     """
 
     recipe: ClassVar[str] = "digits"
@@ -55,7 +57,7 @@ class DigitsLT(Source):
         """Read scikit-learn's file; the data root is not used.
 
         Raises:
-            UserError: scikit-learn's file is not the one that the split was made for.
+            UserError: scikit-learn's file is not the one of the published split.
         """
         images, labels = read()
         pool, _, test = parts(labels)
@@ -94,11 +96,11 @@ def read() -> tuple[np.ndarray, np.ndarray]:
     data = load_digits()
     levels, labels = data.images.astype(np.uint8), data.target.astype(np.uint8)
     for values, expected, what in ((levels, PIXELS, "pixels"), (labels, LABELS, "labels")):
-        found = hashlib.sha256(values.tobytes()).hexdigest()
-        if not found.startswith(expected):
+        digest = hashlib.sha256(values.tobytes()).hexdigest()
+        if not digest.startswith(expected):
             raise UserError(
                 f"digits-lt: the {what} in scikit-learn's file of digits have changed (sha256 should begin {expected}, "
-                f"is {found[:16]}). Install another version of scikit-learn."
+                f"is {digest[:16]}). Install another version of scikit-learn."
             )
     grey = np.rint(levels * (255 / 16)).astype(np.uint8)
     return np.repeat(grey[:, None], 3, axis=1), labels.astype(np.int64)

@@ -1,19 +1,19 @@
 """folder:PATH, your own images: `PATH/train/<class>/*` and `PATH/test/<class>/*`.
 
 What it is: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted
-name; image files are found by their extension (whatever Pillow reads), directly in the folder of their class. Hidden
-files and files with other extensions are ignored.
-Terms: yours. Nothing is downloaded, and the path is not written into results; the name of its last folder is.
+name; images are the files in the folder of a class with an extension that Pillow reads. Hidden files and files with
+other extensions are ignored.
+Terms: yours. Nothing is downloaded. Results contain the name of the last folder of the path, but not the path.
 Counts: profile "natural" (the default) takes every image. "exp" and "step" cut the training set: the classes in
 descending order of their images become head to tail, and class k keeps min(what it has, the profile's count for the
 size of the largest class and `imbalance`). The test set is never cut.
 Which images: `selection` = "shuffled", "seed:<n>" or "first" by sorted file name, for "exp" and "step" only.
-Preprocessing: orientation tag applied, converted to RGB (transparency is dropped, an animation gives its first
-frame), shorter side resized to `size` with antialiasing, centre cropped. All images are held in memory as 8-bit
-values. Mean and deviation are those of the training images. Large photographs are decoded at every run: a folder of
+Preprocessing: orientation tag applied, converted to RGB (without transparency, first frame of an animation), shorter
+side resized to `size` with antialiasing, centre cropped. All images are held in memory as 8-bit values. Mean and
+standard deviation are those of the training images. Photographs are decoded at the start of every run: a folder of
 small copies starts faster.
-Known defects: 16-bit grey images are refused, as Pillow would clip them.
-Caveats: no checksum is published for your folder, so that results say "not verified"; the checksum over the pixels is
+Known defects: 16-bit grey images are refused, because Pillow would clip them.
+Caveats: there is no published checksum for your folder, so results say "not verified"; the checksum over the pixels is
 recorded.
 """
 
@@ -31,17 +31,8 @@ import numpy as np
 import torch
 from annotated_types import Ge, Le
 
-from ..benchmarks.split import (
-    DataRoot,
-    Dataset,
-    Ratio,
-    Source,
-    Split,
-    UserError,
-    long_tail_counts,
-    pixel_statistics,
-    select,
-)
+from ..benchmarks.errors import UserError
+from ..benchmarks.split import DataRoot, Dataset, Ratio, Source, Split, long_tail_counts, pixel_statistics, select
 
 Files = list[list[Path]]  # of each class
 
@@ -51,14 +42,14 @@ class Folder(Source):
     """A folder of your own images.
 
     Attributes:
-        path: the folder that holds `train` and `test`; relative to where the program runs.
+        path: the folder with `train` and `test`; relative to the working directory.
         profile: `natural` takes all images, `exp` and `step` cut the training set.
-        imbalance: largest / smallest class, for `exp` and `step`; 100 if not given.
+        imbalance: largest / smallest class, for `exp` and `step`; 100 by default.
         selection: `shuffled`, `first` or `seed:<n>`, for `exp` and `step`.
-        size: height and width to which all images are brought.
+        size: height and width of all images after resizing.
     """
 
-    place: ClassVar[tuple[str, ...]] = ("path",)
+    paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str = ""
     profile: Literal["natural", "exp", "step"] = "natural"
@@ -67,10 +58,10 @@ class Folder(Source):
     size: Annotated[int, Ge(1), Le(4096)] = 32
 
     def load(self, root: DataRoot) -> Dataset:
-        """Find, choose and decode the images; the data root is not used.
+        """Find, select and decode the images; the data root is not used.
 
         Raises:
-            UserError: a folder or a class is missing or empty, an image is damaged, or memory does not suffice.
+            UserError: a folder or a class is missing or empty, an image is damaged, or the images exceed the memory.
         """
         folder = self._existing()
         names, train, test = find(folder)
@@ -94,10 +85,10 @@ class Folder(Source):
 
     def _existing(self) -> Path:
         if not self.path:
-            raise UserError("folder needs the folder that holds your images: write folder:PATH.")
+            raise UserError("The dataset folder needs the path of your images: write folder:PATH.")
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
-            raise UserError(f"There is no folder {folder}; folder:PATH wants one that holds train/ and test/.")
+            raise UserError(f"There is no folder {folder}; folder:PATH needs one with train/ and test/.")
         return folder
 
     def _cut(self, train: Files) -> Files:
@@ -113,25 +104,25 @@ class Folder(Source):
         labels = np.repeat(np.arange(len(train)), available)
         kept = select(labels, np.minimum(wanted, available).tolist(), self.selection)
         flat = [(label, file) for label, files in enumerate(train) for file in files]
-        chosen: Files = [[] for _ in train]
+        selected: Files = [[] for _ in train]
         for position in kept:
             label, file = flat[position]
-            chosen[label].append(file)
-        return chosen
+            selected[label].append(file)
+        return selected
 
     @property
     def _ratio(self) -> float:
         return 100 if self.imbalance is None else self.imbalance
 
     def _check_memory(self, train: int, test: int) -> None:
-        """Refuse what would not fit, before an hour of decoding rather than after.
+        """Refuse a dataset that exceeds the memory before an hour of decoding.
 
-        Training keeps the images, and padded copies of them and of their mirror images: under five times their bytes.
+        Training keeps the images and padded copies of them and of their mirror images: under five times their bytes.
         """
         available = available_memory()
         images = 5 * train + test
         needed = images * 3 * self.size**2
-        if available is not None and needed > 0.8 * available:  # training needs some, too
+        if available is not None and needed > 0.8 * available:  # training needs some too
             fits = int((0.8 * available / (3 * images)) ** 0.5)
             raise UserError(
                 f"folder: {train + test} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory; "
@@ -141,7 +132,9 @@ class Folder(Source):
     def _decode(self, files: Files) -> Split:
         paths = [path for of_class in files for path in of_class]
         images = np.empty((len(paths), 3, self.size, self.size), np.uint8)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # Pillow decodes without holding the interpreter
+        with ThreadPoolExecutor(
+            min(8, os.cpu_count() or 1)
+        ) as pool:  # Pillow releases the interpreter lock while decoding
             for image, pixels in zip(images, pool.map(self._read, paths), strict=True):
                 image[:] = pixels
         labels = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
@@ -157,11 +150,11 @@ class Folder(Source):
                     raise ValueError("more than 8 bits a pixel; save it as an 8-bit image")
                 opened.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG need not be decoded in full
                 image = ImageOps.exif_transpose(opened)
-            if image.mode == "P":  # some palettes hold transparency, which a direct conversion to RGB warns about
+            if image.mode == "P":  # a direct conversion to RGB warns about palettes with transparency
                 image = image.convert("RGBA")
-            # The largest central square, resized: the same as resizing the shorter side and cropping the centre.
+            # Crops and resizes the largest central square: as if the shorter side were resized and the centre cropped.
             fitted = ImageOps.fit(image.convert("RGB"), (self.size, self.size), Image.Resampling.BILINEAR)
-        except Exception as error:  # Pillow's decoders raise nearly anything for a damaged file
+        except Exception as error:  # a damaged file can raise nearly any exception
             raise UserError(f"folder: cannot read the image {path} ({error}). Replace or remove it.") from error
         return np.asarray(fitted).transpose(2, 0, 1)
 
@@ -186,7 +179,7 @@ def find(folder: Path) -> tuple[list[str], Files, Files]:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be had without swapping, or None where the system does not say."""
+    """Bytes available without swapping, or None if the system does not report them."""
     try:
         with Path("/proc/meminfo").open() as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
@@ -200,8 +193,8 @@ def _classes(part: Path, is_image: Callable[[Path], bool]) -> dict[str, list[Pat
 
 
 def _image_test() -> Callable[[Path], bool]:
-    """Whether a file is an image, by the extensions of all formats that Pillow opens."""
+    """A test whether a file is an image, by the extensions of all formats that Pillow opens."""
     from PIL import Image
 
-    known = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return lambda path: path.suffix.lower() in known and not path.name.startswith(".") and path.is_file()
+    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return lambda path: path.suffix.lower() in extensions and not path.name.startswith(".") and path.is_file()

@@ -2,9 +2,9 @@
 
 Changes from ERM: a second stage follows. It starts from the first one's backbone with a new squashing-cosine head,
 draws classes by n^(1 - `gamma`), and trains the backbone at a tenth of the classifier's learning rate. From its second
-epoch on, a fraction `p` of the tail images of each batch is added once more, changed: gradient ascent in steps of `step`,
-`limit` at most, raises the logit of a class with which the image's class is confused, drawn by the network's own
-errors, until its probability passes a threshold. The label stays.
+epoch on, a fraction `p` of the tail images of each batch is added once more, changed: gradient ascent in steps of
+`step`, `limit` at most, raises the logit of a class with which the image's class is confused, drawn by the network's
+own errors, until its probability passes a threshold. The label stays.
 What it starts from: an ERM run of the recipe's length (`first=own`: with the squashing-cosine classifier, as in the
 paper). The second stage is 55/35 as long, as in the reference code; `second=0.2` takes what deferred methods take.
 Which errors: probabilities on images that are held out of the training split, a tenth of each class, at least one;
@@ -42,30 +42,22 @@ from ..benchmarks.method import (
     PositiveInt,
     Split,
     Stage,
-    drop_empty,
-    host_reads_freely,
+    filled,
+    readable,
 )
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.precision import rounding
-from ._shared.batches import append
 from ._shared.losses import IGNORED
-from ._shared.perturbation import (
-    Ascent,
-    ascend,
-    choose_sources,
-    choose_targets,
-    number_of_sources,
-    tail_classes,
-)
-from ._shared.slots import capacity
+from ._shared.perturbation import Ascent, ascend, capacity, choose_targets, pick, tail_classes, wanted
+from ._shared.rows import layout_of
 from ._shared.tally import Tally
 
 SECOND = "hallucinate"
 DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # of the second stage, reference code
 BACKBONE_RATE = 0.1
-TALLY = Tally("blt_count", "batches", "images", "steps", "at_limit", "no_slot")
+TALLY = Tally("blt_count", ("batches", "images", "steps", "at_limit", "no_slot"))
 
 
 @dataclass
@@ -88,10 +80,10 @@ class BLT(Method):
         rounding: of the number of hallucinated images of a batch, up or down (reference code).
         start_image: the image of the batch, or a random training image of its class (reference code).
         grad_accumulate: never clear the gradient of an image (reference code).
-        confusion: errors on which images show what is confused: held-out images, or the training images themselves.
+        confusion: on which images errors are measured: held-out images, or the training images themselves.
         target: the class to move towards: by the errors of each epoch, by those of the first stage, or at random.
         instead: hallucinated images, the images that they would start from, or none.
-        attack: arithmetic of the ascent's convolutions.
+        attack: arithmetic of the ascent's convolutions and matrix products.
     """
 
     p: Fraction = 0.25
@@ -115,17 +107,17 @@ class BLT(Method):
     attack: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        """Refuse thresholds the wrong way round."""
+        """Refuse thresholds in the wrong order."""
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
 
     def stages(self, epochs: int) -> list[Stage]:
         """ERM, then hallucination."""
-        second = Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=(("backbone.", BACKBONE_RATE),))
-        return [Stage("train", epochs), second]
+        slower = (("backbone.", BACKBONE_RATE),)
+        return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
 
     def needs(self, epochs: int) -> Needs:
-        """The whole of an ERM run, and held-out images, whose errors show what is confused."""
+        """The whole of an ERM run, and held-out images to see what is confused."""
         return Needs(prefix=epochs if self.first == "erm" else 0, validation=self.confusion == "validation")
 
     def head(self, default: Head) -> Head:
@@ -133,9 +125,11 @@ class BLT(Method):
         return partial(SquashingCosineHead, alpha=self.alpha, beta=self.beta)
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The finished network's structure; the first stage borrows ERM's head, which is drawn first, as ERM does."""
+        """The network that comes out; the first stage borrows ERM's head."""
         layers = backbone()
-        self.head_ = LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
+        self.head_ = (
+            LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
+        )  # drawn first, as ERM does
         return Classifier(layers, head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
@@ -150,19 +144,20 @@ class BLT(Method):
         if self.target == "static":
             net.confusion = self._confusion(net, train)
         net.head = self.head(LinearHead)(cast(int, net.backbone.width), classes)
+        # first position of each class in the order by class, class sizes, that order
         self.images_ = train.counts.cumsum(0) - train.counts, train.counts, train.labels.argsort(stable=True)
         self.tail_ = tail_classes(train.counts, self.tail)
-        weights = self._class_weights(train.counts)
+        weights = train.counts.double() ** (1 - self.gamma)
         self.tail_probability_ = float(weights[self.tail_].sum() / weights.sum())
         if self.routed_:  # slots without an image must not enter the statistics: routed as noise would be
             convert_batchnorm(net.backbone, "dar")
         TALLY.attach(net, torch.zeros((), device=train.labels.device))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Measure what the network confuses."""
+        """See what is confused."""
         if now.stage != SECOND:
             return
-        TALLY.clear(net)
+        TALLY.reset(net)
         if self.target == "confusing" and now.epoch > 0:
             net.get_buffer("confusion").copy_(self._confusion(net, train))
 
@@ -180,68 +175,60 @@ class BLT(Method):
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
         """Class probability n^(1 - gamma) in the second stage."""
-        return self._class_weights(counts) if now.stage == SECOND else None
-
-    def _class_weights(self, counts: Tensor) -> Tensor:
-        return counts.double() ** (1 - self.gamma)
+        return counts.double() ** (1 - self.gamma) if now.stage == SECOND else None
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         """Append hallucinated images."""
         if now.stage != SECOND or now.epoch == 0 or self.instead == "none":
             return batch
-        labels, device = batch.labels, batch.labels.device
-        order, *others = torch.rand(4, len(labels), generator=now.generator, device=device)
-        slots, in_tail = capacity(self.tail_probability_, len(labels), self.p), self.tail_[labels]
-        rows, valid = choose_sources(in_tail, order, self.p, slots, self.rounding == "ceil")
-        which, height, other = (uniform[:slots] for uniform in others)
-        towards, possible = choose_targets(net.get_buffer("confusion"), labels[rows], which)
-        valid, room = valid & possible, len(valid)
-        begin = self._start_images(batch, rows, other, now)
-        rows, begin, towards, height, valid = drop_empty(valid, rows, begin, towards, height, valid)
-        images, steps = self._generate(net, begin, towards, height)
-        self._count(net, in_tail.sum(), valid, steps, room)
-        extended = append(batch, images, torch.where(valid, labels[rows], IGNORED))
-        if self._from_other_images:
-            return extended
-        everyone = torch.arange(len(labels), device=device)
-        return extended._replace(origin=torch.cat([everyone, rows]), towards=torch.cat([labels, towards]))
+        images, labels, device = batch.images, batch.labels, batch.labels.device
+        order, which, height, other = torch.rand(4, len(labels), generator=now.generator, device=device)
+        slots = capacity(self.p, self.tail_probability_, len(labels))
+        rows, valid = pick(self.tail_[labels], order, self.p, slots, self.rounding == "ceil")
+        towards, mistaken = choose_targets(net.get_buffer("confusion"), labels[rows], which[:slots])
+        valid = valid & mistaken
+        another = self.start_image == "class" or self.instead == "augment"
+        begin = self._another(labels[rows], other[:slots], now).to(images.dtype) if another else images[rows]
+        rows, begin, towards, height, valid = filled(valid, rows, begin, towards, height[: len(valid)], valid)
+        new, steps = self._hallucinated(net, begin, towards, height)
+        self._count(net, self.tail_[labels].sum(), valid, steps, slots)
+        both = layout_of(torch.cat([images, new]), images)
+        positions = torch.arange(len(both), device=device)
+        extended, synthetic = torch.cat([labels, torch.where(valid, labels[rows], IGNORED)]), positions >= len(labels)
+        if another:
+            return Batch(both, extended, synthetic)
+        origin = torch.cat([positions[: len(labels)], rows])
+        return Batch(both, extended, synthetic, origin, torch.cat([labels, towards]))
 
-    @property
-    def _from_other_images(self) -> bool:
-        """Whether hallucinated images start from other images than those of the batch."""
-        return self.start_image == "class" or self.instead == "augment"
-
-    def _start_images(self, batch: Batch, rows: Tensor, uniform: Tensor, now: Now) -> Tensor:
-        """The images of some rows, or random training images of their classes with new augmentation."""
-        if not self._from_other_images:
-            return batch.images[rows]
-        label, (first, counts, order) = batch.labels[rows], self.images_
-        return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()]).to(batch.images.dtype)
-
-    def _generate(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-        """Hallucinated images (S, 3, H, W) and the steps that each took, int64 (S,)."""
-        if self.instead == "augment":
+    def _hallucinated(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
+        """Images after the ascent and their steps, int64 (S,); with `instead=augment` the images as they are."""
+        if self.instead != "hallucinate":
             return begin, torch.zeros_like(towards)
-        if self.threshold == "three":
-            height = (3 * height).floor() / 2
-        threshold = self.low + (self.high - self.low) * height
         ascent = Ascent(self.step * net.normalise.std**2, self.limit, self.grad_accumulate)
         with rounding(self.attack, begin):
-            return ascend(begin, self.view_.freeze(net, self.attack), towards, threshold, ascent)
+            logits = self.view_.freeze(net, self.attack == "bf16")
+            return ascend(begin, logits, towards, self._thresholds(height), ascent)
 
-    def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, room: int) -> None:
-        TALLY.add(
-            net,
-            batches=torch.ones((), device=steps.device),
-            images=valid.sum(),
-            steps=(steps * valid).sum(),
-            at_limit=(valid & (steps == self.limit)).sum(),
-            no_slot=(number_of_sources(tails, self.p, self.rounding == "ceil") - room).clamp(0),
-        )
+    def _thresholds(self, uniform: Tensor) -> Tensor:
+        if self.threshold == "three":
+            uniform = (3 * uniform).floor() / 2
+        return self.low + (self.high - self.low) * uniform
+
+    def _another(self, label: Tensor, uniform: Tensor, now: Now) -> Tensor:
+        """A random training image of each class, augmented anew."""
+        first, counts, order = self.images_
+        return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()])
+
+    def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, slots: int) -> None:
+        """Add up what a batch hallucinated; `tails` is how many of its rows are of a tail class, ()."""
+        missing = (wanted(tails, self.p, self.rounding == "ceil") - slots).clamp(0)
+        at_limit = valid & (steps == self.limit)
+        values = (torch.ones_like(tails), valid.sum(), (steps * valid).sum(), at_limit.sum(), missing)
+        TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Hallucinated images per batch, their mean steps, the fraction that took all, those without a slot per batch.
+        """Hallucinated images per batch, their mean steps, the fraction that took all, images per batch without a slot.
 
         After the first epoch of the second stage, which has none, how many classes are the tail.
         """
@@ -249,28 +236,27 @@ class BLT(Method):
             return {}
         if now.epoch == 0:
             return {"blt_tail_classes": float(self.tail_.sum())}
-        counts = TALLY.read(net)
-        images, batches = counts["images"], counts["batches"]
+        batches, images, steps, at_limit, missing = (value for (value,) in TALLY.read(net).values())
         if not images:
             return {}
         return {
             "blt_images_per_batch": images / batches,
-            "blt_steps": counts["steps"] / images,
-            "blt_at_limit": counts["at_limit"] / images,
-            "blt_no_slot": counts["no_slot"] / batches,
+            "blt_steps": steps / images,
+            "blt_at_limit": at_limit / images,
+            "blt_no_slot": missing / batches,
         }
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """Cross-entropy, a plain mean over natural and hallucinated images; empty slots do not count."""
-        full = batch.synthetic is None or host_reads_freely(batch.labels)
-        with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not full else None):
+        """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
+        no_empty_slot = batch.synthetic is None or readable(batch.labels)
+        with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not no_empty_slot else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Ordinary batch norms; no confusion matrix, no counters."""
+        """Ordinary batch norms."""
         del net.confusion
-        TALLY.remove(net)
+        TALLY.detach(net)
         if batchnorms(net.backbone):
             convert_batchnorm(net.backbone, "standard")
         return net

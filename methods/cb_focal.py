@@ -12,24 +12,25 @@ Tables 2 and 5; best test epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, NonNegative
-from ._shared.losses import FocalLoss
+from torch import Tensor
+
+from ..benchmarks.method import NonNegative, Now
+from ._shared.losses import ClassWeighted, focal_loss
 
 
 @dataclass
-class CBFocal(FocalLoss):
+class CBFocal(ClassWeighted):
     """Focal loss with class weights.
 
     Attributes:
         gamma: how much well classified images are played down; 0 is cross-entropy.
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number.
         inside: take the probability from the weighted cross-entropy (reference code).
     """
 
     gamma: NonNegative = 1.0
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
     inside: bool = False
+
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Weighted focal loss of logits (N, C) against labels (N,) or (N, C)."""
+        return focal_loss(logits, labels, self.gamma, self.current_weights(now), self.inside)

@@ -22,7 +22,7 @@ from ._shared.class_weights import class_weights
 
 @dataclass
 class DRS(Method):
-    """Nearly class-balanced draws from a moment of training on.
+    """Nearly class-balanced draws from `defer` of training on.
 
     Attributes:
         defer: fraction of training before re-sampling (160 of 200 epochs).

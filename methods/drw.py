@@ -10,22 +10,15 @@ epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, Fraction
-from ._shared.losses import WeightedCrossEntropy
+from ..benchmarks.method import Needs, epochs_before
+from ._shared.losses import DeferredWeights
 
 
 @dataclass
-class DRW(WeightedCrossEntropy):
-    """Cross-entropy with deferred class weights.
+class DRW(DeferredWeights):
+    """Cross-entropy with class weights that set in after a fraction of training."""
 
-    Attributes:
-        defer: fraction of training before re-weighting (160 of 200 epochs).
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number; 0 gives ERM.
-    """
-
-    defer: Fraction = 0.8
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
+    def needs(self, epochs: int) -> Needs:
+        """ERM until the weights set in."""
+        return Needs(prefix=epochs_before(self.defer, epochs))

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..benchmarks.method import NonNegative
-from ._shared.losses import FocalLoss
+from torch import Tensor
+
+from ..benchmarks.method import Method, NonNegative, Now
+from ._shared.losses import focal_loss
 
 
 @dataclass
-class Focal(FocalLoss):
+class Focal(Method):
     """Focal loss.
 
     Attributes:
@@ -23,3 +25,7 @@ class Focal(FocalLoss):
     """
 
     gamma: NonNegative = 1.0
+
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Focal loss of logits (N, C) against labels (N,) or (N, C)."""
+        return focal_loss(logits, labels, self.gamma)

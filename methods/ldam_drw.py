@@ -12,10 +12,12 @@ best test epoch). Independent re-runs 77.7 and 42.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, Fraction, NonNegative, Positive
+from torch import Tensor
+
+from ..benchmarks.method import NonNegative
 from ._shared.losses import MarginLoss
+from ._shared.margins import ldam_margins
 
 
 @dataclass
@@ -24,14 +26,10 @@ class LdamDrw(MarginLoss):
 
     Attributes:
         max_margin: margin of the rarest class, as a cosine.
-        scale: factor of the cosines.
-        defer: fraction of training before re-weighting (160 of 200 epochs).
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number.
     """
 
     max_margin: NonNegative = 0.5
-    scale: Positive = 30.0
-    defer: Fraction = 0.8
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
+
+    def margins(self, counts: Tensor) -> Tensor:
+        """Margins proportional to n^(-1/4), (C,)."""
+        return ldam_margins(counts, self.max_margin)

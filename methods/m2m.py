@@ -6,13 +6,12 @@ of a class with more images (class i for class k with weight 1 - beta^(n_i - n_k
 length `step` bring the seed to where a frozen network g, trained by ERM, sees class k and the network in training has a
 low logit of the seed's class (`lam`). The result takes the place of the drawn image if g gives class k a probability of
 at least `gamma` and a coin with the same weight agrees; else the drawn image stays.
-What it starts from: g is the ERM run of the neighbouring seed, so that the two networks were trained apart, as the
-authors train them (`source=own_seed`: the run's own seed, where the network in training leaves an ERM run at `start`
-and g is its end). With the base `erm`, training begins as ERM.
 Departs from the paper: follows the reference code, where `gamma` is a probability of g and the weight is used twice.
-The coin is tossed before the attack, on which it does not depend: images that it rejects are never made. Probability
-1 - n / n_max uses the largest class, not the first. Evaluation on all test images and the last epoch (the code selects
-on a tenth of the test set). Unset, `beta` follows the class sizes: the paper tuned it per data set.
+g is the ERM run of the neighbouring seed (the authors train g and the network apart; `source=own_seed` takes the end of
+the run whose first epochs the network shares, which accepts that network's images too readily). The coin is tossed
+before the attack, on which it does not depend: images that it rejects are never made. Probability 1 - n / n_max uses
+the largest class, not the first. Evaluation on all test images and the last epoch (the code selects on a tenth of the
+test set). Unset, `beta` follows the class sizes: the paper tuned it per data set.
 Ablations: `lam=0` (g alone), `gamma=0` (g refuses nothing), `gamma=0` with `iterations=0` (seeds with new labels),
 `seeds=noise` (noise in place of images of the batch), `random_start=per_sample` (the start as it was meant).
 Reported: ResNet-32, 200 epochs, balanced accuracy: CIFAR-10-LT ratio 100 79.1, CIFAR-100-LT ratio 100 43.5 (Table 1;
@@ -21,8 +20,7 @@ best epoch on a tenth of the test set).
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -38,41 +36,37 @@ from ..benchmarks.method import (
     Now,
     Split,
     Stage,
-    drop_empty,
     epochs_before,
-    overridden_hooks,
+    filled,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.precision import rounding
 from ._shared.base import OnBase
-from ._shared.batches import in_layout_of
-from ._shared.slots import capacity, fill_slots
+from ._shared.rows import layout_of
 from ._shared.tally import Tally
 from ._shared.translation import (
     Choice,
     acceptance,
-    choose_seeds,
-    chosen_fractions,
+    capacity,
+    choose_sources,
+    fill_slots,
     fitting_beta,
-    natural_fractions,
     objective,
-    passes_gate,
     random_start,
     translate,
 )
 
-# Per class: candidates; of these without a seed, refused by the coin, without a slot, refused by g, translated.
-TALLY = Tally("m2m_count", "candidates", "no_seed", "coin", "no_slot", "gate", "translated")
+TALLY = Tally("m2m_count", ("candidates", "no_seed", "coin", "no_slot", "gate", "translated"))
 
 
 @dataclass
 class M2m(OnBase):
-    """Rare-class images by translation, from a moment of training on.
+    """Rare-class images by translation, after `start` of training.
 
     Attributes:
-        base: head and loss; `ldam-drw` adds class weights to the equal draws, `ldam` has margins alone.
-        base_values: values of its fields; `defer` is `start` unless it is set.
+        base: name of the method whose loss is used. Its class weights, if it has any, set in at `start`, in addition to
+            the equal draws (`base.defer=1`: never).
         start: fraction of training before translation and class-balanced draws (160 of 200 epochs).
         beta: how many more images the seed's class must have; None for 0.999, 0.99 or 0.9 by the class sizes.
         gamma: probability that g must give the new class.
@@ -81,8 +75,8 @@ class M2m(OnBase):
         iterations: steps of the attack.
         random_start: noise before the attack, as in the reference code or with a norm of 0.5 for each image.
         seeds: what is translated, images of the batch or noise.
-        attack: arithmetic of the attack's convolutions.
-        source: which ERM run gives g: that of the neighbouring seed, or of the run's own.
+        source: g is the ERM run of the neighbouring seed, or of the run's own.
+        attack: arithmetic of the attack's convolutions and matrix products.
     """
 
     base: str = "erm"
@@ -94,38 +88,38 @@ class M2m(OnBase):
     iterations: Count = 10
     random_start: Literal["legacy", "per_sample"] = "legacy"
     seeds: Literal["batch", "noise"] = "batch"
-    attack: Literal["fp32", "bf16"] = "fp32"
     source: Literal["other_seed", "own_seed"] = "other_seed"
+    attack: Literal["fp32", "bf16"] = "fp32"
 
-    def values_for_base(self) -> dict[str, Any]:
-        """Class weights set in with the equal draws."""
+    def own_values(self) -> dict[str, Any]:
+        """Class weights of the base set in when translation begins."""
         return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network, what the base needs, and the base's first epochs if these are another method's."""
-        base, before_start = self.base_.needs(epochs), epochs_before(self.start, epochs)
-        shared = min(base.prefix, before_start) if overridden_hooks(type(self.base_)) else before_start
-        return dataclasses.replace(base, prefix=shared, network=True, other_seed=self.source == "other_seed")
+        """A finished ERM network g; and the base's first epochs, up to the beginning of translation."""
+        before, shared = epochs_before(self.start, epochs), self.make_base().needs(epochs)
+        prefix = before if self.base == "erm" else min(before, shared.prefix)
+        return replace(shared, prefix=prefix, network=True, other_seed=self.source == "other_seed")
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Derive class constants; read the structure of both networks."""
+        """Derive the class constants and the structure of both networks."""
         super().begin_stage(stage, net, train)
         counts = train.counts
         self.beta_ = float(fitting_beta(counts)) if self.beta is None else self.beta
-        self.natural_ = natural_fractions(counts)
+        self.natural_ = (counts.double() / counts.max()).float()
         self.accept_ = acceptance(counts, self.beta_)
-        fractions = chosen_fractions(self.natural_, self.accept_).tolist()
-        self.probability_ = sum(fractions) / len(fractions)  # that a row of a balanced batch is chosen
-        self.own_view_, self.source_view_ = Folded(net), Folded(_source(net))
-        TALLY.attach(net, counts)
+        squares = (self.accept_ * self.accept_).sum(0) / self.accept_.sum(0).clamp(min=1e-12)
+        self.chosen_ = ((1 - self.natural_) * squares).tolist()  # of a class's rows: candidates that the coin accepts
+        self.own_, self.other_ = Folded(net), Folded(_source(net))
+        TALLY.attach(net, torch.zeros_like(counts))
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
         """Classes equally often, once translation begins."""
         return None if now.progress < self.start else torch.ones(len(counts))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Set the counters to zero."""
-        TALLY.clear(net)
+        """Reset the counts."""
+        TALLY.reset(net)
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
@@ -134,82 +128,77 @@ class M2m(OnBase):
             return batch
         images, labels = batch.images, batch.labels
         uniform = torch.rand(3, len(labels), generator=now.generator, device=labels.device)
-        choice = choose_seeds(labels, self.natural_, self.accept_, uniform)
-        rows, valid = fill_slots(choice.chosen, capacity(self.probability_, len(labels)))
-        begin = self._start_images(images, choice, rows, now)
-        rows, begin, valid = drop_empty(valid, rows, begin, valid)
-        origin = choice.seeds[rows]
-        with rounding(self.attack, images):
-            translated, passed = self._attack(net, in_layout_of(begin, images), labels[origin], labels[rows], valid)
-        used = valid & passed
-        self._count(net, labels, choice, rows, valid, used)
-        kept = torch.where(used.view(-1, 1, 1, 1), translated, images[rows])
-        changed = in_layout_of(images.index_copy(0, rows, kept), images)
-        synthetic = torch.zeros_like(choice.chosen).index_copy(0, rows, used)
+        choice = choose_sources(labels, self.natural_, self.accept_, uniform)
+        rows, valid = fill_slots(choice.chosen, capacity(self.chosen_, len(labels)))
+        begin = self._starts(images, choice, rows, now)
+        rows, begin, valid = filled(valid, rows, begin, valid)
+        origin, target = choice.seeds[rows], labels[rows]
+        new, accepted = self._translated(net, layout_of(begin, images), target, labels[origin], valid)
+        used = valid & accepted
+        self._count(net, labels, choice, rows, (valid, used))
+        kept = torch.where(used.view(-1, 1, 1, 1), new, images[rows])
+        changed = layout_of(images.index_copy(0, rows, kept), images)
+        synthetic = torch.zeros_like(choice.candidate).index_copy(0, rows, used)
         if self.seeds == "noise":
             return Batch(changed, labels, synthetic)
         return Batch(changed, labels, synthetic, torch.zeros_like(labels).index_copy(0, rows, origin), labels)
 
-    def _start_images(self, images: Tensor, choice: Choice, rows: Tensor, now: Now) -> Tensor:
-        """What the attack on each slot begins with, (slots, 3, H, W)."""
+    def _starts(self, images: Tensor, choice: Choice, rows: Tensor, now: Now) -> Tensor:
+        """Where the attack begins for each slot, (slots, 3, H, W) in [0, 1]."""
         noise = torch.rand(images[rows].shape, generator=now.generator, device=images.device) - 0.5
         if self.seeds == "noise":
-            return (noise + 0.5).to(images.dtype)
-        seeded = (choice.refused | choice.chosen).sum()
-        return (images[choice.seeds[rows]] + random_start(noise, seeded, self.random_start == "per_sample")).clamp(0, 1)
+            begin = (noise + 0.5).to(images.dtype)
+        else:
+            offset = random_start(noise, choice.seeded.sum(), self.random_start == "per_sample")
+            begin = images[choice.seeds[rows]] + offset
+        return begin.clamp(0, 1)
 
-    def _attack(
-        self, net: Classifier, begin: Tensor, seed: Tensor, target: Tensor, valid: Tensor
+    def _translated(
+        self, net: Classifier, begin: Tensor, target: Tensor, seed: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Translated images (S, 3, H, W), and whether g sees their new class, bool (S,)."""
-        own = self.own_view_.freeze(net, self.attack)
-        source = self.source_view_.freeze(_source(net), self.attack)
+        """Translated images, and whether g accepts each as its new class, bool."""
+        half = self.attack == "bf16"
+        own, other = self.own_.freeze(net, half), self.other_.freeze(_source(net), half)
 
         def loss(images: Tensor) -> Tensor:
-            return objective(source(images), own(images), target, seed, self.lam)
+            return objective(other(images), own(images), target, seed, self.lam)
 
-        translated = translate(begin, loss, self.step, self.iterations, valid)
-        return translated, passes_gate(source(translated), target, self.gamma)
+        with rounding(self.attack, begin):
+            images = translate(begin, loss, self.step, self.iterations, valid)
+            return images, other(images).softmax(1).gather(1, target[:, None])[:, 0] >= self.gamma
 
     def _count(
-        self, net: Classifier, labels: Tensor, choice: Choice, rows: Tensor, valid: Tensor, used: Tensor
+        self, net: Classifier, labels: Tensor, choice: Choice, rows: Tensor, slots: tuple[Tensor, Tensor]
     ) -> None:
-        def per_class(mark: Tensor, classes: Tensor) -> Tensor:
-            return torch.zeros_like(self.natural_, dtype=torch.int64).index_add_(0, classes, mark.long())
-
-        in_slots, translated = per_class(valid, labels[rows]), per_class(used, labels[rows])
-        TALLY.add(
-            net,
-            candidates=per_class(choice.candidate, labels),
-            no_seed=per_class(choice.seedless, labels),
-            coin=per_class(choice.refused, labels),
-            no_slot=per_class(choice.chosen, labels) - in_slots,
-            gate=in_slots - translated,
-            translated=translated,
-        )
+        """Add up, per class, what became of the candidates; `slots` are the valid ones and the used ones, bool."""
+        marks = (
+            choice.candidate, choice.candidate & choice.seedless, choice.seeded & ~choice.agreed, choice.chosen,
+        )  # fmt: skip
+        total, seedless, refused, chosen = (_per_class(mark, labels, len(self.chosen_)) for mark in marks)
+        valid, used = (_per_class(mark, labels[rows], len(self.chosen_)) for mark in slots)
+        TALLY.add(net, total, seedless, refused, chosen - valid, valid - used, used)
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Fractions of the epoch's candidates: without a seed, refused by the coin, without a slot, and so on.
+        """Of the epoch's candidates: without a seed, refused by the coin, without a slot, refused by g, translated.
 
         After the last epoch also `beta`, and the translated fraction of each class's candidates.
         """
         counts = TALLY.read(net)
-        candidates = counts.pop("candidates")
+        candidates, translated = counts["candidates"], counts["translated"]
         total = sum(candidates)
         if not total:
             return {}
-        measures = {f"m2m_{name}": sum(part) / total for name, part in counts.items()}
+        measures = {f"m2m_{name}": sum(values) / total for name, values in counts.items() if name != "candidates"}
         if now.epoch + 1 == now.epochs:
             measures["m2m_beta"] = self.beta_
-            for label, (translated, number) in enumerate(zip(counts["translated"], candidates, strict=True)):
-                if number:
-                    measures[f"m2m_translated_class{label}"] = translated / number
+            each = enumerate(zip(candidates, translated, strict=True))
+            measures |= {f"m2m_translated_class{k}": used / count for k, (count, used) in each if count}
         return measures
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Remove g and the counters; finish as the base does."""
+        """Remove g and the counts."""
         del net.source
-        TALLY.remove(net)
+        TALLY.detach(net)
         return super().finish(net, train)
 
 
@@ -218,3 +207,8 @@ def _source(net: Classifier) -> Classifier:
     source = net.get_submodule("source.net")
     assert isinstance(source, Classifier)
     return source
+
+
+def _per_class(mark: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """How many marked rows each class has, int64 (C,)."""
+    return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, mark.to(labels.dtype))

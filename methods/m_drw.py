@@ -12,9 +12,11 @@ test epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ..benchmarks.method import BelowOne, Fraction, NonNegative, Positive
+import torch
+from torch import Tensor
+
+from ..benchmarks.method import NonNegative
 from ._shared.losses import MarginLoss
 
 
@@ -24,14 +26,10 @@ class MDrw(MarginLoss):
 
     Attributes:
         margin: of every class, as a cosine.
-        scale: factor of the cosines.
-        defer: fraction of training before re-weighting (160 of 200 epochs).
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number.
     """
 
     margin: NonNegative = 0.35
-    scale: Positive = 30.0
-    defer: Fraction = 0.8
-    weighting: Literal["effective", "inverse"] = "effective"
-    beta: BelowOne = 0.9999
+
+    def margins(self, counts: Tensor) -> Tensor:
+        """The same margin for every class, (C,)."""
+        return torch.full(counts.shape, self.margin, device=counts.device)

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,11 +35,11 @@ from ..benchmarks.errors import UserError
 from ..benchmarks.method import (
     Backbone,
     Batch,
+    Fraction,
     Method,
     Needs,
     NonNegative,
     Now,
-    Share,
     Split,
     Stage,
     channel_moments,
@@ -49,6 +49,10 @@ from ..benchmarks.method import (
 from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
 from ._shared.noise_rows import features_apart, teaches_the_head_alone
+from ._shared.rows import layout_of
+from ._shared.tally import Tally
+
+TALLY = Tally("noise_count", ("drawn", "expected", "variance"))
 
 
 @dataclass
@@ -56,21 +60,21 @@ class OPeN(Method):
     """Pure noise images for rare classes, late.
 
     Attributes:
-        delta: share of noise that a class with hardly any images would get.
-        start: share of training before noise and class-balanced draws (160 of 200 epochs).
+        delta: fraction of noise that a class with hardly any images would get.
+        start: fraction of training before noise and class-balanced draws (160 of 200 epochs).
         norm: how noise images are normalised: DAR-BN, a second batch norm, or together with natural ones.
         noise_grad: what noise images teach: see the card; `paper` is stop for dar and full for the others.
         noise_init: state of the second batch norm when noise begins: a copy of the natural one, or fresh.
         noise: pure noise, or noise added to the image that it replaces.
-        strength: deviation of additive noise, in levels of 255.
+        strength: standard deviation of additive noise, in levels of 255.
         noise_space: noise is a pixel and normalised like one, or [0, 1] is what the first layer sees (reproduction).
         control: `drop` leaves noise images out of the batch.
         append: noise images appended per natural one, labels drawn uniformly, none replaced, no oversampling.
         epoch_length: draws of an epoch once noise begins: the training split's size, or classes x largest class.
     """
 
-    delta: Share = 1 / 3
-    start: Share = 0.8
+    delta: Fraction = 1 / 3
+    start: Fraction = 0.8
     norm: Literal["dar", "auxiliary", "standard"] = "dar"
     noise_grad: Literal["paper", "stop", "affine_frozen", "full"] = "paper"
     noise_init: Literal["copy", "fresh"] = "copy"
@@ -126,21 +130,21 @@ class OPeN(Method):
         return self.noise_grad
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Shares of noise per class and statistics of the training pixels, before any augmentation."""
-        self.share_ = noise_share(train.counts, self.delta)
+        """Derive the fraction of noise of each class and the statistics of the training pixels before augmentation."""
+        self.fraction_ = noise_fraction(train.counts, self.delta)
         mean, std = channel_moments(train.images)
         self.mean_, self.std_ = mean.float().view(3, 1, 1), std.float().view(3, 1, 1)
         self.routed_ = self.norm != "standard" and bool(batchnorms(net.backbone))
-        still = self.routed_ and self.norm == "dar" and self._grad == "stop" and readable(train.labels)
-        self.apart_ = still and teaches_the_head_alone(net, train.images.shape[1:])
-        net.register_buffer("noise_count", mean.new_zeros(3), persistent=False)  # seen, expected, variance of seen
+        detached = self.routed_ and self.norm == "dar" and self._grad == "stop" and readable(train.labels)
+        self.apart_ = detached and teaches_the_head_alone(net, train.images.shape[1:])
+        TALLY.attach(net, mean.new_zeros(()))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
         """Check the noise of the epoch before; when noise begins, start the second batch norm from the natural one."""
-        self._check_share(net)
+        self._check_fraction(net)
         if not (now.epoch - 1) / now.epochs < self.start <= now.progress:
             return
-        if not self.append and not self.share_.any():
+        if not self.append and not self.fraction_.any():
             warnings.warn(
                 "open inserts no noise: the classes are equally large or delta is 0. For balanced data: "
                 "--recipe open-balanced --set append=0.25 --set start=0.",
@@ -165,11 +169,10 @@ class OPeN(Method):
             return batch
         if self.append:
             return self._appended(batch, net, now)
-        chance = torch.rand(len(batch.labels), generator=now.generator, device=batch.labels.device)
-        share = self.share_[batch.labels]
-        chosen = chance < share
-        noise_count = net.get_buffer("noise_count")
-        noise_count += torch.stack([chosen.sum(), share.sum(), (share * (1 - share)).sum()])
+        uniform = torch.rand(len(batch.labels), generator=now.generator, device=batch.labels.device)
+        fraction = self.fraction_[batch.labels]
+        chosen = uniform < fraction
+        TALLY.add(net, chosen.sum(), fraction.sum(), (fraction * (1 - fraction)).sum())
         noise = self._noise(batch.images, net, now)
         images = torch.where(~chosen.view(-1, 1, 1, 1), batch.images, noise)  # this order keeps the memory format
         return Batch(images, batch.labels, chosen)
@@ -178,26 +181,25 @@ class OPeN(Method):
         count = round(self.append * len(batch.labels))
         like = batch.images[:1].expand(count, -1, -1, -1)
         labels = torch.randint(
-            len(self.share_), (count,), generator=now.generator, device=batch.labels.device, dtype=batch.labels.dtype
+            len(self.fraction_), (count,), generator=now.generator, device=batch.labels.device, dtype=batch.labels.dtype
         )
-        images = torch.cat([batch.images, self._noise(like, net, now)])
-        if batch.images.is_contiguous(memory_format=torch.channels_last):
-            images = images.contiguous(memory_format=torch.channels_last)
+        images = layout_of(torch.cat([batch.images, self._noise(like, net, now)]), batch.images)
         rows = torch.arange(len(images), device=batch.labels.device) >= len(batch.labels)
         return Batch(images, torch.cat([batch.labels, labels]), rows)
 
-    def _check_share(self, net: Classifier) -> None:
-        """Warn if the noise of an epoch was not what the class sizes ask for, by more than five deviations."""
-        noise_count = net.get_buffer("noise_count")
-        seen, expected, variance = noise_count.tolist()
-        if abs(seen - expected) > 5 * variance**0.5 + 0.5:
-            warnings.warn(f"open drew {seen:.0f} noise images in an epoch; {expected:.0f} were expected.", stacklevel=2)
-        noise_count.zero_()
+    def _check_fraction(self, net: Classifier) -> None:
+        """Warn if the noise of an epoch was not what the class sizes ask for, by more than five standard deviations."""
+        drawn, expected, variance = (value for (value,) in TALLY.read(net).values())
+        if abs(drawn - expected) > 5 * variance**0.5 + 0.5:
+            warnings.warn(
+                f"open drew {drawn:.0f} noise images in an epoch; {expected:.0f} were expected.", stacklevel=2
+            )
+        TALLY.reset(net)
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
         """Noise images of the epoch, drawn and expected, where images are replaced by noise."""
-        seen, expected, _ = net.get_buffer("noise_count").tolist()
-        return {"open_noise": seen, "open_noise_expected": expected} if expected else {}
+        drawn, expected, _ = (value for (value,) in TALLY.read(net).values())
+        return {"open_noise": drawn, "open_noise_expected": expected} if expected else {}
 
     def _noise(self, images: Tensor, net: Classifier, now: Now) -> Tensor:
         """Noise of the shape of `images`; for additive noise, on top of them."""
@@ -222,12 +224,12 @@ class OPeN(Method):
 
     def _logits(self, net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
         if self.norm == "standard":
-            return net(images)
+            return cast(Tensor, net(images))
         if self._apart(~noise):
             return net.classify(features_apart(net, images, noise))
         if self.routed_:
             with noise_rows(net.backbone, noise):
-                return net(images)
+                return cast(Tensor, net(images))
         features = net.features(images)
         if self._grad == "stop":
             features = torch.where(noise[:, None], features.detach(), features)
@@ -238,13 +240,13 @@ class OPeN(Method):
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Ordinary batch norms."""
-        self._check_share(net)
-        del net.noise_count
+        self._check_fraction(net)
+        TALLY.detach(net)
         if batchnorms(net.backbone):
             convert_batchnorm(net.backbone, "standard")
         return net
 
 
-def noise_share(counts: Tensor, delta: float) -> Tensor:
+def noise_fraction(counts: Tensor, delta: float) -> Tensor:
     """Probability (C,) that a drawn image of a class becomes noise: (1 - n / n_max) x delta (equation 1)."""
     return (delta * (1 - counts.double() / counts.max())).float()

@@ -4,7 +4,7 @@ Changes from ERM: while training, a module sits before the second-to-last down-s
 `centers` centres per class; how frequent-class maps deviate from their centre is transformed by a convolution and, from
 `start` of training on, added to rare-class maps of the batch, which gives more maps of rare classes for the layers
 above. A contrastive module, trained until then, and the MV loss keep the transformed deviations apart from the
-frequent class. The loss on top is `criterion`. The finished network is the plain one.
+frequent class. The loss on top is that of `base`. The finished network is the plain one.
 Departs from the paper: contrastive pairs, order of pairing, counts of generated maps and the cut of the gradient follow
 the reference code. Repaired defects of that code: vectors of the MV loss are channels of a position (it takes D
 consecutive numbers in memory), frequent classes are those with most images (it takes the first), the contrastive module
@@ -16,34 +16,48 @@ ratio 50 48.5, ratio 100 44.6 (Table 6; epoch not stated, the code keeps the bes
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Batch, Count, Method, NonNegative, Now, Share, Split, Stage, filled, readable
-from ..benchmarks.network import Classifier, Head
+from ..benchmarks.method import Batch, Fraction, NonNegative, Now, PositiveInt, Split, Stage, filled, readable
+from ..benchmarks.network import Classifier
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
+from ._shared.base import OnBase
 from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair_up
-from ._shared.losses import IGNORED, LOSSES, Loss
+from ._shared.losses import IGNORED
 
 FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # of the long-tailed and the step profile
 
 
+class Generated(NamedTuple):
+    """Generated maps in their slots.
+
+    Attributes:
+        maps: (S, D, H, W).
+        labels: int64 (S,), IGNORED where the slot is empty.
+        empty: bool (S,), slots that do not count.
+    """
+
+    maps: Tensor
+    labels: Tensor
+    empty: Tensor
+
+
 @dataclass
-class RSG(Method):
+class RSG(OnBase):
     """Rare-class sample generator.
 
     Attributes:
-        criterion: the loss, with the defaults of the method of that name.
+        base: name of the method whose loss is used; `--set rsg.base.NAME=VALUE` sets its hyper-parameters.
         preset: `suite`, or `reference` for the semantics of the reference code.
         centers: per class.
-        frequent: share of the classes that count as frequent; None for 0.2, in a step profile 0.5.
+        frequent: fraction of the classes that count as frequent; None for 0.2, in a step profile 0.5.
         transfer: how often rare maps are used, up to 1; None for 1, in a step profile 0.01.
-        start: share of training before maps are generated (160 of 200 epochs).
+        start: fraction of training before maps are generated (160 of 200 epochs).
         insert: before which down-sampling of the backbone, counted from 1; None for the second to last.
         cesc_weight: of the centre and contrastive losses.
         mv_weight: of the MV loss.
@@ -53,14 +67,13 @@ class RSG(Method):
         detach_rare: generated maps pass no gradient to the layers below (reference code).
     """
 
-    # The name that users expect; it hides the hook `criterion`, which this method does not use.
-    criterion: Literal["erm", "cb-rw", "drw", "focal", "cb-focal", "m-drw", "ldam-drw"] = "ldam-drw"  # type: ignore[assignment]
+    base: str = "ldam-drw"
     preset: Literal["suite", "reference"] = "suite"
-    centers: Count = 15
-    frequent: Share | None = None
-    transfer: Share | None = None
-    start: Share = 0.8
-    insert: Count | None = None
+    centers: PositiveInt = 15
+    frequent: Fraction | None = None
+    transfer: Fraction | None = None
+    start: Fraction = 0.8
+    insert: PositiveInt | None = None
     cesc_weight: NonNegative = 0.1
     mv_weight: NonNegative = 0.01
     mv_rows: Literal["preset", "channel", "memory"] = "preset"
@@ -68,21 +81,13 @@ class RSG(Method):
     cesc_reduction: Literal["sum", "position_mean"] = "sum"
     detach_rare: bool = True
 
-    def head(self, default: Head) -> Head:
-        """The head that the criterion needs."""
-        return self._loss().head()
-
-    def _loss(self) -> Loss:
-        return copy.copy(LOSSES[self.criterion])
-
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Attach the generator where the backbone is cut; class constants.
 
         Raises:
             UserError: the backbone has no such place, or all classes would be frequent, or none.
         """
-        self.loss_ = self._loss()
-        self.loss_.begin(train.counts)
+        super().begin_stage(stage, net, train)
         self.frequent_, self.transfer_ = self._frequent(train.counts), self._transfer(train.counts)
         self.cut_, width = find_cut(net, train.pixels(torch.tensor([0], device=train.labels.device)), self.insert)
         if self.preset == "reference" and not any(True for _ in net.backbone[self.cut_].parameters()):
@@ -96,18 +101,18 @@ class RSG(Method):
     def _frequent(self, counts: Tensor) -> Tensor:
         """Frequent classes, bool (C,)."""
         if self.frequent is None and self.preset == "suite":
-            long_tail, step = (frequent_classes(counts, share) for share in FREQUENT)
+            long_tail, step = (frequent_classes(counts, fraction) for fraction in FREQUENT)
             return torch.where(is_step(counts), step, long_tail)
-        share, total = FREQUENT[0] if self.frequent is None else self.frequent, len(counts)
-        number = int(share * total) if self.preset == "reference" else round(share * total)
+        fraction, total = FREQUENT[0] if self.frequent is None else self.frequent, len(counts)
+        number = int(fraction * total) if self.preset == "reference" else round(fraction * total)
         if not 0 < number < total:
             raise UserError(
-                f"frequent = {share:g} makes {number} of {total} classes frequent; rsg needs frequent classes and "
-                "others. Choose another share: --set rsg.frequent=0.2"
+                f"frequent = {fraction:g} makes {number} of {total} classes frequent; rsg needs frequent classes and "
+                "others. Choose another fraction: --set rsg.frequent=0.2"
             )
         if self.preset == "reference":
             return torch.arange(total, device=counts.device) < number
-        return frequent_classes(counts, share)
+        return frequent_classes(counts, fraction)
 
     def _transfer(self, counts: Tensor) -> Tensor:
         """Strength of the transfer, float64 ()."""
@@ -130,38 +135,48 @@ class RSG(Method):
             )
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """The criterion over natural and generated maps, the centre losses, and the MV loss."""
-        generator = cast(Generator, net.rsg)
+        """The base's criterion over natural and generated maps, the centre losses, and the MV loss."""
         maps = net.backbone[: self.cut_](net.normalise(batch.images))
-        late = now.progress >= self.start
         with torch.autocast(maps.device.type, enabled=False):
-            still = maps.detach().float()
-            shares = generator.shares(still, batch.labels)
-            centre = generator.centre_loss(still, batch.labels, shares)
-            if self.cesc_reduction == "position_mean":
-                centre = centre / (maps.shape[2] * maps.shape[3])
-            if late:
-                pairs = pair_up(self.frequent_[batch.labels], self.transfer_)
-                pairs = Pairs(*filled(pairs.valid, *pairs))
-                change, variance = generator(still, batch.labels, shares.detach(), pairs)
+            if now.progress < self.start:
+                extra = self.cesc_weight * self._centre_losses(net, maps, batch.labels)
             else:
-                early = self.cesc_weight * (centre + generator.pair_loss(still, batch.labels))
-        if not late:
-            return early + self._criterion(net, maps, batch.labels, None, now)
-        base = still if self.detach_rare else maps
-        made = base[pairs.rare] + change
-        labels = torch.where(pairs.valid, batch.labels[pairs.rare], IGNORED)
-        empty = None if readable(labels) else torch.cat([torch.zeros_like(pairs.valid), ~pairs.valid])
-        both, labels = torch.cat([maps, made.to(maps.dtype)]), torch.cat([batch.labels, labels])
-        extra = self.cesc_weight * centre + self.mv_weight * variance
-        return extra + self._criterion(net, both, labels, empty, now)
+                new, extra = self._generated(net, maps, batch.labels)
+        if now.progress < self.start:
+            return extra + self._upper_loss(net, maps, batch.labels, None, now)
+        labels = torch.cat([batch.labels, new.labels])
+        empty = None if readable(labels) else torch.cat([torch.zeros_like(batch.labels, dtype=torch.bool), new.empty])
+        both = torch.cat([maps, new.maps.to(maps.dtype)])
+        return extra + self._upper_loss(net, both, labels, empty, now)
 
-    def _criterion(self, net: Classifier, maps: Tensor, labels: Tensor, empty: Tensor | None, now: Now) -> Tensor:
-        """The loss of maps at the cut; rows of `empty` count nowhere."""
+    def _centre_losses(self, net: Classifier, maps: Tensor, labels: Tensor) -> Tensor:
+        """What trains centres and contrastive module before maps are generated; no gradient reaches the maps."""
+        generator, detached = cast(Generator, net.rsg), maps.detach().float()
+        centre = self._centre_loss(generator, detached, labels, generator.assignment(detached, labels))
+        return centre + generator.pair_loss(detached, labels)
+
+    def _centre_loss(self, generator: Generator, maps: Tensor, labels: Tensor, assignment: Tensor) -> Tensor:
+        loss = generator.centre_loss(maps, labels, assignment)
+        return loss / (maps.shape[2] * maps.shape[3]) if self.cesc_reduction == "position_mean" else loss
+
+    def _generated(self, net: Classifier, maps: Tensor, labels: Tensor) -> tuple[Generated, Tensor]:
+        """New maps of rare classes, and the loss of what makes them."""
+        generator, detached = cast(Generator, net.rsg), maps.detach().float()
+        assignment = generator.assignment(detached, labels)
+        centre = self._centre_loss(generator, detached, labels, assignment)
+        pairs = pair_up(self.frequent_[labels], self.transfer_)
+        pairs = Pairs(*filled(pairs.valid, *pairs))
+        change, variance = generator(detached, labels, assignment.detach(), pairs)
+        rare = (detached if self.detach_rare else maps)[pairs.rare]
+        new = Generated(rare + change, torch.where(pairs.valid, labels[pairs.rare], IGNORED), ~pairs.valid)
+        return new, self.cesc_weight * centre + self.mv_weight * variance
+
+    def _upper_loss(self, net: Classifier, maps: Tensor, labels: Tensor, empty: Tensor | None, now: Now) -> Tensor:
+        """The base's criterion of maps at the cut; rows of `empty` count nowhere."""
         upper = net.backbone[self.cut_ :]
         with noise_rows(upper, empty if batchnorms(upper) else None):
             features = upper(maps).float()
-        return self.loss_(net.classify(features), labels, now.progress)
+        return self.criterion(net.classify(features), labels, now)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """The plain network."""
@@ -169,8 +184,7 @@ class RSG(Method):
         upper = net.backbone[self.cut_ :]
         if batchnorms(upper):
             convert_batchnorm(upper, "standard")
-        self._loss().finish(net)
-        return net
+        return super().finish(net, train)
 
 
 def is_step(counts: Tensor) -> Tensor:
@@ -193,17 +207,17 @@ def find_cut(net: Classifier, image: Tensor, insert: int | None) -> tuple[int, i
     """
     was_training = net.training
     net.eval()
-    maps, places = net.normalise(image.float() / 255), []
+    maps, cuts = net.normalise(image.float() / 255), []
     for number, stage in enumerate(net.backbone):
         after = stage(maps)
         if maps.dim() == 4 and after.shape[2:] != maps.shape[2:]:
-            places.append((number, maps.shape[1]))
+            cuts.append((number, maps.shape[1]))
         maps = after
     net.train(was_training)
-    wanted = len(places) - 1 if insert is None else insert
-    if not 1 <= wanted <= len(places) or len(places) < 2:
+    wanted = len(cuts) - 1 if insert is None else insert
+    if not 1 <= wanted <= len(cuts) or len(cuts) < 2:
         raise UserError(
-            f"insert = {wanted}: stages of this backbone lower the resolution {len(places)} times; rsg stands before "
+            f"insert = {wanted}: stages of this backbone lower the resolution {len(cuts)} times; rsg stands before "
             "one of them and needs a backbone of at least two such stages."
         )
-    return places[wanted - 1]
+    return cuts[wanted - 1]

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 from rich.console import Console
 
-from ..benchmarks.utils.options import FOLDER, RESULTS, RUNS, option, options
+from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
+from .groups import ALL, GROUPINGS, RULES
 
+DATASETS = option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
 READING = [
-    option("--shots", "rule", default="A", type=click.Choice(["A", "B", "C"]), help="Borders of many/medium/few."),
-    option("--groups", default="both", type=click.Choice(["shots", "five", "both"]), help="Groups that tables show."),
+    option("--shots", "rule", default="A", type=click.Choice(RULES), help="Bounds of many, medium and few."),
+    option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups that tables show."),
 ]
 
 
 @click.command()
 @RESULTS
 @RUNS
-@option("--out", default="runs/report", type=FOLDER, help="Where the leaderboards, the page and the figures go.")
-@option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
-@options(READING)
+@option("--out", default="runs/report", type=PATH, help="Where the leaderboards, the page and the figures go.")
+@DATASETS
+@add_options(READING)
 @option("--baseline", default="erm", metavar="ROW", help="Row that others are compared with: a method or a label.")
 @option("--published", is_flag=True, help="Show published numbers beside ours.")
 @option("--optimism", is_flag=True, help="Show what choosing the best epoch on the test split would add.")
@@ -35,32 +38,23 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 
     formats = figure_formats(figures)
     sources = Sources(results, runs, cards=method_cards())
-    made = build(sources, out, datasets.split(",") if datasets else None, Options(**choices), formats, _say)
-    Console().print(made.table)
-    _warn(made.warnings)
-    names = ("leaderboard.md", "leaderboard.tex", "leaderboard.csv", "index.html", *(["figures"] if formats else []))
-    print(f"\nWrote {len(made.paths)} files: {', '.join(str(out / name) for name in names)}")
+    built = build(sources, out, _names(datasets), Options(**choices), formats, _say)
+    Console().print(built.printed)
+    _warn(built.warnings)
+    written = [path for path in built.paths if path.parent == out] + [out / "figures"] * bool(formats)
+    print(f"\nWrote {len(built.paths)} files: {', '.join(map(str, written))}")
 
 
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
+@DATASETS
 @RESULTS
 @RUNS
-@options(READING)
-@option("--out", type=FOLDER, help="A .png, .svg or .pdf file: accuracy of both against class size.")
+@add_options(READING)
+@option("--out", type=PATH, help="A .png, .svg or .pdf file: accuracy of both against class size.")
 @option("--across", metavar="FIELD", help="Compare two values of this recipe field instead, all else equal.")
-def compare(
-    a: str,
-    b: str,
-    datasets: str | None,
-    results: Path,
-    runs: Path,
-    out: Path | None,
-    across: str | None,
-    **choices: Any,
-) -> None:
+def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str | None, **choices: Any) -> None:
     """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
 
     \b
@@ -69,27 +63,22 @@ def compare(
     bench compare bf16 fp32 --across precision
     """
     from .compare import compare_rows
-    from .sources import Sources, read_records
+    from .sources import Sources
     from .statistics import Options
 
-    chosen = datasets.split(",") if datasets else None
+    sources = Sources(choices.pop("results"), choices.pop("runs"))
     if across:
         if out:
             raise click.UsageError("--out draws accuracy against class size, which --across does not compare.")
-        from .compare_recipe import compare_across
-        from .terminal import Plain
+        from .compare_recipe import compare_values
 
-        records, problems = read_records(results, chosen)
-        made = compare_across(across, a, b, records)
-        for part in (f"[bold]{made.title}[/bold]", Plain(made), *(f"[dim]{note}[/dim]" for note in made.notes)):
-            Console().print(part)
-        return _warn(problems)
-    table, problems, paths = compare_rows(a, b, Sources(results, runs), chosen, Options(**choices), out)
-    Console().print(table)
-    _warn(problems)
-    for path in paths:
+        comparison = compare_values(across, a, b, sources, _names(datasets))
+    else:
+        comparison = compare_rows(a, b, sources, _names(datasets), Options(**choices), out)
+    Console().print(comparison.printed)
+    _warn(comparison.warnings)
+    for path in comparison.paths:
         print(f"Wrote {path}")
-    return None
 
 
 @click.command()
@@ -97,18 +86,25 @@ def compare(
 @RESULTS
 def show(record: str, results: Path) -> None:
     """Show one record, by its file or the first digits of its id: numbers, circumstances, the command for it."""
-    from .describe import find_record
-    from .describe import show as described
+    from .show import find_record
+    from .show import show as shown
 
-    Console(highlight=False).print(described(find_record(record, results)))
+    Console(highlight=False).print(shown(find_record(record, results)))
+
+
+def _names(text: str | None) -> list[str] | None:
+    return text.split(",") if text else None
 
 
 def _say(text: str) -> None:
     Console(stderr=True).print(text, style="dim", highlight=False, soft_wrap=True)
 
 
-def _warn(sentences: list[str]) -> None:
+def _warn(sentences: Sequence[str]) -> None:
     for sentence in sentences:
         Console(stderr=True).print(
             f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True
         )
+
+
+COMMANDS = (report, compare, show)

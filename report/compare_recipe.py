@@ -6,16 +6,31 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-import pandas as pd
+from rich.console import Group
 
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.recipe import Recipe
 from ..benchmarks.records.schema import Record, recipe_facts
-from .paired_tests import LEVEL, Paired, in_points, paired, verdict
+from .document import Report
+from .outputs.terminal import table_with_notes
+from .paired_tests import LEVEL, Paired, paired, verdict
+from .sources import Sources, read_records
 from .statistics import label_of, mean_accuracy, spread
-from .tables import Table, cell
+from .tables.table import WORDS, Table
+from .text import in_points, percent
 
-Runs = dict[int, Record]  # by seed
+Pairs = list[tuple[Record, Record]]
+
+
+def compare_values(field: str, a: str, b: str, sources: Sources, datasets: Sequence[str] | None) -> Report:
+    """The table of `compare_across` for a console, from the records of some datasets or of all.
+
+    Raises:
+        UserError: as `compare_across`, or there are no records.
+    """
+    records, problems = read_records(sources.results, datasets)
+    table = compare_across(field, a, b, records)
+    return Report([], problems, Group(*table_with_notes(table.title, table)))
 
 
 def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Table:
@@ -28,51 +43,57 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
         records: from anywhere.
 
     Raises:
-        UserError: the field is none, or no two runs differ in it alone.
+        UserError: the recipe has no such field, or no two runs differ in it alone.
     """
     if field not in Recipe.model_fields:
         raise unknown("field of a recipe", field, set(Recipe.model_fields))
-    a, b = _written(a), _written(b)
+    a, b = _normalised(a), _normalised(b)
     if a == b:
         raise UserError(f"{a} and {b} are the same value of {field}; give two.")
-    found: dict[str, dict[str, Runs]] = defaultdict(lambda: defaultdict(dict))
-    values: set[str] = set()
-    for record in records:
-        value = _value(record, field)
-        values.add(value)
-        found[_rest(record, field)][value].setdefault(record.seed, record)
-    lines = []
-    pooled: dict[tuple[str, int], list[float]] = defaultdict(list)
-    for group in found.values():
-        pairs = [(group[a][seed], group[b][seed]) for seed in sorted(group[a].keys() & group[b].keys())]
-        if pairs:
-            lines.append(_line(pairs, a, b))
-        for x, y in pairs:
-            pooled[x.dataset.label, x.seed].append(mean_accuracy(x) - mean_accuracy(y))
-    if not lines:
-        raise UserError(
-            f"No two runs differ in recipe.{field} alone, {a} against {b}, and share a seed. Found: "
-            f"{', '.join(sorted(values)) or 'no record'}."
-        )
-    lines.sort(key=lambda line: (line["dataset"], line["method"]))
-    lines.append(_pooled(paired([sum(values) / len(values) for values in pooled.values()]), a, b))
+    groups = _pairs(field, a, b, list(records))
+    lines = sorted((_line(pairs, a, b) for pairs in groups), key=lambda line: (line["dataset"], line["method"]))
+    means = _means_over_methods(groups)
     notes = [
         f"Difference: {a} minus {b} in percentage points of the mean of the per-class accuracies, paired by seed, with "
-        f"its {LEVEL:.0%} interval (Student's t). The last line takes the means over methods of each dataset and seed "
-        f"as one sample of {len(pooled)}: methods that share a seed may share a training."
+        f"its {LEVEL:.0%} interval (Student's t). The last line is over the means of all methods for each dataset and "
+        f"seed, a sample of {len(means)}, because methods that share a seed may share a training."
     ]
     return Table(
-        "across", f"recipe.{field}: {a} against {b}, all else equal", pd.DataFrame(lines), notes, ("dataset", "seeds")
+        "across",
+        f"recipe.{field}: {a} against {b}, all else equal",
+        [*lines, _last_line(paired(means), a, b)],
+        notes,
+        notes,
+        columns={"dataset": WORDS, "verdict": WORDS},
+        spare=("dataset", "seeds"),
     )
+
+
+def _pairs(field: str, a: str, b: str, records: Sequence[Record]) -> list[Pairs]:
+    """For each dataset, method and rest of the recipe, the runs with `a` and `b` of each seed that has both."""
+    groups: dict[str, dict[str, dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
+    for record in records:
+        groups[_rest(record, field)][_value(record, field)].setdefault(record.seed, record)
+    pairs = [
+        [(group[a][seed], group[b][seed]) for seed in sorted(group[a].keys() & group[b].keys())]
+        for group in groups.values()
+    ]
+    if not any(pairs):
+        values = sorted({_value(record, field) for record in records})
+        raise UserError(
+            f"No two runs differ in recipe.{field} alone, {a} against {b}, and share a seed. Found: "
+            f"{', '.join(values) or 'no record'}."
+        )
+    return [of_group for of_group in pairs if of_group]
 
 
 def _value(record: Record, field: str) -> str:
     value = record.recipe.get(field, Recipe.model_fields[field].default)
-    return _written(value if isinstance(value, str) else json.dumps(value))
+    return _normalised(value if isinstance(value, str) else json.dumps(value))
 
 
-def _written(text: str) -> str:
-    """One way to write a value: 0.10 is 0.1."""
+def _normalised(text: str) -> str:
+    """The only way in which a value is written here: 0.10 is 0.1."""
     try:
         return json.dumps(json.loads(text))
     except json.JSONDecodeError:
@@ -89,23 +110,36 @@ def _rest(record: Record, field: str) -> str:
     return json.dumps(facts, sort_keys=True)
 
 
-def _line(pairs: Sequence[tuple[Record, Record]], a: str, b: str) -> dict[str, str]:
+def _means_over_methods(groups: Sequence[Pairs]) -> list[float]:
+    """One difference for each dataset and seed, the mean over methods."""
+    differences: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for pairs in groups:
+        for x, y in pairs:
+            differences[x.dataset.label, x.seed].append(mean_accuracy(x) - mean_accuracy(y))
+    return [sum(values) / len(values) for values in differences.values()]
+
+
+def _line(pairs: Pairs, a: str, b: str) -> dict[str, str]:
     first = pairs[0][0]
     difference = paired([mean_accuracy(x) - mean_accuracy(y) for x, y in pairs])
     return {
         "method": label_of(first),
         "dataset": first.dataset.label,
         "seeds": str(len(pairs)),
-        f"{a} (%)": cell(spread([mean_accuracy(x) for x, _ in pairs])),
-        f"{b} (%)": cell(spread([mean_accuracy(y) for _, y in pairs])),
+        f"{a} (%)": percent(spread([mean_accuracy(x) for x, _ in pairs])),
+        f"{b} (%)": percent(spread([mean_accuracy(y) for _, y in pairs])),
         "difference": in_points(difference),
         "verdict": verdict(difference),
     }
 
 
-def _pooled(difference: Paired, a: str, b: str) -> dict[str, str]:
-    empty = {f"{a} (%)": "", f"{b} (%)": ""}
+def _last_line(difference: Paired, a: str, b: str) -> dict[str, str]:
     return {
-        "method": "all", "dataset": "", "seeds": str(difference.n), **empty,
-        "difference": in_points(difference), "verdict": verdict(difference),
-    }  # fmt: skip
+        "method": "all",
+        "dataset": "",
+        "seeds": str(difference.n),
+        f"{a} (%)": "",
+        f"{b} (%)": "",
+        "difference": in_points(difference),
+        "verdict": verdict(difference),
+    }

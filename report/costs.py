@@ -1,4 +1,4 @@
-"""What a row cost: seconds, memory, parameters; trainings that a run builds on are counted in."""
+"""Cost of a row: seconds, memory and parameters; trainings that a run builds on are included."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Costs:
     Attributes:
         epoch: training seconds of an epoch, evaluation not included.
         total: seconds of all that had to be trained to have one run, evaluation included.
-        borrowed: those of them that lie in trainings which other runs share.
+        borrowed: the part of them spent on trainings that other runs use as well.
         memory: largest peak in bytes, of the device on CUDA, of the process on a CPU.
         parameters: trainable parameters of the finished network.
     """
@@ -48,7 +48,7 @@ def total_seconds(run: Record) -> float:
 
 
 def borrowed_seconds(run: Record) -> float:
-    """Seconds of the trainings that a run builds on, each training once, as far as the run needs it."""
+    """Seconds of the trainings that a run builds on; each counts once, up to the last epoch that the run needs."""
     needed: dict[str, float] = {}
     for part in run.cost.prerequisites:
         needed[part.id] = max(needed.get(part.id, 0.0), part.seconds)
@@ -65,19 +65,3 @@ def optimism(row: Row) -> float:
 def comparable(setting: Setting) -> bool:
     """Whether all runs of a setting were timed on the same kind of device with the same number of threads."""
     return len({(run.environment.device, run.environment.threads) for run in setting.runs}) == 1
-
-
-def duration(seconds: float) -> str:
-    """`0.42 s`, `12 s`, `5:07 min` or `1:07 h`."""
-    if seconds < 60:
-        return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
-
-
-def size(count: float) -> str:
-    """`464 k`, `36.5 M`, `1.5 G`."""
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if count >= factor * 0.9995:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count:.0f}"

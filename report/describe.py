@@ -1,55 +1,40 @@
-"""One record in words: its numbers, its circumstances, and the command that makes it again."""
+"""One record, or the records of one row, in words: their circumstances, and the command that makes them again."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table as RichTable
-from rich.text import Text
+import numpy as np
 
-from ..benchmarks.errors import UserError
 from ..benchmarks.recipe import recipe_names
 from ..benchmarks.records.schema import Record
-from ..benchmarks.records.store import find_records, read_record
-from ..benchmarks.utils.formatting import exact
-from .costs import borrowed_seconds, duration, size, total_seconds
-from .groups import by_size
-from .statistics import Setting, changes, class_accuracies, settings
-from .tables import NONE, Table
-from .terminal import Plain
+from ..benchmarks.utils.formatting import duration, exact
+from .costs import borrowed_seconds, total_seconds
+from .statistics import Row, changes, mean_accuracy
+from .text import NONE, size
 
-_SHORTEST = 4  # digits of an id
+_OF_ONE_RUN = ("record", "seed", "time", "interruptions", "builds on")  # a row has them once per run
 
 
-def find_record(text: str, results: Path) -> Record:
-    """The record of a path, or of the first digits of an id among the valid records of a folder.
+@dataclass(frozen=True)
+class Detail:
+    """The records behind a row.
 
-    Raises:
-        UserError: there is none, or several, or the file is no valid record.
+    Attributes:
+        method: its name.
+        command: makes the records again.
+        facts: circumstances that the records share, name to text.
+        runs: per record, name to text.
     """
-    if text.endswith(".json") or Path(text).is_file():
-        return read_record(Path(text))
-    if len(text) < _SHORTEST:
-        raise UserError(f"'{text}' is too short: give a record's file, or at least {_SHORTEST} digits of its id.")
-    found = {}
-    for path in find_records(results):
-        try:
-            record = read_record(path)
-        except UserError:
-            continue  # `bench check-records` tells
-        if record.id.startswith(text):
-            found[record.id] = record
-    if len(found) != 1:
-        many = f"{len(found)} records in {results} have ids that begin" if found else f"No record in {results} begins"
-        raise UserError(f"{many} with '{text}'. `bench show` takes a record's file, or the first digits of its id.")
-    return next(iter(found.values()))
+
+    method: str
+    command: str
+    facts: Mapping[str, str]
+    runs: Sequence[Mapping[str, str]]
 
 
 def command(record: Record, seeds: Sequence[int] = ()) -> str:
@@ -81,10 +66,11 @@ def _value(value: Any) -> str:
 
 def circumstances(record: Record) -> dict[str, str]:
     """All that a number depends on, name to text."""
-    data, place, cost = record.dataset, record.environment, record.cost
+    data, environment, cost = record.dataset, record.environment, record.cost
     verified = {True: "yes", False: "no", None: "no checksum is published"}[data.verified]
     stages = ", ".join(f"{name} {epochs}" for name, epochs in cost.epochs_per_stage.items())
-    commit = f"{place.commit or 'unknown'}{' with uncommitted changes' if place.dirty else ''}"
+    device = f"{environment.device}, {environment.threads} thread(s)"
+    commit = f"{environment.commit or 'unknown'}{' with uncommitted changes' if environment.dirty else ''}"
     facts = {
         "record": record.id,
         "dataset": f"{data.label}; {sum(data.train_counts):,} training and {sum(data.test_counts):,} test images",
@@ -94,13 +80,13 @@ def circumstances(record: Record) -> dict[str, str]:
         "recipe": changes(record.recipe),
         "seed": str(record.seed),
         "epochs": f"{record.final.epoch + 1} ({stages}); the result is the last one",
-        "time": f"{duration(cost.seconds)}, with what it builds on {duration(total_seconds(record))}",
-        "speed": f"{cost.images_per_second:,.0f} training images a second; {place.device}, {place.threads} thread(s)",
+        "time": f"{duration(cost.seconds)}, with all that it builds on {duration(total_seconds(record))}",
+        "speed": f"{cost.images_per_second:,.0f} training images a second; {device}",
         "peak memory": f"{size(cost.peak_memory_bytes)}B",
         "parameters": f"{cost.parameters:,}",
         "interruptions": str(cost.resumed),
-        "code": f"ltbench {place.ltbench}, commit {commit}",
-        "versions": f"Python {place.python}, torch {place.torch}, {place.platform}",
+        "code": f"ltbench {environment.ltbench}, commit {commit}",
+        "versions": f"Python {environment.python}, torch {environment.torch}, {environment.platform}",
     }
     if borrowed_seconds(record):
         facts["builds on"] = "; ".join(
@@ -111,56 +97,23 @@ def circumstances(record: Record) -> dict[str, str]:
     return facts
 
 
-def show(record: Record) -> Group:
-    """A record for the terminal."""
-    setting = settings([record])[0]
-    best, last = record.best, record.final
-    tests = sum(record.dataset.test_counts)
-    line = (
-        f"{100 * setting.rows[0].overall.mean:.2f} % of the test images by class, last epoch ({last.epoch + 1}); plain "
-        f"accuracy {100 * sum(last.correct) / tests:.2f} %; best epoch on the test split ({best.epoch + 1}): "
-        f"{100 * sum(best.correct) / tests:.2f} %, not the result"
-    )
-    parts: list[RenderableType] = [f"[bold]{escape(setting.rows[0].label)} on {escape(setting.title)}[/bold]", line, ""]
-    parts += [Plain(_groups(setting)), "", Plain(_classes(record)), ""]
-    if record.history.measures:
-        last_values = {name: pairs[-1][1] for name, pairs in record.history.measures.items() if pairs}
-        parts += [f"noted by the method, last: {escape(changes(last_values))}", ""]
-    facts = RichTable.grid(padding=(0, 2))
-    facts.add_column(min_width=10)
-    facts.add_column(overflow="fold")
-    for name, text in circumstances(record).items():
-        facts.add_row(name, escape(text))
-    return Group(*parts, facts, "", "made again by", Text(command(record)))
+def detail(row: Row) -> Detail:
+    """The circumstances that the runs of a row share, its runs, and the command that makes them again."""
+    first, *others = ({k: v for k, v in circumstances(run).items() if k not in _OF_ONE_RUN} for run in row.runs)
+    facts = {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
+    facts |= {name: "differs between seeds; see the records" for name in first if name not in facts}
+    command_of_all = command(row.runs[0], [run.seed for run in row.runs])
+    return Detail(row.runs[0].method, command_of_all, facts, [_run(run) for run in row.runs])
 
 
-def _groups(setting: Setting) -> Table:
-    row = setting.rows[0]
-    lines = [
-        {
-            "group": group.name,
-            "classes": str(len(group.classes)),
-            "accuracy (%)": f"{100 * value.mean:.1f}" if (value := row.groups[group.name]) else NONE,
-        }
-        for group in setting.groups
-    ]
-    return Table("groups", "Groups", pd.DataFrame(lines), [])
-
-
-def _classes(record: Record) -> Table:
-    """The classes, most training images first: all up to 20, else the first and the last five."""
-    order = by_size(record.dataset.train_counts)
-    shown = order if len(order) <= 20 else [*order[:5], *order[-5:]]
-    accuracies = class_accuracies(record)
-    lines = [
-        {
-            "class": record.dataset.class_names[k],
-            "training images": f"{record.dataset.train_counts[k]:,}",
-            "test images": f"{record.dataset.test_counts[k]:,}",
-            "accuracy (%)": f"{100 * accuracies[k]:.1f}",
-        }
-        for k in shown
-    ]
-    if len(shown) < len(order):
-        lines.insert(5, dict.fromkeys(lines[0], "…"))
-    return Table("classes", "Classes", pd.DataFrame(lines), [])
+def _run(run: Record) -> dict[str, str]:
+    best = np.mean(np.array(run.best.correct) / np.array(run.dataset.test_counts))
+    return {
+        "seed": str(run.seed),
+        "accuracy": f"{100 * mean_accuracy(run):.2f}",
+        "best epoch on test": f"{100 * best:.2f} ({run.best.epoch + 1})",
+        "time": duration(run.cost.seconds),
+        "interruptions": str(run.cost.resumed),
+        "commit": (run.environment.commit or "unknown")[:8] + "*" * bool(run.environment.dirty),
+        "record": run.id,
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..benchmarks.errors import unknown
@@ -88,11 +88,12 @@ def _shots(name: str, classes: list[int], bound: str) -> Group:
 
 
 def _thirds(counts: Sequence[int], largest: int) -> Grouping:
-    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end, the middle takes what is left over."""
+    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end; the middle takes the remaining ones."""
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
-    rule = f"thirds of the classes by training images, as no class has more than {largest}; remainder to the middle"
+    rule = f"thirds of the classes by training images (many, medium, few), as no class has more than {largest}"
+    rule += "; medium takes the rest"
     return Grouping(rule, _unless(reason, parts))
 
 
@@ -137,3 +138,12 @@ def equal_groups(counts: Sequence[int], profile: str) -> Grouping:
 def _unless(reason: str, parts: dict[str, list[int]]) -> tuple[Group, ...]:
     """The parts as groups, or empty groups where a reason forbids the division."""
     return tuple(Group(name, () if reason else tuple(classes), reason) for name, classes in parts.items())
+
+
+# Names to ways to divide the classes: from the training images per class, the profile of the split, and the rule for
+# many, medium and few. Groups of different groupings need different names.
+GROUPINGS: dict[str, Callable[[Sequence[int], str, str], Grouping]] = {
+    "shots": lambda counts, profile, rule: shot_groups(counts, rule),
+    "five": lambda counts, profile, rule: equal_groups(counts, profile),
+}
+ALL = "both"  # the choice of all groupings

@@ -1,9 +1,9 @@
-"""What the stored test logits of a run tell beyond its record: calibration, logit adjustment, other test priors."""
+"""What follows from the stored test logits of a run: calibration, logit adjustment, other test priors."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +18,21 @@ TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logi
 BINS = 15
 RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # of the shifted test priors, in both directions
 _CHUNK = 2_000  # images at a time, so that many classes do not fill the memory
-_TIES = 0.005  # share of test images whose prediction may change by rounding to float16
+_TIES = 0.005  # fraction of test images whose prediction may change by rounding to float16
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one run's logits give; C classes.
+    """What follows from the logits of one run; C classes.
 
     Attributes:
         hits: (len(TAUS), C) correct test predictions per class with logits adjusted by each of TAUS.
-        told: (len(PRIORS), C) the same with each prior of `tail_priors` put in place of the training prior.
+        hits_by_prior: (11, C) the same with each prior of `tail_priors` in place of the training prior.
         bins: (BINS, 3) images, sum of confidences, hits by confidence, of the logits as they are.
     """
 
     hits: np.ndarray
-    told: np.ndarray
+    hits_by_prior: np.ndarray
     bins: np.ndarray
 
     @property
@@ -46,13 +46,14 @@ class Scores:
 
 
 def log_prior(counts: Iterable[int]) -> np.ndarray:
-    """Logarithm of the classes' shares of the training images, (C,)."""
+    """Logarithm of the fraction of training images that each class has, float64 (C,)."""
     values = np.asarray(list(counts), dtype=np.float64)
-    return np.log(values / values.sum())
+    logarithms: np.ndarray = np.log(values / values.sum())
+    return logarithms
 
 
 def tail_priors(counts: list[int]) -> tuple[list[str], np.ndarray]:
-    """Names and class shares (11, C) of test sets with another long tail than the training set.
+    """Names and class fractions (11, C) of test sets with another long tail than the training set.
 
     `forward R`: exponential with ratio R, frequent classes stay frequent; `backward R`: rare classes are frequent.
     """
@@ -67,7 +68,7 @@ def tail_priors(counts: list[int]) -> tuple[list[str], np.ndarray]:
 def scores(logits: np.ndarray, labels: np.ndarray, counts: list[int]) -> Scores:
     """Evaluate logits (N, C) of images with labels (N,), from a training set with `counts` images per class.
 
-    Adjusted logits are z - tau * log prior; told ones z - log prior + log test prior.
+    With tau, logits z become z - tau * log prior; with another prior of the test set, z - log prior + log test prior.
 
     Source: Menon et al. 2021, section 4.1; Hong et al. 2021 (LADE), PC-softmax.
     """
@@ -87,32 +88,32 @@ def scores(logits: np.ndarray, labels: np.ndarray, counts: list[int]) -> Scores:
 
 
 def read_scores(records: Iterable[Record], runs: Path) -> tuple[dict[str, Scores], list[str]]:
-    """Scores by record id for all records whose logits lie in `runs/<id>/logits.npz`, and a sentence per bad file."""
-    found, problems = {}, []
+    """Scores by record id of all records with a file `runs/<id>/logits.npz`, and a sentence per unusable file."""
+    scores_by_id, problems = {}, []
     for record in records:
         path = runs / record.id / "logits.npz"
         if not path.is_file():
             continue
         try:
             with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
-                found[record.id] = _checked(stored["logits"], stored["labels"], record)
+                scores_by_id[record.id] = _checked(stored["logits"], stored["labels"], record)
         except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
             problems.append(f"{path} is left out: {str(error).rstrip('.')}.")
-    return found, problems
+    return scores_by_id, problems
 
 
 def _checked(logits: np.ndarray, labels: np.ndarray, record: Record) -> Scores:
-    """The scores, if the logits are those that the record's hits were counted from."""
+    """The scores; ValueError unless the logits are those that the record's hits were counted from."""
     tests = record.dataset.test_counts
     if logits.shape != (sum(tests), len(tests)) or np.bincount(labels, minlength=len(tests)).tolist() != tests:
         raise ValueError("it holds other test images than the record names")
     if not np.isfinite(logits).all():
         raise ValueError("it holds numbers that are not finite")
-    found = scores(logits, labels, record.dataset.train_counts)
-    plain = found.hits[np.flatnonzero(TAUS == 0)[0]]
+    checked = scores(logits, labels, record.dataset.train_counts)
+    plain = checked.hits[np.flatnonzero(TAUS == 0)[0]]
     if np.abs(plain - record.final.correct).sum() > max(1, _TIES * len(labels)):
         raise ValueError("its predictions are not those that the record counts")
-    return found
+    return checked
 
 
 @dataclass(frozen=True)
@@ -136,44 +137,44 @@ class Correction:
     against: Paired | None
 
 
-def corrections(setting: Setting, found: dict[str, Scores]) -> list[Correction]:
-    """What the one free correction does to each row that has logits, in the order of the rows."""
-    plain, one = (int(np.flatnonzero(tau == TAUS)[0]) for tau in (0.0, 1.0))
-    base = {run.seed: curve(run, found)[one] for run in _with_logits(setting.baseline, found)}
-    made = []
+def corrections(setting: Setting, scores: Mapping[str, Scores]) -> list[Correction]:
+    """Each row that has logits before and after logit adjustment, in the order of the rows."""
+    plain, full = (int(np.flatnonzero(tau == TAUS)[0]) for tau in (0.0, 1.0))
+    base = {run.seed: curve(run, scores)[full] for run in _with_logits(setting.baseline, scores)}
+    rows = []
     for row in setting.rows:
-        runs = _with_logits(row, found)
+        runs = _with_logits(row, scores)
         if not runs:
             continue
-        curves = np.array([curve(run, found) for run in runs])
+        curves = np.array([curve(run, scores) for run in runs])
         means = curves.mean(0)
         best = min(np.flatnonzero(means >= means.max() - 1e-12), key=lambda k: abs(TAUS[k]))  # of equals the mildest
         pairs = [c[plain] - base[run.seed] for c, run in zip(curves, runs, strict=True) if run.seed in base]
-        made.append(
+        rows.append(
             Correction(
                 row,
                 spread(curves[:, plain].tolist()),
-                spread(curves[:, one].tolist()),
+                spread(curves[:, full].tolist()),
                 float(TAUS[best]),
                 spread(curves[:, best].tolist()),
-                spread([found[run.id].ece for run in runs]),
+                spread([scores[run.id].ece for run in runs]),
                 paired(pairs) if pairs else None,
             )
         )
-    return made
+    return rows
 
 
-def curve(run: Record, found: dict[str, Scores]) -> np.ndarray:
+def curve(run: Record, scores: Mapping[str, Scores]) -> np.ndarray:
     """Mean of the per-class accuracies at each of TAUS."""
-    return group_curve(run, found, range(len(run.dataset.test_counts)))
+    return group_curve(run, scores, range(len(run.dataset.test_counts)))
 
 
-def group_curve(run: Record, found: dict[str, Scores], classes: Iterable[int]) -> np.ndarray:
+def group_curve(run: Record, scores: Mapping[str, Scores], classes: Iterable[int]) -> np.ndarray:
     """Mean accuracy of some classes at each of TAUS, in [0, 1]."""
-    where = list(classes)
-    accuracies: np.ndarray = (found[run.id].hits / np.array(run.dataset.test_counts))[:, where].mean(1)
-    return accuracies
+    accuracies: np.ndarray = scores[run.id].hits / np.array(run.dataset.test_counts)
+    means: np.ndarray = accuracies[:, list(classes)].mean(1)
+    return means
 
 
-def _with_logits(row: Row | None, found: dict[str, Scores]) -> list[Record]:
-    return [run for run in row.runs if run.id in found] if row else []
+def _with_logits(row: Row | None, scores: Mapping[str, Scores]) -> list[Record]:
+    return [run for run in row.runs if run.id in scores] if row else []

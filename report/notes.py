@@ -1,4 +1,4 @@
-"""What stands below a table: what its rows share, how its columns are defined, and what a reader must be warned of."""
+"""The notes below a leaderboard: warnings, what its rows have in common, and how its columns are defined."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def notes(setting: Setting) -> list[str]:
 
 def warnings(setting: Setting) -> list[str]:
     """Sentences that restrict what the numbers may be used for."""
-    found = []
+    sentences = []
     if setting.dataset.verified is False:
-        found.append("Verified: no. The dataset's files do not match the published checksums.")
+        sentences.append("Verified: no. The dataset's files do not match the published checksums.")
     dirty = {row.label: [str(run.seed) for run in row.runs if _dirty(run)] for row in setting.rows}
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
-        found.append(f"Made with uncommitted changes: {each}.")
+        sentences.append(f"Made with uncommitted changes: {each}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
-    return found + [
-        f"{label}: {n} record(s) repeat a run that is there already and were left out." for label, n in repeats
+    return sentences + [
+        f"{label}: {n} record(s) were left out, which repeat a run that is there already." for label, n in repeats
     ]
 
 
@@ -54,28 +54,34 @@ def _shared(setting: Setting) -> list[str]:
 
 
 def _epochs(setting: Setting) -> str:
-    """The rule of selection, and the epochs run, which a method with a second stage may extend."""
+    """The rule of selection, and the number of epochs, which differs between rows if a method adds a stage."""
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
-        return f"Every number is of the last epoch, after {totals[0]} epochs."
+        return f"All numbers are those of the last epoch, after {totals[0]} epochs."
     each = ", ".join(f"{label} {' or '.join(map(str, run))}" for label, run in by_label.items())
-    return f"Every number is of the last epoch; epochs run differ: {each}."
+    return f"All numbers are those of the last epoch; epochs run differ: {each}."
 
 
 def _prerequisites(setting: Setting) -> list[str]:
-    """What rows have in common because it was trained once."""
+    """A sentence for each method whose trainings other rows build on."""
     words = {"prefix": "first epochs", "network": "a finished network to learn from"}
-    users: dict[str, list[str]] = {}
+    users: dict[str, dict[str, list[str]]] = {}
     for row in setting.rows:
-        for use in sorted({part.use for run in row.runs for part in run.cost.prerequisites if run.method != "erm"}):
-            users.setdefault(words[use], []).append(row.label)
-    each = "; ".join(f"{word}: {', '.join(labels)}" for word, labels in sorted(users.items()))
-    return [f"Taken from the ERM run of the same seed, trained once ({each})."] if each else []
+        shared = {(part.method, part.use) for run in row.runs for part in run.cost.prerequisites}
+        for method, use in sorted(shared):
+            if method != row.runs[0].method:
+                users.setdefault(method, {}).setdefault(words[use], []).append(row.label)
+    sentences = []
+    for method, by_use in users.items():
+        name = "ERM" if method == "erm" else method
+        each = "; ".join(f"{word}: {', '.join(labels)}" for word, labels in sorted(by_use.items()))
+        sentences.append(f"Taken from the {name} run of the same seed, trained once ({each}).")
+    return sentences
 
 
 def _dirty(run: Record) -> bool:
-    """Whether the code was changed and not committed, when the run or what it builds on was trained."""
+    """Whether the run, or a training that it builds on, was made with uncommitted changes."""
     return bool(run.environment.dirty) or any(part.dirty for part in run.cost.prerequisites)
 
 
@@ -88,7 +94,8 @@ def _columns(setting: Setting) -> list[str]:
     )
     return [
         f"Cells: accuracy in percent, mean ± sample standard deviation over seeds (one seed: the value). Overall: mean "
-        f"of the per-class accuracies, {plain}. Groups: the same over their classes; in brackets how many.",
+        f"of the per-class accuracies, {plain}. Groups: the same over the classes of the group; their number is in "
+        "brackets.",
         *(f"{_capital(grouping.rule)}." for grouping in setting.groupings),
         *missing_groups(setting),
     ]
@@ -96,11 +103,11 @@ def _columns(setting: Setting) -> list[str]:
 
 def _origin(setting: Setting) -> list[str]:
     versions = sorted({run.environment.ltbench for run in setting.runs})
-    places: list[Environment | Prerequisite] = [run.environment for run in setting.runs]
-    places += [part for run in setting.runs for part in run.cost.prerequisites]
-    commits = sorted({place.commit[:8] if place.commit else "unknown" for place in places})
-    torches = sorted({place.torch for place in places if place.torch})
-    devices = sorted({place.device for place in places if place.device})
+    trainings: list[Environment | Prerequisite] = [run.environment for run in setting.runs]
+    trainings += [part for run in setting.runs for part in run.cost.prerequisites]
+    commits = sorted({training.commit[:8] if training.commit else "unknown" for training in trainings})
+    torches = sorted({training.torch for training in trainings if training.torch})
+    devices = sorted({training.device for training in trainings if training.device})
     return [
         f"Made with ltbench {', '.join(versions)} (commit{'s' * (len(commits) > 1)} {', '.join(commits)}), "
         f"torch {', '.join(torches)}, on {', '.join(devices)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,12 @@ from scipy.special import stdtrit
 from ..benchmarks.records.schema import Record
 from .statistics import Row, mean_accuracy
 
-FEWEST = 3  # pairs; two always lie on a line, and their interval rests on a single deviation
+FEWEST = 3  # pairs; two always lie on a line, and their interval rests on a single degree of freedom
 LEVEL = 0.95
 EXACT = 16  # pairs up to which all 2^n sign changes are counted
 DRAWS = 65_536  # sign changes drawn for more pairs
 
 _NOTHING = 1e-12  # difference of accuracies
-
-BETTER = "better"
-WORSE = "worse"
-NOT_SEPARABLE = "not separable"
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,23 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, or `not separable` where the interval covers zero or there are fewer than 3 pairs."""
-        if self.n < FEWEST or self.low is None or self.high is None or self.low <= 0 <= self.high:
-            return NOT_SEPARABLE
-        return BETTER if self.low > 0 else WORSE
+        """The first of `VERDICTS` that holds."""
+        return next(word for word, holds in VERDICTS.items() if holds(self))
+
+
+def _separable(difference: Paired) -> bool:
+    """Whether there are enough pairs, and their interval does not cover zero."""
+    if difference.n < FEWEST or difference.low is None or difference.high is None:
+        return False
+    return not difference.low <= 0 <= difference.high
+
+
+# Words to conditions. The first condition that holds decides; the last one always holds.
+VERDICTS: dict[str, Callable[[Paired], bool]] = {
+    "better": lambda difference: _separable(difference) and difference.mean > 0,
+    "worse": lambda difference: _separable(difference) and difference.mean < 0,
+    "not separable": lambda difference: True,
+}
 
 
 def paired(differences: Sequence[float]) -> Paired:
@@ -60,7 +69,7 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def permutation_test(values: np.ndarray) -> float:
-    """Share of sign changes whose mean is at least as far from 0 as that of the values (n,); all changes if n <= 16.
+    """Fraction of sign changes whose mean is at least as far from 0 as that of the values (n,); all changes if n <= 16.
 
     For more pairs 65,536 changes are drawn (a fixed seed), and the observed signs are counted with them. The smallest
     possible value is 2 / 2^n: with 5 pairs 0.0625, so that 5 seeds never reach 0.05.
@@ -90,20 +99,6 @@ def difference(a: Row, b: Row, classes: Sequence[int] | None = None) -> Paired |
     return paired(pairs) if pairs else None
 
 
-def verdict(found: Paired | None) -> str:
+def verdict(difference: Paired | None) -> str:
     """The verdict of a difference, or that there is none."""
-    return found.verdict if found else "no seed in common"
-
-
-def in_points(value: Paired | None) -> str:
-    """`+1.2 [−0.4, +2.8]` in percentage points; without an interval where there is none; a dash for None."""
-    if value is None:
-        return "–"
-    mean = signed(value.mean)
-    return mean if value.low is None or value.high is None else f"{mean} [{signed(value.low)}, {signed(value.high)}]"
-
-
-def signed(value: float) -> str:
-    """A fraction in percentage points with its sign and one decimal; what rounds to nothing has none."""
-    text = f"{100 * value:+.1f}".replace("-", "−")
-    return "0.0" if text in ("+0.0", "−0.0") else text
+    return difference.verdict if difference else "no seed in common"

@@ -1,4 +1,4 @@
-"""Numbers as papers print them (`results/published.toml`): read, checked, and matched with the rows of a setting."""
+"""Numbers as papers print them (`results/published.toml`), checked, and matched with the rows of a setting."""
 
 from __future__ import annotations
 
@@ -73,6 +73,14 @@ class PublishedTable(BaseModel):
                 raise ValueError(f"a standard error in row '{label}' has no number")
         return self
 
+    def accuracy(self, label: str, column: int) -> tuple[float, float | None] | None:
+        """Accuracy and its standard error in percent, None where no error is printed; None where there is no number."""
+        value, error = (rows[label][column] if label in rows else "-" for rows in (self.rows, self.standard_errors))
+        if value == "-":
+            return None
+        accuracy = float(value) if self.metric == "accuracy" else 100 - float(value)
+        return accuracy, None if error == "-" else float(error)
+
 
 def read_published(path: Path = FILE) -> list[PublishedTable]:
     """All tables of a file.
@@ -81,19 +89,19 @@ def read_published(path: Path = FILE) -> list[PublishedTable]:
         UserError: it cannot be read, or a number lacks its source or its protocol; the message names table and field.
     """
     try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        contents: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"Cannot read the published numbers in {path}: {error}.") from error
     tables = []
-    for k, values in enumerate(found.get("table", [])):
+    for k, values in enumerate(contents.get("table", [])):
         try:
             tables.append(PublishedTable.model_validate(values))
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(map(str, first["loc"])) or "table"
+            field = ".".join(map(str, first["loc"])) or "table"
             name = f"table {k + 1} ({values.get('source', 'no source')}, {values.get('where', 'no place')})"
             reason = first["msg"].removeprefix("Value error, ")
-            raise UserError(f"{path}: {name}: {place}: {reason}.") from error
+            raise UserError(f"{path}: {name}: {field}: {reason}.") from error
     return tables
 
 
@@ -104,11 +112,11 @@ class Match:
     Attributes:
         label: of the row, here and there.
         group: `many`, `medium` or `few`; "" for all classes.
-        table: where the number stands.
+        table: the table that holds the number.
         accuracy: the published one, in percent.
         error: its standard error; None where none is printed.
         ours: over our seeds, a fraction.
-        differs: in what the protocols differ; empty where nothing is known to.
+        differs: in what the protocols differ; empty where they agree as far as both are stated.
     """
 
     label: str
@@ -122,23 +130,17 @@ class Match:
 
 def matches(setting: Setting, tables: Sequence[PublishedTable]) -> list[Match]:
     """All published numbers for the rows of a setting: same dataset, profile and imbalance, same label."""
-    data, found = setting.dataset, []
-    profile = data.profile if data.profile == "natural" else f"{data.profile}{data.imbalance:g}"
+    data, pairs = setting.dataset, []
+    split = data.profile if data.profile == "natural" else f"{data.profile}{data.imbalance:g}"
     for row in setting.rows:
         for table in tables:
             for k, column in enumerate(table.columns):
-                name, split, *group = column.split(" ")
-                values = table.rows.get(row.label)
+                name, profile, *group = column.split(" ")
+                theirs = table.accuracy(row.label, k)
                 ours = row.groups.get(group[0]) if group else row.overall
-                if (name, split) != (data.name, profile) or values is None or values[k] == "-" or ours is None:
-                    continue
-                value = float(values[k])
-                accuracy = value if table.metric == "accuracy" else 100 - value
-                errors = table.standard_errors.get(row.label, ["-"] * len(table.columns))
-                error = None if errors[k] == "-" else float(errors[k])
-                differs = _differences(setting, table)
-                found.append(Match(row.label, "".join(group), table, accuracy, error, ours, differs))
-    return found
+                if (name, profile) == (data.name, split) and theirs and ours:
+                    pairs.append(Match(row.label, "".join(group), table, *theirs, ours, _differences(setting, table)))
+    return pairs
 
 
 def _differences(setting: Setting, table: PublishedTable) -> list[str]:
@@ -150,19 +152,19 @@ def _differences(setting: Setting, table: PublishedTable) -> list[str]:
         "augmentation": (_words(table.augmentation), _words(augmentation(recipe))),
     }
     shown = {"backbone": table.backbone, "epochs": table.epochs, "augmentation": table.augmentation}
-    found = [f"{name} {shown[name]}" for name, (a, b) in there.items() if a != b]
+    differences = [f"{name} {shown[name]}" for name, (a, b) in there.items() if a != b]
     if not table.selection.startswith("last"):
-        found.append("best test epoch" if "best" in table.selection else "epoch not stated")
+        differences.append("best test epoch" if "best" in table.selection else "epoch not stated")
     changed = setting.rows[0].runs[0].changed
     ours = {k.removeprefix("recipe."): value for k, value in changed.items() if k.startswith("recipe.")}
     other = {key: value for key, value in ours.items() if key not in ("backbone", "epochs", "augment", "cutout")}
     if other:
-        found.append("our recipe has " + changes(other))
+        differences.append("our recipe has " + changes(other))
     if data.changed:
-        found.append("our split has " + changes(data.changed))
+        differences.append("our split has " + changes(data.changed))
     if data.verified is False:
-        found.append("our files are not verified")
-    return found
+        differences.append("our files are not verified")
+    return differences
 
 
 def _words(text: str) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Average ranks over several datasets, Friedman's test, and the critical-difference diagram."""
+"""Average ranks over several datasets, and Friedman's test of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from ..benchmarks.errors import UserError
 from .statistics import Setting
-from .style import PAGE, style
 
 FEWEST_DATASETS = 6  # a method that wins on all of five is not yet separable from another: 2 / 2^5 > 0.05
 FEWEST_METHODS = 3  # Friedman's test compares three or more
@@ -77,40 +75,24 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
         labels.pop()
     if len(labels) < FEWEST_METHODS:
         raise UserError(
-            f"No ranks over datasets: that takes {FEWEST_METHODS} methods with records on the same {FEWEST_DATASETS} "
+            f"No ranks over datasets: they need {FEWEST_METHODS} methods with records on the same {FEWEST_DATASETS} "
             f"datasets or imbalances; there are {len(best)} datasets, and {len(labels)} methods on {FEWEST_DATASETS}."
         )
     lines = {title: [rows[label] for label in labels] for title, rows in shared.items()}
     return pd.DataFrame.from_dict(lines, "index", columns=labels)
 
 
-def notes(found: Ranks) -> list[str]:
-    """What the ranks rest on, and what they allow to say."""
+def notes(over: Ranks) -> list[str]:
+    """Sentences on the ranks, the test of them, and the datasets."""
     verdict = (
         "at least two methods differ; a bar joins methods that Nemenyi's test does not separate"
-        if found.p < ALPHA
+        if over.p < ALPHA
         else "no difference between the methods is shown, whatever their order"
     )
-    each = ", ".join(f"{name} {rank:.2f}" for name, rank in found.mean.items())
+    each = ", ".join(f"{name} {rank:.2f}" for name, rank in over.mean.items())
     return [
         f"Average rank (1 is the best): {each}.",
-        f"Friedman's test over {len(found.accuracies)} datasets: p = {found.p:.3g}; at the level {ALPHA:g}, {verdict}.",
-        f"Datasets: {'; '.join(found.accuracies.index)}. Several imbalances of one dataset are not independent of each "
-        "other, which makes the test look surer than it is.",
+        f"Friedman's test over {len(over.accuracies)} datasets: p = {over.p:.3g}; at the level {ALPHA:g}, {verdict}.",
+        f"Datasets: {'; '.join(over.accuracies.index)}. Several imbalances of one dataset are not independent of each "
+        "other, which makes p too small.",
     ]
-
-
-@style()
-def diagram(found: Ranks) -> Figure:
-    """Critical-difference diagram: methods by average rank; a bar joins those that are not separable."""
-    from scikit_posthocs import critical_difference_diagram
-
-    figure = Figure(figsize=(PAGE, 0.8 + 0.2 * ((len(found.mean) + 1) // 2)), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(visible=False)
-    critical_difference_diagram(
-        found.mean, found.pairs, ax=axes, alpha=ALPHA, label_props={"fontsize": 8},
-        crossbar_props={"color": "0.4", "linewidth": 3}, elbow_props={"linewidth": 0.8},
-        color_palette=dict.fromkeys(found.mean.index, "black"),
-    )  # fmt: skip
-    return figure

@@ -1,4 +1,4 @@
-"""Where a report comes from: records, stored logits, published numbers, method cards."""
+"""What a report reads: records, stored logits, published numbers, method cards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from ..benchmarks.errors import UserError, unknown
 from ..benchmarks.records.schema import Record
 from ..benchmarks.records.store import read_all
-from .published import FILE
+from .logits import Scores
+from .published import FILE, PublishedTable
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,21 @@ class Sources:
     cards: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a table may use beside the records.
+
+    Attributes:
+        scores: by record id, of the runs whose logits are there.
+        published: tables of published numbers; empty unless they are asked for.
+    """
+
+    scores: Mapping[str, Scores] = field(default_factory=dict)
+    published: Sequence[PublishedTable] = ()
+
+
 def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[list[Record], list[str]]:
-    """All valid records below a folder, of some datasets or of all, and a sentence for each file that is none.
+    """All valid records below a folder, of some datasets or of all, and one sentence for each invalid file.
 
     Raises:
         UserError: there is no valid record, or none of a dataset.
@@ -42,8 +56,8 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
             f"There is no record in {results}{bad}. Make one with `bench run --dataset <name> --method <name>`, "
             "or name the folder that holds your results."
         )
-    known = {record.dataset.name for record in records}
+    names = {record.dataset.name for record in records}
     for name in datasets or ():
-        if name not in known:
-            raise unknown("dataset in the results", name, known)
+        if name not in names:
+            raise unknown("dataset in the results", name, names)
     return [record for record in records if not datasets or record.dataset.name in datasets], problems

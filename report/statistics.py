@@ -1,18 +1,18 @@
-"""Accuracies of records, and records gathered into settings (what may be compared) and rows (what is compared)."""
+"""Accuracies of records; records grouped into settings (what may be compared) and rows (what is compared)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts, run_id
-from .groups import Group, Grouping, equal_groups, shot_groups
+from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
+from .groups import ALL, GROUPINGS, Group, Grouping
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Options:
 
     Attributes:
         rule: convention for many, medium and few: A, B or C.
-        groups: columns of the tables: `shots` (many, medium, few), `five`, or `both`.
+        groups: columns of the tables: the name of a grouping, such as `shots` or `five`, or `both` for all.
         baseline: row that others are compared with: a method, or the label of a row.
         optimism: show how much the best epoch on the test split would add.
         published: show published numbers beside ours.
@@ -64,13 +64,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """All that rows of one table share: the images and the recipe.
+    """What all rows of a leaderboard have in common, the images and the recipe, with these rows.
 
     Attributes:
         id: 8 hex digits.
         title: dataset and recipe in words, distinct within a report.
-        shots: many, medium, few.
-        parts: five groups or two halves.
+        all_groupings: name to grouping, as in `GROUPINGS`.
         rows: highest overall mean first.
         options: what the reader chose.
     """
@@ -79,15 +78,25 @@ class Setting:
     title: str
     dataset: DatasetFacts
     recipe: dict[str, Any]
-    shots: Grouping
-    parts: Grouping
+    all_groupings: Mapping[str, Grouping]
     rows: tuple[Row, ...]
     options: Options = Options()
 
     @property
+    def shots(self) -> Grouping:
+        """Many, medium and few training images."""
+        return self.all_groupings["shots"]
+
+    @property
+    def parts(self) -> Grouping:
+        """Five groups, or two halves."""
+        return self.all_groupings["five"]
+
+    @property
     def groupings(self) -> tuple[Grouping, ...]:
         """The groupings that tables show."""
-        return {"shots": (self.shots,), "five": (self.parts,), "both": (self.shots, self.parts)}[self.options.groups]
+        wanted = self.options.groups
+        return tuple(grouping for name, grouping in self.all_groupings.items() if wanted in (name, ALL))
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -107,7 +116,8 @@ class Setting:
 
 def class_accuracies(record: Record) -> np.ndarray:
     """Accuracy of each class at the last epoch, float64 (C,) in [0, 1]."""
-    return np.array(record.final.correct) / np.array(record.dataset.test_counts)
+    accuracies: np.ndarray = np.array(record.final.correct) / np.array(record.dataset.test_counts)
+    return accuracies
 
 
 def mean_accuracy(record: Record, classes: Sequence[int] | None = None) -> float:
@@ -126,7 +136,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def settings(records: Iterable[Record], options: Options | None = None) -> list[Setting]:
-    """Gather records into settings, by title. Records of different settings must not be ranked against each other.
+    """Group records into settings, sorted by title. Rows of different settings must not be ranked against each other.
 
     Two records share a setting if dataset, options, checksum, verification and recipe are equal.
     """
@@ -134,8 +144,8 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
     for record in records:
         buckets[_setting_id(record)].append(record)
     titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
-    found = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
-    return sorted(found, key=lambda setting: setting.title)
+    unsorted = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
+    return sorted(unsorted, key=lambda setting: setting.title)
 
 
 def _setting_id(record: Record) -> str:
@@ -145,19 +155,19 @@ def _setting_id(record: Record) -> str:
 
 
 def _setting(key: str, title: str, records: list[Record], options: Options) -> Setting:
-    first = records[0]
-    counts = first.dataset.train_counts
-    shots, parts = shot_groups(counts, options.rule), equal_groups(counts, first.dataset.profile)
+    recipe, data = records[0].recipe, records[0].dataset
+    groupings = {name: divide(data.train_counts, data.profile, options.rule) for name, divide in GROUPINGS.items()}
+    groups = [group for grouping in groupings.values() for group in grouping.groups]
     buckets: dict[str, list[Record]] = defaultdict(list)
     for r in records:
-        buckets[run_id(r.method, r.source, r.hyperparameters, r.dataset, r.recipe, None)].append(r)
+        buckets[r.facts.setting_id].append(r)
     labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
-    rows = [_row(labels[name], bucket, shots.groups + parts.groups) for name, bucket in buckets.items()]
+    rows = [_row(labels[name], bucket, groups) for name, bucket in buckets.items()]
     rows.sort(key=lambda row: (-row.overall.mean, row.label))
-    return Setting(key, title, first.dataset, first.recipe, shots, parts, tuple(rows), options)
+    return Setting(key, title, data, recipe, groupings, tuple(rows), options)
 
 
-def _row(label: str, records: list[Record], groups: tuple[Group, ...]) -> Row:
+def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:
     once = {record.id: record for record in reversed(records)}  # of records with one id the first stays
     runs = tuple(sorted(once.values(), key=lambda run: run.seed))
     means = {
@@ -188,6 +198,6 @@ def _title(record: Record) -> str:
 
 
 def _distinct(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Key to label; labels that several keys share get the key's first 8 digits."""
+    """Key to label; a label that several keys share is followed by the first 8 digits of the key."""
     often = Counter(label for label, _ in pairs)
     return {key: label if often[label] == 1 else f"{label} [{key[:8]}]" for label, key in pairs}

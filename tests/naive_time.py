@@ -13,9 +13,8 @@ import torch
 from helpers.naive_rsg import centre_loss
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.nn.bn_folding import Folded
-from ltbench.benchmarks.precision import fast_bf16
-from ltbench.benchmarks.speed.interleaved import ratio, take_turns
-from ltbench.benchmarks.speed.synthetic import made_runs
+from ltbench.benchmarks.speed.interleaved import alternate, ratio
+from ltbench.benchmarks.speed.synthetic import synthetic_specs
 from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import Generator
 from ltbench.methods._shared.translation import capacity, objective, translate
@@ -29,24 +28,23 @@ def attacks() -> dict[str, Callable[[], Tensor]]:
 
     Theirs take gradients of images alone, or of every weight, too.
     """
-    run = made_runs(["m2m"])[0]
+    run = synthetic_specs(["m2m"])[0]
     source, net = build_network(run), build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], _with(net, source), run.dataset.train)
-    shares = run.method.shares_  # type: ignore[attr-defined]
-    slots, rows_on_average = capacity(shares, BATCH), round(BATCH * sum(shares) / len(shares))
+    chosen = run.method.chosen_  # type: ignore[attr-defined]
+    slots, rows_on_average = capacity(chosen, BATCH), round(BATCH * sum(chosen) / len(chosen))
     counts = run.dataset.train.counts.double()
     candidates = round(float(BATCH * (1 - counts / counts.max()).mean()))
     random = generator(0, "images")
     images = torch.rand(BATCH, 3, 32, 32, generator=random).contiguous(memory_format=torch.channels_last)
     target, seed = torch.randint(10, (2, BATCH), generator=random)
-    bf16 = fast_bf16("cpu")
     folded = Folded(source), Folded(net)
-    eyes = [copy.deepcopy(one).eval() for one in (source, net)]
-    print(f"M2m: {candidates} candidates of {BATCH} rows, {rows_on_average} translated, bf16 {'on' if bf16 else 'off'}")
+    eyes = [copy.deepcopy(first).eval() for first in (source, net)]
+    print(f"M2m: {candidates} candidates of {BATCH} rows, {rows_on_average} translated")
     print(f"A GPU translates {slots} slots.")
 
     def ours() -> Tensor:
-        g, f = (view.freeze(one, bf16) for view, one in zip(folded, (source, net), strict=True))
+        g, f = (view.freeze(first) for view, first in zip(folded, (source, net), strict=True))
         rows = slice(rows_on_average)
         return translate(images[rows], lambda x: objective(g(x), f(x), target[rows], seed[rows], 0.5), 0.1, 10)
 
@@ -78,24 +76,24 @@ def _with(net: torch.nn.Module, source: torch.nn.Module) -> torch.nn.Module:
 def centre_losses() -> dict[str, Callable[[], Tensor]]:
     """Ours; with all differences formed at once, as published; one sample and centre at a time."""
     torch.manual_seed(0)
-    made = Generator(10, 32, 15, 1, False)
-    torch.nn.init.normal_(made.centres)
+    method = Generator(10, 32, 15, 1, False)
+    torch.nn.init.normal_(method.centres)
     maps, labels = torch.randn(BATCH, 32, 16, 16), torch.randint(10, (BATCH,))
 
     def ours() -> Tensor:
-        loss = made.centre_loss(maps, labels, made.shares(maps, labels))
+        loss = method.centre_loss(maps, labels, method.assignment(maps, labels))
         loss.backward()
         return loss
 
     def published() -> Tensor:
-        centres = made.centres[labels]  # (N, K, D)
+        centres = method.centres[labels]  # (N, K, D)
         far = (maps[:, None] - centres[..., None, None]).square().sum((2, 3, 4))
-        loss = (made.shares(maps, labels) * far).sum(1).mean()
+        loss = (method.assignment(maps, labels) * far).sum(1).mean()
         loss.backward()
         return loss
 
     def naive() -> Tensor:
-        loss = centre_loss(made, maps, labels.tolist())
+        loss = centre_loss(method, maps, labels.tolist())
         loss.backward()
         return loss
 
@@ -106,7 +104,7 @@ def main() -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     for name, forms in (("M2m's attack", attacks()), ("RSG's centre loss, forward and backward", centre_losses())):
-        seconds = take_turns(forms, ROUNDS, CPU)
+        seconds = alternate(forms, ROUNDS, CPU)
         for other, spent in seconds.items():
             print(f"{name}: {other} takes {ratio(spent, seconds['ours'])} times as long as ours")
 

@@ -15,7 +15,7 @@ from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import read_all
 from ltbench.benchmarks.records.suites import read_suite
 from ltbench.benchmarks.registry import names
-from ltbench.benchmarks.sweeps.queue import finished
+from ltbench.benchmarks.sweeps.status import finished
 from ltbench.benchmarks.sweeps.units import make_units
 
 

@@ -1,1 +1,1 @@
-"""The command line: one file a subject."""
+"""The command line: one file a subject, with its commands in COMMANDS. Commands import torch when they are called."""

@@ -1,71 +1,34 @@
-"""What `bench list` and `bench info` print: names, cards and fields of plugins and recipes."""
+"""`bench list` and `bench info`: which plugins and recipes there are, and what they are."""
 
 from __future__ import annotations
 
-import re
+import rich_click as click
+from rich.console import Console
 
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
-
-from ..errors import unknown
-from ..nn.backbones import backbone_names
-from ..recipe import recipe_file, recipe_names
-from ..records.suites import suite_files
-from ..registry import describe, load, names
+KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 
 
-def summaries(kind: str) -> list[tuple[str, str]]:
-    """Name and first line of the card of all methods, datasets, recipes, suites or backbones."""
-    if kind == "backbones":
-        ours = [(name, "") for name in backbone_names()]
-        return [*ours, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
-    if kind in ("recipes", "suites"):
-        files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
-        texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
-        return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
-    plugins = [load(kind, name) for name in names(kind)]
-    return [(f"{p.name}:PATH" if getattr(p.cls, "place", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
+@click.command("list")
+@click.argument("kind", type=click.Choice(KINDS))
+def list_names(kind: str) -> None:
+    """List the names of all methods, datasets, recipes, suites or backbones."""
+    from .cards import summaries
+
+    rows = summaries(kind)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, summary in rows:
+        print(f"{name:<{width}}  {summary}".rstrip())
 
 
-def cards(name: str) -> list[RenderableType]:
-    """Card and fields of the method and the dataset, and the text of the recipe, that have a name.
+@click.command()
+@click.argument("name")
+def info(name: str) -> None:
+    """Print the card and the fields of the method, the dataset and the recipe of that name."""
+    from .cards import cards
 
-    Args:
-        name: as it may be typed elsewhere: `ldam_drw`, `folder:PATH`, the path of a `.py` or `.toml` file.
-
-    Raises:
-        UserError: nothing has the name.
-    """
-    if not name.endswith((".py", ".toml")):
-        name = name.partition(":")[0].replace("_", "-")
-    parts: list[RenderableType] = []
-    for kind in ("methods", "datasets"):
-        if name in names(kind) or (kind == "methods" and name.endswith(".py")):
-            plugin = load(kind, name)
-            parts.append(unwrap(plugin.card))
-            table = fields(plugin.cls, "dataset." if kind == "datasets" else "")
-            parts += ["", table] if table.row_count else []
-    if name in recipe_names() or name.endswith(".toml"):
-        heading = [f"\nRecipe '{name}':\n"] if parts else []
-        text = recipe_file(name).read_text(encoding="utf-8").rstrip()
-        parts += [*heading, Text(text, no_wrap=True, overflow="ignore")]  # as it stands in the file
-    if not parts:
-        known = {known for kind in ("methods", "datasets", "recipes") for known, _ in summaries(kind)}
-        raise unknown("method, dataset or recipe", name, known)
-    return parts
+    console = Console(highlight=False)
+    for part in cards(name):
+        console.print(part, markup=False)
 
 
-def unwrap(card: str) -> str:
-    """Join the lines of each paragraph, so that the terminal wraps them; indented lines and `Key:` begin a new one."""
-    return re.sub(r"(?<=\S)\n(?=[^\s\-*|])(?![A-Z][\w ]{0,30}:)", " ", card)
-
-
-def fields(cls: type, scope: str) -> Table:
-    """Name, default, values and meaning of a plugin's fields."""
-    table = Table(title=f"Fields (--set {scope}NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
-    for heading in ("name", "default", "values", "meaning"):
-        table.add_column(heading, overflow="fold")
-    for row in describe(cls):
-        table.add_row(*row)
-    return table
+COMMANDS = (list_names, info)

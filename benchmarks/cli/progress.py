@@ -1,4 +1,4 @@
-"""What is seen of a run while it trains: one rich line on a terminal, a plain line every so often elsewhere."""
+"""What is displayed of a run while it trains: one line on a terminal, elsewhere a line every few seconds."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ..training.trainer import RunSpec, Trail, Watcher
-from ..utils.formatting import clock
+from ..training.callbacks import Callback
+from ..training.history import History
+from ..training.run_spec import RunSpec
+from ..training.shared_start import shared_trainings
+from ..utils.formatting import duration
 
-EVERY = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep, which shows them, wants more
+INTERVAL = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep shows them and sets less
 
 
-class ProgressLine(Watcher):
+class ProgressLine(Callback):
     """Dataset, method, seed, epoch, loss, images per second and time left. Nothing in here waits for the device.
 
-    While it is entered, Ctrl-C lets the epoch of a run in training finish; a second one interrupts at once.
+    While the context is entered, Ctrl-C lets a run in training finish its epoch; a second one interrupts at once.
 
     Args:
-        console: where to draw; a plain line is printed instead where it is no terminal.
+        console: where to draw; plain lines are printed where it is no terminal.
     """
 
     def __init__(self, console: Console) -> None:
@@ -53,36 +56,36 @@ class ProgressLine(Watcher):
         self.stopping = True
         self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
-    def start(self, run: RunSpec, epochs: int, done: int) -> None:
-        """Begin a run; `done` of its epochs lie behind it."""
-        self.run, self.epochs, self.done = run, epochs, done
+    def start(self, spec: RunSpec, epochs: int, done: int) -> None:
+        """A run of so many epochs starts, or continues after `done` of them."""
+        self.run, self.epochs, self.done = spec, epochs, done
         self.training = True
         self.images, self.loss = 0, float("nan")
-        self.begun = self.said = time.perf_counter()
+        self.begun = self.printed = time.perf_counter()
         if done and not self.console.is_terminal:
-            shared = done == run.method.needs(run.recipe.epochs).prefix
-            how = f"starts from epoch {done} of erm" if shared else f"resumes after epoch {done}/{epochs}"
-            self.say(f"{self._who()} | {how}")
+            shared = [each for each in shared_trainings(spec) if each.use == "prefix" and each.epochs == done]
+            how = f"continues {shared[0].spec.name.upper()}" if shared else "resumes"
+            self.say(f"{self._label()} | {how} after epoch {done}/{epochs}")
 
     def step(self, images: int) -> None:
-        """Count images."""
+        """Count the images of a step."""
         self.images += images
-        if not self.console.is_terminal and time.perf_counter() - self.said > EVERY:
-            self.said = time.perf_counter()
+        if not self.console.is_terminal and time.perf_counter() - self.printed > INTERVAL:
+            self.printed = time.perf_counter()
             self.say(self._line().plain)
 
-    def epoch(self, trail: Trail) -> None:
-        """Note the loss of the epoch that ended and was saved; say when the run is through.
+    def epoch(self, history: History) -> None:
+        """Note the loss of an epoch that has ended and was saved; print a summary after the last one.
 
         Raises:
-            KeyboardInterrupt: the user has asked for it.
+            KeyboardInterrupt: the user has asked to stop.
         """
-        self.done, self.loss = len(trail.losses), trail.losses[-1]
+        self.done, self.loss = history.epochs, history.losses[-1]
         if self.done == self.epochs:
             self.training = False
-            seconds, rate = trail.seconds, trail.images / max(trail.seconds_training, 1e-9)
+            time_taken, rate = duration(history.seconds), history.images_per_second
             self.say(
-                f"{self._who()} | {self.epochs} epochs in {clock(seconds)} | loss {self.loss:.3f} | {rate:,.0f} img/s"
+                f"{self._label()} | {self.epochs} epochs in {time_taken} | loss {self.loss:.3f} | {rate:,.0f} img/s"
             )
         if self.stopping:
             raise KeyboardInterrupt
@@ -91,23 +94,21 @@ class ProgressLine(Watcher):
         """Print a line above the progress line."""
         self.console.print(text, style="dim", highlight=False, soft_wrap=True)
 
-    def _who(self) -> str:
+    def _label(self) -> str:
         assert self.run is not None
-        return f"{self.run.facts.label} | {self.run.name} | seed {self.run.seed}"
+        return f"{self.run.facts.dataset.label} | {self.run.name} | seed {self.run.seed}"
 
     def _line(self) -> Text:
         if self.run is None:
             return Text("loading")
         elapsed = max(time.perf_counter() - self.begun, 1e-9)
-        whole = len(self.run.dataset.train) * self.epochs
-        behind = len(self.run.dataset.train) * self.done
-        left = (whole - behind) * elapsed / self.images if self.images else float("nan")
-        loss = f"{self.loss:.3f}" if self.loss == self.loss else "-"
+        left = len(self.run.dataset.train) * (self.epochs - self.done)
         words = [
             f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}",
-            f"loss {loss}",
+            f"loss {self.loss:.3f}" if self.loss == self.loss else "loss -",
             f"{self.images / elapsed:,.0f} img/s",
-            f"{clock(left)} left" if left == left else "",
         ]
-        words.insert(0 if self.console.width >= 90 else len(words), self._who())  # a narrow terminal cuts the end off
-        return Text(" | ".join(word for word in words if word), no_wrap=True, overflow="ellipsis")
+        if self.images:
+            words.append(f"{duration(left * elapsed / self.images)} left")
+        words.insert(0 if self.console.width >= 90 else len(words), self._label())  # a narrow terminal cuts the end off
+        return Text(" | ".join(words), no_wrap=True, overflow="ellipsis")

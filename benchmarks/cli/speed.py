@@ -1,27 +1,24 @@
-"""The commands that measure: profile and speed. They import what they need when they are called."""
+"""`bench profile` and `bench speed`: where the time of a training step goes, and how fast methods are."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 from rich.console import Console
 
-from ..errors import UserError
-from ..utils.options import DEVICE, FOLDER, SETTING, option, options
-
-if TYPE_CHECKING:
-    import torch
+from ..utils.device import find_device
+from ..utils.options import DEVICE, PATH, RUN_OPTIONS, add_options, option
 
 
 @click.command()
 @option("--method", "-m", required=True, metavar="NAME", help="A name or a .py file.")
 @option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
 @DEVICE
-@options(SETTING)
-def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
-    """Show where the time of a training step goes, at the beginning and late in training. Trains nothing.
+@add_options(RUN_OPTIONS)
+def profile(method: str, dataset: str, device: str, **options: Any) -> None:
+    """Show where the time of a training step goes, at the start and near the end of training. Trains nothing.
 
     \b
     bench profile --method open --dataset cifar10-lt
@@ -30,26 +27,30 @@ def profile(method: str, dataset: str, device: str, **choices: Any) -> None:
     from ..speed.microbenchmarks import convolution_peak
     from ..speed.profile import profiles
     from ..speed.tables import profile_view
-    from ..training.plan import make_plan
+    from ..training.plan import RunRequest, make_plan
 
-    where = find_device(device)
-    (run,) = make_plan([method], [dataset], **choices)
-    title = f"{run.name} on {run.facts.label}: {run.recipe.backbone}, batch of {run.recipe.batch_size}, {where}"
+    torch_device = find_device(device)
+    (run,) = make_plan([method], [dataset], RunRequest(**options))
+    data, recipe = run.facts.dataset, run.recipe
+    title = f"{run.name} on {data.label}: {recipe.backbone}, batch of {recipe.batch_size}, {torch_device}"
     with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
-        before = convolution_peak(where)
-        found = profiles(run, where)
-        peak = max(before, convolution_peak(where))
-    Console().print(profile_view(title, found, peak))
+        before = convolution_peak(torch_device)
+        measured = profiles(run, torch_device)
+        peak = max(before, convolution_peak(torch_device))
+    Console().print(profile_view(title, measured, peak))
 
 
 @click.command()
 @option("--methods", metavar="NAMES", help="Names or .py files, joined by commas; else all.")
 @option("--against", type=click.Choice(["dataloader"]), help="Also time an epoch against the common PyTorch loop.")
-@option("--json", "json_file", type=FOLDER, metavar="FILE", help="Write all rounds there.")
-@option("--out", type=FOLDER, metavar="FILE", help="Write the tables there as Markdown.")
+@option("--json", "json_file", type=PATH, metavar="FILE", help="Write all rounds there.")
+@option("--out", type=PATH, metavar="FILE", help="Write the tables there as Markdown.")
+@option("--quick", is_flag=True, hidden=True, help="Few images, a small network and two rounds: to try the command.")
 @DEVICE
-def speed(methods: str | None, against: str | None, json_file: Path | None, out: Path | None, device: str) -> None:
-    """Measure speed as ratios: two ways take turns in one process. Takes minutes on a CPU.
+def speed(
+    methods: str | None, against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
+) -> None:
+    """Measure speed as ratios of alternatives that run alternately in one process. Takes minutes on a CPU.
 
     \b
     bench speed --methods open,m2m
@@ -57,32 +58,25 @@ def speed(methods: str | None, against: str | None, json_file: Path | None, out:
     """
     from ..registry import names
     from ..speed.measure import measure
-    from ..speed.synthetic import made_runs
+    from ..speed.synthetic import CIFAR_10_LT, QUICK, synthetic_specs
     from ..speed.tables import as_json, markdown, speed_view
     from ..utils.atomic_write import write_atomically
 
-    where, console = find_device(device), Console(stderr=True)
+    torch_device, console = find_device(device), Console(stderr=True)
     chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
-    runs = made_runs(["erm", *(name for name in chosen if name != "erm")])
+    scale = QUICK if quick else CIFAR_10_LT
+    runs = synthetic_specs(["erm", *(name for name in chosen if name != "erm")], scale)
     with console.status("Measuring") as status:
-        found = measure(runs, where, against == "dataloader", lambda text: status.update(f"Measuring {text}"))
-    Console().print(speed_view(found))
-    for path, text in ((json_file, as_json(found)), (out, markdown(found))):
+
+        def say(text: str) -> None:
+            status.update(f"Measuring {text}")
+
+        results = measure(runs, torch_device, against == "dataloader", say, scale)
+    Console().print(speed_view(results))
+    for path, text in ((json_file, as_json(results)), (out, markdown(results))):
         if path:
             write_atomically(path, text)
             print(f"Wrote {path}")
 
 
-def find_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu` or `cuda` names.
-
-    Raises:
-        UserError: there is no CUDA here.
-    """
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
-        )
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+COMMANDS = (profile, speed)

@@ -1,1 +1,1 @@
-"""From stored pixels to batches: drawing, loading, augmentation."""
+"""Batches of images: the loader and augmentation."""

@@ -1,23 +1,23 @@
-"""batches(): one epoch of augmented images from resident tensors."""
+"""One epoch of augmented images, drawn from images in memory."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..method import Batch
-from ..recipe import Recipe
 from ..split import Split
 from .augment import Augment, Parameters
 
+Generators = Callable[[str], torch.Generator]  # purpose -> CPU generator
+
 
 def derive(seed: int, *purpose: object) -> int:
-    """A seed for one purpose, so that a new consumer of random numbers changes no other one's."""
+    """A seed for one purpose: adding a consumer of random numbers leaves those of all others as they are."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
 
@@ -25,6 +25,11 @@ def derive(seed: int, *purpose: object) -> int:
 def generator(seed: int, *purpose: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator seeded for one purpose, such as `generator(0, "draw", "train", 17)`."""
     return torch.Generator(device).manual_seed(derive(seed, *purpose))
+
+
+def epoch_generators(seed: int, stage: str, epoch: int) -> Generators:
+    """The generators of one epoch of a run, by purpose: "draw", "augment", "colour", "fresh"."""
+    return lambda purpose: generator(seed, purpose, stage, epoch)
 
 
 def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, count: int | None = None) -> Tensor:
@@ -50,11 +55,11 @@ def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, co
 
 @dataclass(frozen=True)
 class Drawn:
-    """What one epoch shows, on the device of the split.
+    """The images of one epoch in order, on the device of the split; iterating yields the batches.
 
     Attributes:
         index: positions in the training split, int64 (N,).
-        parameters: what happens to each image.
+        parameters: how each image is augmented.
         bounds: first and past-the-last row of each batch.
     """
 
@@ -71,25 +76,25 @@ class Drawn:
 
 
 def draw_epoch(
-    train: Split,
-    augment: Augment,
-    recipe: Recipe,
-    probabilities: Tensor | None,
-    seed: int,
-    stage: str,
-    epoch: int,
-    count: int | None = None,
+    train: Split, augment: Augment, probabilities: Tensor | None, random: Generators, count: int | None = None
 ) -> Drawn:
-    """What one epoch shows.
+    """Draw the images of one epoch and the parameters of their augmentation.
 
-    What is drawn follows from the seed, the stage and the epoch alone: it is the same for every method that draws
-    alike, on every device, and after a resumption. The epoch's draw is made on the CPU; no batch waits for the device.
+    Both depend on the generators alone: they are the same for every method that draws alike, on every device, and after
+    a resumption. All is drawn on the CPU once per epoch, so that no batch waits for the device.
+
+    Args:
+        train: the training split.
+        augment: the augmentation; its recipe says how large batches are and whether a smaller last one is dropped.
+        probabilities: see `draw`.
+        random: the generators of the epoch, see `epoch_generators`.
+        count: see `draw`.
     """
     device = train.labels.device
-    index = draw(train, probabilities, generator(seed, "draw", stage, epoch), count)
-    parameters = augment.draw(len(index), lambda purpose: generator(seed, purpose, stage, epoch)).to(device)
-    size = recipe.batch_size
-    end = len(index) // size * size if recipe.drop_last and len(index) >= size else len(index)
+    index = draw(train, probabilities, random("draw"), count)
+    parameters = augment.draw(len(index), random).to(device)
+    size = augment.recipe.batch_size
+    end = len(index) // size * size if augment.recipe.drop_last and len(index) >= size else len(index)
     starts = list(range(0, end, size))
     if end % size == 1 and len(starts) > 1:
         starts.pop()  # batch norm may fail on a single image: it joins the batch before it
@@ -101,7 +106,9 @@ def batch_of(train: Split, augment: Augment, index: Tensor, parameters: Paramete
     return Batch(augment(index, parameters), train.labels[index])
 
 
-def batches(train: Split, augment: Augment, *draws: Any, **others: Any) -> Iterator[Batch]:
-    """The batches of one epoch, on the device of `train`; the further arguments are those of `draw_epoch`."""
-    for index, parameters in draw_epoch(train, augment, *draws, **others):
+def batches(
+    train: Split, augment: Augment, probabilities: Tensor | None, random: Generators, count: int | None = None
+) -> Iterator[Batch]:
+    """The batches of one epoch, on the device of `train`; the arguments are those of `draw_epoch`."""
+    for index, parameters in draw_epoch(train, augment, probabilities, random, count):
         yield batch_of(train, augment, index, parameters)

@@ -1,1 +1,1 @@
-"""Records of finished runs: what one holds, where it lies, and the circumstances that it names."""
+"""Records of finished runs: their contents, their files, the environment that they name."""

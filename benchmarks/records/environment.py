@@ -1,4 +1,4 @@
-"""Where a run takes place: versions, device, the state of the checkout."""
+"""The environment of a run: versions, device, state of the checkout."""
 
 from __future__ import annotations
 
@@ -12,33 +12,45 @@ from pathlib import Path
 
 import torch
 
-from ..precision import fast_bf16
+from ... import __version__
 from .schema import Environment
 
-VERSION = "0.1.0"
+ROOT = Path(__file__).parents[__name__.count(".") - 1]  # of the package, however deep this module lies in it
 CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
 
 
-def environment(device: torch.device, threads: int) -> Environment:
-    """Versions, device and the state of the checkout, for the record."""
-    cuda = device.type == "cuda"
-    head = commit()
+def environment(device: torch.device) -> Environment:
+    """Versions, device, torch's number of threads and the state of the checkout, for checkpoints and the record."""
+    commit, dirty = checkout()
     return Environment(
-        ltbench=VERSION,
-        commit=head,
-        dirty=bool(_git("status", "--porcelain", "--", *CODE)) if head else None,
+        ltbench=__version__,
+        commit=commit,
+        dirty=dirty,
         python=platform.python_version(),
         torch=torch.__version__,
         platform=f"{platform.system()} {platform.machine()}",
-        device=torch.cuda.get_device_name(device) if cuda else "cpu",
-        threads=threads,
-        bf16=fast_bf16(device.type),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
     )
+
+
+def checkout(root: Path = ROOT) -> tuple[str | None, bool | None]:
+    """Commit of a checkout of the suite and whether its code has uncommitted changes; None and None outside of one."""
+    if not (root / ".git").exists():
+        return None, None
+    words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--", *CODE]
+    try:
+        answer = subprocess.run(words, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    lines = answer.stdout.splitlines()
+    commit = next(line.split()[-1] for line in lines if line.startswith("# branch.oid"))
+    return commit, any(not line.startswith("#") for line in lines)
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use `count` threads; 0 leaves it as it is."""
+    """Within the block torch uses `count` threads; 0 leaves the number as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -47,21 +59,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def commit() -> str | None:
-    """The commit of the suite's checkout; None outside of one."""
-    return _git("rev-parse", "HEAD")
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of git in the suite's checkout; None where there is no git or no checkout."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() if answer.returncode == 0 else None
-
-
 def peak_of_process() -> int:
-    """Peak resident memory in bytes; Linux counts kibibytes, macOS bytes."""
+    """Peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes

@@ -3,7 +3,8 @@
 All ids that had to change were changed at once. Between the two schemas
 
 - the warm-up of a recipe became a number of epochs; it was a fraction of them, and means the same after conversion;
-- the field `criterion` of rsg and m2m became `base`, the name of a method;
+- the field `criterion` of rsg and m2m became `base`, the name of a method, beside which the values of its own fields
+  stand, `base_values`;
 - `attack` of m2m and blt names the arithmetic. "bf16" meant what the machine had been timed to be faster in, so that
   such a record does not say what ran: it is invalid;
 - m2m takes its source network from the run of another seed (`source`);
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -25,10 +27,17 @@ from typing import Any
 from ..errors import UserError
 from ..recipe import load_recipe, recipe_names
 from ..utils.atomic_write import write_atomically
-from .schema import DatasetFacts, Record, run_id
+from .schema import DatasetFacts, Record, RunFacts
 from .store import find_records, record_path
 
 TABLE = Path(__file__).with_name("schema_2_ids.csv")
+_WEIGHTS = {"weighting": "effective", "beta": 0.9999}
+_MARGIN = _WEIGHTS | {"defer": 0.8, "scale": 30.0}
+BASES: dict[str, dict[str, Any]] = {  # what each `criterion` of schema 1 stood for
+    "erm": {}, "cb-rw": _WEIGHTS, "drw": _WEIGHTS | {"defer": 0.8}, "focal": {"gamma": 1.0},
+    "cb-focal": _WEIGHTS | {"gamma": 1.0, "inside": False}, "m-drw": _MARGIN | {"margin": 0.35},
+    "ldam-drw": _MARGIN | {"max_margin": 0.5},
+}  # fmt: skip
 COLUMNS = ("old id", "new id", "old path", "new path, or why the record is invalid")
 
 
@@ -61,10 +70,7 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
         else:
             new = converted(values)
             record = Record.model_validate(new)
-            home = record_path(
-                results, record.method, record.source, record.hyperparameters, record.changed, record.dataset,
-                record.recipe, record.seed,
-            )  # fmt: skip
+            home = record_path(results, record.facts)
             write_atomically(home, json.dumps(new, sort_keys=True, indent=1, allow_nan=False) + "\n")
             if home != path:
                 path.unlink()
@@ -91,11 +97,8 @@ def converted(values: dict[str, Any]) -> dict[str, Any]:
     """A record of schema 1 in the words of schema 2."""
     new = copy.deepcopy(values)
     new["schema"] = 2
-    for fields in (new["hyperparameters"], new["changed"]):
-        if values["method"] in ("rsg", "m2m") and "criterion" in fields:
-            fields["base"] = fields.pop("criterion")
-    if values["method"] == "m2m":
-        new["hyperparameters"]["source"] = new["changed"]["source"] = "own_seed"
+    if values["method"] in ("rsg", "m2m"):
+        _set_base(new["hyperparameters"], new["changed"], values["method"])
     if "attack" in new["hyperparameters"]:
         new["changed"].pop("attack", None)  # fp32 has become the default
     new["recipe"] = _converted_recipe(values["recipe"])
@@ -107,6 +110,21 @@ def converted(values: dict[str, Any]) -> dict[str, Any]:
             prerequisite["id"] = _id(_erm(new))
     new["id"] = _id(new)
     return new
+
+
+def _set_base(fields: dict[str, Any], changed: dict[str, Any], method: str) -> None:
+    """Replace `criterion` by `base` and its values; m2m set the deferral of its loss to its own `start`."""
+    name = fields.pop("criterion")
+    fields["base"] = "ldam-drw" if name == "ldam" else name
+    fields["base_values"] = dict(BASES[fields["base"]])
+    if changed.pop("criterion", None):
+        changed["base"] = fields["base"]
+    if method == "m2m":
+        fields["source"] = changed["source"] = "own_seed"
+        if "defer" in fields["base_values"]:
+            fields["base_values"]["defer"] = 1.0 if name == "ldam" else fields["start"]
+        if name == "ldam":
+            changed["base.defer"] = 1.0
 
 
 def _converted_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -126,9 +144,8 @@ def _erm(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _id(values: dict[str, Any]) -> str:
-    dataset = DatasetFacts.model_validate(values["dataset"])
-    names = ("method", "source", "hyperparameters")
-    return run_id(*(values[name] for name in names), dataset, values["recipe"], values["seed"])
+    parts = {field.name: values[field.name] for field in dataclasses.fields(RunFacts)}
+    return RunFacts(**parts | {"dataset": DatasetFacts.model_validate(values["dataset"])}).id
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,34 +1,24 @@
-"""Where records lie, and how they are written and read."""
+"""Files of records: their paths, writing and reading."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import UserError
 from ..utils.atomic_write import write_atomically
-from .schema import VERSION, DatasetFacts, Record, run_id
+from .schema import VERSION, Record, RunFacts
 
 
-def record_path(
-    results: Path,
-    method: str,
-    source: str | None,
-    hyperparameters: dict[str, Any],
-    changed: dict[str, Any],
-    dataset: DatasetFacts,
-    recipe: dict[str, Any],
-    seed: int,
-) -> Path:
+def record_path(results: Path, facts: RunFacts) -> Path:
     """`results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant names what is changed."""
-    words = "_".join(f"{k}={v}" for k, v in sorted(changed.items())) or "default"
-    setting = run_id(method, source, hyperparameters, dataset, recipe, None)[:8]
-    variant = f"{_slug(words)[:60]}-{setting}"
-    return results / _slug(dataset.label) / _slug(str(recipe["name"])) / _slug(method) / f"{variant}-seed{seed}.json"
+    words = "_".join(f"{k}={v}" for k, v in sorted(facts.changed.items())) or "default"
+    variant = f"{_slug(words)[:60]}-{facts.setting_id[:8]}"
+    folder = results / _slug(facts.dataset.label) / _slug(str(facts.recipe["name"])) / _slug(facts.method)
+    return folder / f"{variant}-seed{facts.seed}.json"
 
 
 def _slug(text: str) -> str:
@@ -36,7 +26,7 @@ def _slug(text: str) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record whole or not at all."""
+    """Write a record atomically."""
     write_atomically(path, record.to_json())
 
 
@@ -44,7 +34,7 @@ def read_record(path: Path) -> Record:
     """Read and validate one record.
 
     Raises:
-        UserError: the file cannot be read, is no JSON, or is not a valid record; the message names file and place.
+        UserError: the file cannot be read, is no JSON, or is not a valid record; the message names file and field.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -57,11 +47,11 @@ def read_record(path: Path) -> Record:
         raise UserError(f"{path} is damaged: not JSON ({error}). Remove it and run its command again.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "record"
+        field = ".".join(str(part) for part in first["loc"]) or "record"
         message = first["msg"].removeprefix("Value error, ")
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise UserError(
-            f"{path} is not a valid record: {place}: {message}{more}. Remove it and run its command again."
+            f"{path} is not a valid record: {field}: {message}{more}. Remove it and run its command again."
         ) from error
 
 
@@ -80,7 +70,7 @@ def find_records(results: Path) -> list[Path]:
 
 
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """All valid records below a folder and one sentence for each invalid file, so that one bad file harms no other."""
+    """All valid records below a folder, and one sentence for each invalid file."""
     records, problems = [], []
     for path in find_records(results):
         try:
@@ -91,14 +81,13 @@ def read_all(results: Path) -> tuple[list[Record], list[str]]:
 
 
 def misplaced(results: Path) -> list[str]:
-    """One sentence for each valid record that does not lie where its run looks for it (a copy, or a renamed file)."""
+    """One sentence for each valid record whose path is not the one its run looks for (a copy, or a renamed file)."""
     problems = []
     for path in find_records(results):
         try:
-            r = read_record(path)
+            home = record_path(Path(), read_record(path).facts)
         except UserError:
-            continue  # read_all tells
-        home = record_path(Path(), r.method, r.source, r.hyperparameters, r.changed, r.dataset, r.recipe, r.seed)
+            continue  # `read_all` reports it
         if path.parts[-len(home.parts) :] != home.parts:
             problems.append(f"{path} is misplaced: its run looks for it at {home} below the results folder.")
     return problems

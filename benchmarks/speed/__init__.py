@@ -1,1 +1,1 @@
-"""Speed as ratios: two ways to do the same take turns in one process, because absolute times say little elsewhere."""
+"""Speed as ratios of alternatives that run alternately in one process, as absolute times say little elsewhere."""

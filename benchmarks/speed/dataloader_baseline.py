@@ -1,6 +1,6 @@
 """The loop that most published code has: PIL images, one transform after the other, DataLoader workers, plain SGD.
 
-Written here anew, after no one's code: it is what ltbench is timed against, and nothing else uses it.
+Written for this suite, copied from nowhere: ltbench is timed against it, and nothing else uses it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class PILImages(Dataset[tuple[Tensor, int]]):
-    """A split, image by image, as torchvision's datasets give it.
+    """A split, image by image, as torchvision's datasets return it.
 
     Args:
         split: on the CPU.
@@ -70,40 +70,42 @@ def training_transform(recipe: Recipe, size: int, moments: Moments) -> Callable[
             transforms.RandomGrayscale(0.2),
             transforms.RandomApply([transforms.GaussianBlur(3, (0.1, 2.0))], 0.5),
         ]
-    return transforms.Compose([*steps, test_transform(moments)])
+    chain: Callable[[Any], Tensor] = transforms.Compose([*steps, test_transform(moments)])
+    return chain
 
 
 def test_transform(moments: Moments) -> Callable[[Any], Tensor]:
     """A PIL image to a normalised tensor."""
-    return transforms.Compose([transforms.ToTensor(), transforms.Normalize(*moments)])
+    chain: Callable[[Any], Tensor] = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*moments)])
+    return chain
 
 
 def train_epoch(
     backbone: nn.Module, head: nn.Module, loader: DataLoader[Any], optimiser: torch.optim.Optimizer, device: str
 ) -> float:
     """One epoch with a running mean of loss and accuracy, read after every step."""
-    total = hits = seen = 0.0
+    total = hits = count = 0.0
     for images, labels in loader:
         images, labels = images.to(device), labels.to(device)
         logits = head(backbone(images))
         loss = F.cross_entropy(logits, labels)
         total += loss.item() * len(labels)
         hits += (logits.argmax(1) == labels).sum().item()
-        seen += len(labels)
+        count += len(labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return total / seen
+    return total / count
 
 
 @torch.no_grad()
 def evaluate(backbone: nn.Module, head: nn.Module, loader: DataLoader[Any], device: str) -> float:
     """Accuracy on a test set, batch by batch."""
     backbone.eval()
-    hits = seen = 0.0
+    hits = count = 0.0
     for images, labels in loader:
         images, labels = images.to(device), labels.to(device)
         hits += (head(backbone(images)).argmax(1) == labels).sum().item()
-        seen += len(labels)
+        count += len(labels)
     backbone.train()
-    return hits / seen
+    return hits / count

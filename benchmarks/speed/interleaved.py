@@ -1,4 +1,4 @@
-"""Time variants of a piece of work in turn (A B A B ...): what disturbs the machine disturbs all of them."""
+"""Timing of variants of a piece of work that alternate (A B A B ...): what disturbs the machine disturbs all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Ratio:
     """How many times as long one piece of work took as another, by rounds.
 
     Attributes:
-        rounds: one ratio for each round, in the order of time.
+        rounds: one ratio for each round, in temporal order.
         seconds: median time of the first piece of work.
     """
 
@@ -28,7 +28,7 @@ class Ratio:
 
     @property
     def median(self) -> float:
-        """Of the rounds."""
+        """Median of the rounds."""
         return statistics.median(self.rounds)
 
     def __str__(self) -> str:
@@ -36,22 +36,35 @@ class Ratio:
         return f"{self.median:.{digits}f} [{min(self.rounds):.{digits}f}, {max(self.rounds):.{digits}f}]"
 
 
-def take_turns(
-    variants: Mapping[str, Work], rounds: int, device: torch.device, warm: bool = True
+def alternate(
+    variants: Mapping[str, Work],
+    rounds: int,
+    device: torch.device,
+    warm_up: bool = True,
+    clock: Callable[[Work, torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each variant in each round, after one round that does not count if `warm`."""
+    """Seconds of each variant in each round.
+
+    Args:
+        variants: pieces of work by name.
+        rounds: each takes all variants once.
+        device: that they compute on.
+        warm_up: begin with a round that does not count.
+        clock: takes the place of `timed`.
+    """
+    clock = clock or timed
     gc.collect()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(-warm, rounds):
+    for number in range(-warm_up, rounds):
         for name, work in variants.items():
-            spent = timed(work, device)
+            spent = clock(work, device)
             if number >= 0:
                 seconds[name].append(spent)
     return seconds
 
 
 def timed(work: Work, device: torch.device) -> float:
-    """Seconds that a piece of work takes, waiting included."""
+    """Seconds that a piece of work takes, the wait for the device included."""
     wait(device)
     started = time.perf_counter()
     work()
@@ -65,6 +78,6 @@ def ratio(slow: list[float], fast: list[float]) -> Ratio:
 
 
 def wait(device: torch.device) -> None:
-    """Wait for what a GPU has been told to do."""
+    """Wait until a GPU has finished its work; on a CPU there is nothing to wait for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -12,17 +12,16 @@ import torch
 
 from ..precision import bf16_speed
 from ..training.run_spec import RunSpec
-from .interleaved import Ratio, take_turns
-from .microbenchmarks import StepCost, against_dataloader, convolution_peak, input_paths, stepper, steps
-from .op_counter import make_ready
+from .interleaved import Ratio, alternate
+from .microbenchmarks import StepCost, against_dataloader, convolution_peak, input_paths, repeated_step, step_costs
+from .synthetic import CIFAR_10_LT, Scale
 
 Say = Callable[[str], None]
-ROUNDS = 5
 
 
 @dataclass
 class Speed:
-    """What was measured, on which kind of device; ratios say how many times as long something takes.
+    """Results of `bench speed`; ratios say how many times as long something takes.
 
     Attributes:
         device: as torch names it.
@@ -45,34 +44,40 @@ class Speed:
     achieved: float = 0.0
 
 
-def measure(runs: Sequence[RunSpec], device: torch.device, dataloader: bool, say: Say = lambda text: None) -> Speed:
+def measure(
+    specs: Sequence[RunSpec],
+    device: torch.device,
+    dataloader: bool,
+    say: Say = lambda text: None,
+    scale: Scale = CIFAR_10_LT,
+) -> Speed:
     """Measure everything.
 
     Args:
-        runs: one of each method, ERM's first; see `made_runs`.
+        specs: one run of each method, ERM's first; see `synthetic_specs`.
         device: of the steps; images pass through PIL on the CPU.
         dataloader: also time an epoch and an evaluation against the common loop, which takes minutes on a CPU.
-        say: told what comes next.
+        say: is called with what is measured next.
+        scale: how much is measured.
     """
-    cuda = device.type == "cuda"
-    name = torch.cuda.get_device_name(device) if cuda else _processor()
+    erm = specs[0]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     speed = Speed(name, torch.get_num_threads(), bf16_speed(device.type))
     say("augmentation")
-    speed.input = input_paths(runs[0], ROUNDS)
-    say(f"steps of {len(runs)} methods")
-    speed.steps = steps(runs, ROUNDS, device)
+    speed.input = input_paths(erm, scale)
+    say(f"steps of {len(specs)} methods")
+    speed.steps = step_costs(specs, scale.rounds, device)
     speed.peak = convolution_peak(device)
-    work = stepper(make_ready(runs[0], 0.0, device))
-    (seconds,) = take_turns({"": work}, ROUNDS, device).values()
-    speed.achieved = speed.steps[runs[0].name].counts.flops / statistics.median(seconds)
+    (seconds,) = alternate({"": repeated_step(erm, 0.0, device)}, scale.rounds, device).values()
+    speed.achieved = speed.steps[erm.name].counts.flops / statistics.median(seconds)
     if dataloader:
-        say(f"an epoch and an evaluation against the common loop, {ROUNDS + 1} times")
-        speed.loop = against_dataloader(runs[0], ROUNDS, device)
+        say(f"an epoch and an evaluation against the common loop, {scale.rounds} times")
+        speed.loop = against_dataloader(erm, scale, device)
     return speed
 
 
 def _processor() -> str:
-    """The CPU in words, with its vector instructions, which decide more than its name."""
+    """Name of the CPU with its vector instructions, which matter more than the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,7 +1,8 @@
-"""What is timed against what."""
+"""The alternatives that `bench speed` times against each other."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,23 +15,21 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
 from ..data.augment import Augment
-from ..data.loader import batches, draw_epoch, generator
-from ..method import Batch, Method, Now
+from ..data.loader import batches, epoch_generators
+from ..method import Batch
 from ..recipe import Recipe
 from ..records.environment import threads
-from ..training.cuda_graph import Steps
 from ..training.evaluate import confusion_of, logits_of
-from ..training.loop import frozen_but, make_optimiser, run_epoch
+from ..training.loop import step, train
 from ..training.run_spec import RunSpec, build_network
-from ..training.step import step
-from . import dataloader_baseline as rivals
-from .interleaved import Ratio, Work, ratio, take_turns, timed
-from .op_counter import Counts, Ready, count_step, make_ready
+from . import dataloader_baseline as baseline
+from .interleaved import Ratio, Work, alternate, ratio, timed
+from .op_counter import Counts, bring_to, count_step, first_index
+from .synthetic import Scale
 
 CPU = torch.device("cpu")
-WORKERS = 4
-TEST_BATCH = 100  # images; what published loops evaluate at once
-SHORT = 10  # batches of the image-by-image path in a turn: a whole epoch of it takes long
+TEST_BATCH = 100  # images; as in published loops
+MANY = 1000  # epochs; more than are timed
 CHAINS: dict[str, dict[str, Any]] = {
     "crop, flip": {},
     "crop, flip, Cutout, jitter, grey, blur": {"augment": "simclr", "cutout": 16},
@@ -38,88 +37,85 @@ CHAINS: dict[str, dict[str, Any]] = {
 }
 
 
-def input_paths(run: RunSpec, rounds: int) -> dict[str, Ratio]:
+def input_paths(spec: RunSpec, scale: Scale) -> dict[str, Ratio]:
     """Augmented, normalised batches on one core, for each chain: one image at a time through PIL against ours.
 
-    Theirs is timed over SHORT batches, ours over a whole epoch with its draw; both as seconds a batch.
+    Theirs is timed over a few batches, ours over a whole epoch with its draw; both as seconds per batch.
     """
-    found = {}
-    batches_ours = -(-len(run.dataset.train) // run.recipe.batch_size)
+    ratios = {}
+    batches_ours = -(-len(spec.dataset.train) // spec.recipe.batch_size)
     with threads(1):
         for name, changes in CHAINS.items():
-            recipe = run.recipe.model_copy(update=changes)
-            variants = {"theirs": _image_by_image(run, recipe), "ours": _batched(run, recipe)}
-            seconds = take_turns(variants, rounds, CPU)
-            theirs, ours = ([s / n for s in seconds[k]] for k, n in (("theirs", SHORT), ("ours", batches_ours)))
-            found[name] = ratio(theirs, ours)
-    return found
+            recipe = spec.recipe.model_copy(update=changes)
+            variants = {"theirs": _image_by_image(spec, recipe, scale.batches), "ours": _batched(spec, recipe)}
+            seconds = alternate(variants, scale.rounds, CPU)
+            theirs, ours = ([s / n for s in seconds[k]] for k, n in (("theirs", scale.batches), ("ours", batches_ours)))
+            ratios[name] = ratio(theirs, ours)
+    return ratios
 
 
-def _image_by_image(run: RunSpec, recipe: Recipe) -> Work:
-    split, size = run.dataset.train, recipe.batch_size
-    images = rivals.PILImages(split, rivals.training_transform(recipe, split.images.shape[2], _moments(run)))
+def _image_by_image(spec: RunSpec, recipe: Recipe, number: int) -> Work:
+    split, size = spec.dataset.train, recipe.batch_size
+    images = baseline.PILImages(split, baseline.training_transform(recipe, split.images.shape[2], _moments(spec)))
 
     def work() -> None:
-        for first in range(0, SHORT * size, size):
+        for first in range(0, number * size, size):
             default_collate([images[k % len(images)] for k in range(first, first + size)])
 
     return work
 
 
-def _batched(run: RunSpec, recipe: Recipe) -> Work:
-    augment, net, epochs = Augment(run.dataset.train.images, recipe), build_network(run), count()
+def _batched(spec: RunSpec, recipe: Recipe) -> Work:
+    augment, net, epochs = Augment(spec.dataset.train.images, recipe), build_network(spec), count()
 
     def work() -> None:
-        for batch in batches(run.dataset.train, augment, recipe, None, run.seed, "train", next(epochs)):
+        for batch in batches(spec.dataset.train, augment, None, epoch_generators(spec.seed, "train", next(epochs))):
             net.normalise(batch.images)
 
     return work
 
 
-def against_dataloader(run: RunSpec, rounds: int, device: torch.device) -> dict[str, Ratio]:
-    """A training epoch and an evaluation: the common loop against ours; same network, images, batches and steps.
+def against_dataloader(spec: RunSpec, scale: Scale, device: torch.device) -> dict[str, Ratio]:
+    """A training epoch of ERM and an evaluation: the common loop against ours, on the same network, images and batches.
 
-    Theirs: PIL images, DataLoader with 4 workers, channels first, float32, torch's default SGD, meters read after each
+    Theirs: PIL images, DataLoader with workers, channels first, float32, torch's default SGD, meters read after each
     step, evaluation in batches of 100. Ours is timed in the recipe's precision.
     """
-    train, test = run.dataset.train.to(device), run.dataset.test.to(device)
-    recipe, epochs = run.recipe, count()
-    net = build_network(run).to(device)
-    optimiser, augment = make_optimiser(net, recipe), Augment(train.images, recipe)
-
-    ours, random = Steps(Method(), net, train, augment, optimiser, recipe), generator(run.seed, "method", device=device)
-
-    def our_epoch() -> None:
-        ours.begin(Now("train", 0, 1, random), recipe.lr)
-        drawn = draw_epoch(train, augment, recipe, None, run.seed, "train", next(epochs))
-        run_epoch(ours, drawn, lambda images: None)
-
-    def our_evaluation() -> None:
-        confusion_of(logits_of(net, test, recipe), test.labels)
-
-    plain = build_network(run).to(device).to(memory_format=torch.contiguous_format)
-    sgd = torch.optim.SGD(plain.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
-    size, place = train.images.shape[2], device.type
-    seen = rivals.PILImages(run.dataset.train, rivals.training_transform(recipe, size, _moments(run)))
-    unseen = rivals.PILImages(run.dataset.test, rivals.test_transform(_moments(run)))
-    settings: dict[str, Any] = {"num_workers": WORKERS, "pin_memory": place == "cuda"}
+    variants = _our_loop(spec, device) | _common_loop(spec, device, scale.workers)
     with _quiet():
-        loader = DataLoader(seen, recipe.batch_size, shuffle=True, **settings)
-        tests = DataLoader(unseen, TEST_BATCH, **settings)
-    variants: dict[str, Work] = {
-        "their epoch": lambda: rivals.train_epoch(plain.backbone, plain.head, loader, sgd, place),
-        "our epoch": our_epoch,
-        "their evaluation": lambda: rivals.evaluate(plain.backbone, plain.head, tests, place),
-        "our evaluation": our_evaluation,
-    }
-    with _quiet():
-        seconds = take_turns(variants, rounds, device, warm=False)  # an epoch is long enough to warm up in
+        seconds = alternate(variants, scale.rounds, device, warm_up=False)  # an epoch is long enough to warm up in
     return {name: ratio(seconds[f"their {name}"], seconds[f"our {name}"]) for name in ("epoch", "evaluation")}
+
+
+def _our_loop(spec: RunSpec, device: torch.device) -> dict[str, Work]:
+    split, test, net = spec.dataset.train.to(device), spec.dataset.test.to(device), build_network(spec).to(device)
+    many = dataclasses.replace(spec, recipe=spec.recipe.model_copy(update={"epochs": MANY}))
+    epochs = train(many, net, split)
+    return {
+        "our epoch": lambda: next(epochs),
+        "our evaluation": lambda: confusion_of(logits_of(net, test, spec.recipe), test.labels),
+    }
+
+
+def _common_loop(spec: RunSpec, device: torch.device, workers: int) -> dict[str, Work]:
+    recipe, size = spec.recipe, spec.dataset.train.images.shape[2]
+    net = build_network(spec).to(device).to(memory_format=torch.contiguous_format)
+    sgd = torch.optim.SGD(net.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+    images = baseline.PILImages(spec.dataset.train, baseline.training_transform(recipe, size, _moments(spec)))
+    test_images = baseline.PILImages(spec.dataset.test, baseline.test_transform(_moments(spec)))
+    options: dict[str, Any] = {"num_workers": workers, "pin_memory": device.type == "cuda"}
+    with _quiet():
+        loader = DataLoader(images, recipe.batch_size, shuffle=True, **options)
+        tests = DataLoader(test_images, TEST_BATCH, **options)
+    return {
+        "their epoch": lambda: baseline.train_epoch(net.backbone, net.head, loader, sgd, device.type),
+        "their evaluation": lambda: baseline.evaluate(net.backbone, net.head, tests, device.type),
+    }
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """More workers than cores: so it is in published code."""
+    """Without the warning that there are more workers than cores, as in published code."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield
@@ -127,10 +123,10 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StepCost:
-    """A method's step, late in training.
+    """Cost of a late step of a method.
 
     Attributes:
-        time: against ERM's.
+        time: relative to ERM's.
         counts: arithmetic, operations, memory.
     """
 
@@ -138,34 +134,29 @@ class StepCost:
     counts: Counts
 
 
-def steps(runs: Sequence[RunSpec], rounds: int, device: torch.device, late: float = 0.99) -> dict[str, StepCost]:
-    """A step of each method on one fixed batch against ERM's, on one core of a CPU or on a GPU; `runs[0]` is ERM's."""
+def step_costs(
+    specs: Sequence[RunSpec], rounds: int, device: torch.device, progress: float = 0.99
+) -> dict[str, StepCost]:
+    """Cost of a step of each method on one batch, on one core of a CPU or on a GPU; `specs[0]` is ERM's."""
     with threads(1):
-        ready = {run.name: stepper(make_ready(run, late, device)) for run in runs}
-        seconds = take_turns(ready, rounds, device)
-    erm = runs[0].name
-    return {run.name: StepCost(ratio(seconds[run.name], seconds[erm]), count_step(run, late)) for run in runs}
+        variants = {spec.name: repeated_step(spec, progress, device) for spec in specs}
+        seconds = alternate(variants, rounds, device)
+    erm = specs[0].name
+    return {spec.name: StepCost(ratio(seconds[spec.name], seconds[erm]), count_step(spec, progress)) for spec in specs}
 
 
-def stepper(ready: Ready) -> Work:
-    """A function that takes a step of the method on the batch that was drawn, without augmentation."""
-    run, net, device = ready.run, ready.net, ready.index.device
-    split = run.dataset.train.to(device)
-    layout = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
-    images = (split.pixels(ready.index).float() / 255).contiguous(memory_format=layout)
-    batch = Batch(images, split.labels[ready.index])
-    with frozen_but(net, ready.stage.trained):
-        optimiser = make_optimiser(net, run.recipe, ready.stage.slower)
-
-    def work() -> None:
-        with frozen_but(net, ready.stage.trained):
-            step(run.method, net, batch, optimiser, run.recipe, ready.now)
-
-    return work
+def repeated_step(spec: RunSpec, progress: float, device: torch.device) -> Work:
+    """A function that takes a step of an untrained run, always on one batch without augmentation; see `bring_to`."""
+    active, now = bring_to(spec, progress, device)
+    index = first_index(active, now)
+    layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
+    images = (active.split.pixels(index).float() / 255).contiguous(memory_format=layout)
+    batch = Batch(images, active.split.labels[index])
+    return lambda: step(active, batch, now)
 
 
 def convolution_peak(device: torch.device, batch: int = 128) -> float:
-    """The most floating-point operations a second of a 3x3 convolution, over the sizes of a CIFAR ResNet, float32."""
+    """The most floating-point operations per second of a 3x3 convolution in float32, over sizes of a CIFAR ResNet."""
     return max(_convolution(channels, size, batch, device) for channels, size in ((16, 32), (32, 16), (64, 8)))
 
 
@@ -174,9 +165,9 @@ def _convolution(channels: int, size: int, batch: int, device: torch.device) -> 
     images = torch.ones(batch, channels, size, size, device=device).contiguous(memory_format=layout)
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device).to(memory_format=layout)
     with torch.no_grad():
-        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # the best of many: others disturb
+        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # others disturb
     return 2 * 9 * channels**2 * size**2 * batch / min(spent)
 
 
-def _moments(run: RunSpec) -> rivals.Moments:
-    return run.dataset.mean, run.dataset.std
+def _moments(spec: RunSpec) -> baseline.Moments:
+    return spec.dataset.mean, spec.dataset.std

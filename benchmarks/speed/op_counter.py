@@ -1,8 +1,7 @@
 """What a training step costs in arithmetic, launches and memory, counted without a clock, a GPU or any computation.
 
 The step runs on fake tensors, which have shapes and no values: whatever would wait for the device to read one back
-(`.item()`, boolean indexing, `nonzero`) fails by name. The counts are the same on every machine, but for the casts of
-an attack that follows the machine's bfloat16.
+(`.item()`, boolean indexing, `nonzero`) fails by name. The counts are the same on every machine.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import copy
 import dataclasses
 import weakref
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -26,26 +24,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from ..data.augment import make_augment
-from ..data.loader import draw, generator
 from ..errors import UserError
-from ..method import Batch, Now, Stage
-from ..network import Classifier
-from ..training.loop import frozen_but, make_optimiser
+from ..method import Batch, Now
+from ..training.active_stage import ActiveStage, begin_stages, find_epoch
+from ..training.loop import step
+from ..training.optimiser import make_optimiser
 from ..training.run_spec import RunSpec, build_network
-from ..training.step import step
-from ..training.trainer import attach_source
+from ..training.shared_start import attach_source
 
 
 @dataclass(frozen=True)
 class Counts:
-    """One step of a method.
+    """Cost of one step of a method.
 
     Attributes:
         flops: of its matrix products and convolutions.
         forward: of one forward pass of the plain network over the drawn images.
-        operations: tensor operations that do work; views are none.
-        peak_bytes: most memory of tensors at once: weights, optimiser, activations; the training images apart.
+        operations: tensor operations that compute something; views do not.
+        peak_bytes: most memory of tensors at once: weights, optimiser, activations; without the training images.
     """
 
     flops: int
@@ -55,109 +51,88 @@ class Counts:
 
     @property
     def passes(self) -> float:
-        """Arithmetic in forward passes over the drawn images: 3 for ERM, whose backward pass is worth two."""
+        """Arithmetic in forward passes over the drawn images: 3 for ERM, whose backward pass costs two."""
         return self.flops / self.forward
 
 
-@dataclass
-class Ready:
-    """A run brought to one of its epochs without training: what a step needs.
+def bring_to(spec: RunSpec, progress: float, device: torch.device) -> tuple[ActiveStage, Now]:
+    """An untrained run at the epoch at a fraction of its length, `progress` in [0, 1].
 
-    Attributes:
-        run: what would be trained.
-        net: with initial weights, on its device.
-        stage: of the epoch.
-        now: the epoch.
-        index: positions of one batch in the training split, drawn as the method does.
+    A network that the method needs (`needs().network`) has initial weights, too.
     """
-
-    run: RunSpec
-    net: Classifier
-    stage: Stage
-    now: Now
-    index: Tensor
-
-
-def make_ready(run: RunSpec, progress: float, device: torch.device) -> Ready:
-    """Bring a run to the epoch at a share of its last stage, `progress` in [0, 1]; nothing is trained.
-
-    A network that the method needs (`needs().network`) has initial weights.
-    """
-    split = run.dataset.train.to(device)
-    net = build_network(run)
-    attach_source(run, net)
-    net = net.to(device)
-    stages = run.method.stages(run.recipe.epochs)
-    stage = stages[0] if progress == 0 else stages[-1]
-    for each in stages[: stages.index(stage) + 1]:
-        run.method.begin_stage(each, net, split)
-    net.to(device)
-    epoch = min(int(progress * stage.epochs), stage.epochs - 1)
-    augment = make_augment(split.images, run.recipe)
-    fresh = partial(augment.anew, random=generator(run.seed, "fresh"))
-    now = Now(stage.name, epoch, stage.epochs, generator(run.seed, "method", device=device), fresh)
-    run.method.begin_epoch(net, split, now)
-    index = draw(split, run.method.sampling(split.counts, now), generator(run.seed, "draw"))
-    return Ready(run, net, stage, now, index[: run.recipe.batch_size].to(device))
+    net = build_network(spec)
+    attach_source(spec, net)
+    number, epoch = find_epoch(spec, progress)
+    active = begin_stages(spec, net.to(device), spec.dataset.train.to(device), number)
+    return active, active.begin_epoch(epoch)
 
 
-def count_step(run: RunSpec, progress: float) -> Counts:
-    """What a step of a method costs at a share of its last stage; see `make_ready`.
+def first_index(active: ActiveStage, now: Now) -> Tensor:
+    """Positions in the training split of the first batch of an epoch, int64 (B,)."""
+    index, _ = next(iter(active.draw(now)))
+    return index
+
+
+def count_step(spec: RunSpec, progress: float) -> Counts:
+    """What a step of a method costs at a fraction of its run; see `bring_to`.
 
     Raises:
         UserError: the step reads a value back from the device, or needs values for another reason.
     """
-    ready = make_ready(run, progress, torch.device("cpu"))
-    size, shape = len(ready.index), run.dataset.train.images.shape[1:]
+    active, now = bring_to(spec, progress, torch.device("cpu"))
+    size, shape = len(first_index(active, now)), spec.dataset.train.images.shape[1:]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):
-        net, plain = copy.deepcopy(ready.net), copy.deepcopy(build_network(run))
-    with mode, frozen_but(net, ready.stage.trained):
-        optimiser = make_optimiser(net, run.recipe, ready.stage.slower)
-        layout = torch.channels_last if run.recipe.channels_last else torch.contiguous_format
+        net, plain = copy.deepcopy(active.net), copy.deepcopy(build_network(spec))
+    with mode:
+        optimiser = make_optimiser(net, spec.recipe, active.stage.slower)
+        layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
         images = torch.empty(size, *shape).contiguous(memory_format=layout)
         batch = Batch(images, torch.empty(size, dtype=torch.int64))
         with Tally() as forward, torch.no_grad():
             plain(images)
         del plain
         with Tally([net.state_dict(), optimiser.state_dict(), images]) as tally:
-            _step(run, net, batch, optimiser, ready.now)
+            _fake_step(dataclasses.replace(active, net=net, optimiser=optimiser), batch, now)
     return Counts(tally.flops, forward.flops, tally.operations, tally.peak)
 
 
-def _step(run: RunSpec, net: Classifier, batch: Batch, optimiser: torch.optim.Optimizer, now: Now) -> None:
-    """One step on fake tensors, whose `fresh` images are any."""
-    fresh = dataclasses.replace(now, fresh=lambda index: torch.empty(len(index), *batch.images.shape[1:]))
+def _fake_step(active: ActiveStage, batch: Batch, now: Now) -> None:
+    """One step on fake tensors, whose `fresh` images are empty."""
+    now = dataclasses.replace(now, fresh=lambda index: torch.empty(len(index), *batch.images.shape[1:]))
     try:
-        step(run.method, net, batch, optimiser, run.recipe, fresh)
+        step(active, batch, now)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise UserError(
-            f"A step of {run.name} reads a value back from the device ({error}), as .item(), boolean indexing and "
-            "nonzero do; a GPU would wait for it at every step. Write it with masks of a fixed shape."
+            f"A step of {active.spec.name} reads a value back from the device ({error}), as .item(), boolean indexing "
+            "and nonzero do; a GPU would wait for it at every step. Write it with masks of a fixed shape."
         ) from error
 
 
-_IDLE = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)  # memory, no work
+_ALLOCATIONS = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)
 
 
 class Tally(TorchDispatchMode):
     """Counts operations and their arithmetic, and the bytes of storages from their first appearance to their end.
 
+    Args:
+        held: a tree of tensors that exist already.
+
     Attributes:
         flops: of matrix products and convolutions.
-        operations: that do work; views are none.
+        operations: those that compute something; views do not.
         peak: most bytes at once.
     """
 
     def __init__(self, held: Any = ()) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.flops = self.operations = self.bytes = self.peak = 0
-        self.known: set[int] = set()
+        self.storages: set[int] = set()
         self._hold(held)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        self.operations += func.namespace == "aten" and not func.is_view and func.overloadpacket not in _IDLE
+        self.operations += func.namespace == "aten" and not func.is_view and func.overloadpacket not in _ALLOCATIONS
         formula = flop_registry.get(func.overloadpacket)
         self.flops += formula(*args, **(kwargs or {}), out_val=out) if formula else 0
         self._hold(out)
@@ -168,12 +143,12 @@ class Tally(TorchDispatchMode):
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
                 key, size = storage._cdata, storage.nbytes()
-                if key not in self.known:
-                    self.known.add(key)
+                if key not in self.storages:
+                    self.storages.add(key)
                     self.bytes += size
                     self.peak = max(self.peak, self.bytes)
                     weakref.finalize(storage, self._release, key, size).atexit = False
 
     def _release(self, key: int, size: int) -> None:
-        self.known.discard(key)
+        self.storages.discard(key)
         self.bytes -= size

@@ -1,39 +1,66 @@
-"""Images to time with: random pixels in the sizes of a published long-tailed set, as speed depends on nothing else."""
+"""Runs for timing: random pixels in the sizes of a published long-tailed set, as speed depends on nothing else."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
 from ..data.loader import generator
 from ..split import Split, long_tail_counts
-from ..training.plan import make_plan
+from ..training.plan import RunRequest, make_plan
 from ..training.run_spec import RunSpec
 
-CLASSES, SIZE, LARGEST, RATIO, TESTS = 10, 32, 5000, 100, 1000  # CIFAR-10-LT
+CLASSES, SIZE = 10, 32  # of CIFAR-10-LT
 
 
-def made_runs(methods: Sequence[str], settings: Sequence[str] = ()) -> list[RunSpec]:
-    """One run of each method under the recipe `cifar`, on random pixels in the sizes of CIFAR-10-LT at ratio 100.
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Attributes:
+        largest: training images of the largest class.
+        ratio: largest class / smallest class.
+        tests: test images per class.
+        settings: of the runs, as after `--set`.
+        rounds: of each measurement.
+        batches: of the image-by-image path in a round, as a whole epoch of it takes long.
+        workers: of the common loop's DataLoader.
+    """
+
+    largest: int = 5000
+    ratio: int = 100
+    tests: int = 1000
+    settings: tuple[str, ...] = ()
+    rounds: int = 5
+    batches: int = 10
+    workers: int = 4
+
+
+CIFAR_10_LT = Scale()
+QUICK = Scale(60, 10, 3, ("recipe.backbone=resnet8-narrow", "recipe.batch_size=32"), rounds=2, batches=1, workers=1)
+
+
+def synthetic_specs(methods: Sequence[str], scale: Scale = CIFAR_10_LT) -> list[RunSpec]:
+    """One run of each method under the recipe `cifar`, on random pixels in the sizes of CIFAR-10-LT.
 
     Raises:
-        UserError: an unknown method, or a setting that is none.
+        UserError: an unknown method.
     """
     tiny = (f"dataset.size={SIZE}", f"dataset.classes={CLASSES}", "dataset.n_max=2", "dataset.test_per_class=1")
-    options: dict[str, Any] = {"imbalance": "1", "recipe": "cifar", "settings": [*tiny, *settings]}
-    runs = [make_plan([name], ["waves-lt"], **options)[0] for name in dict.fromkeys(methods)]
-    train = _pixels(long_tail_counts(LARGEST, CLASSES, RATIO, "exp"))
-    test = _pixels([TESTS] * CLASSES)
-    whole = dataclasses.replace(runs[0].dataset, name="random pixels", train=train, test=test, imbalance=RATIO)
-    part = whole.holding_out() if any(_holds_out(run) for run in runs) else whole
-    return [dataclasses.replace(run, dataset=part if _holds_out(run) else whole) for run in runs]
+    request = RunRequest(imbalance="1", recipe="cifar", settings=[*tiny, *scale.settings])
+    specs = [make_plan([name], ["waves-lt"], request)[0] for name in dict.fromkeys(methods)]
+    train = _pixels(long_tail_counts(scale.largest, CLASSES, scale.ratio, "exp"))
+    test = _pixels([scale.tests] * CLASSES)
+    whole = dataclasses.replace(specs[0].dataset, name="random pixels", train=train, test=test, imbalance=scale.ratio)
+    part = whole.holding_out() if any(_holds_out(spec) for spec in specs) else whole
+    return [dataclasses.replace(spec, dataset=part if _holds_out(spec) else whole) for spec in specs]
 
 
-def _holds_out(run: RunSpec) -> bool:
-    return run.method.needs(run.recipe.epochs).validation
+def _holds_out(spec: RunSpec) -> bool:
+    return spec.method.needs(spec.recipe.epochs).validation
 
 
 def _pixels(counts: list[int]) -> Split:

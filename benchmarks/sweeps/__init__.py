@@ -1,1 +1,1 @@
-"""Sweeps: units of work, their order, and the engines that carry them out."""
+"""Sweeps: units of work, their order, and the engines that run them."""

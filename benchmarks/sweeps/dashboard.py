@@ -1,33 +1,46 @@
-"""What is seen of a sweep: all running units at once on a terminal, a line for each beginning and end elsewhere."""
+"""What a sweep displays: a table of the running units on a terminal, elsewhere a line for each start and end."""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
 from rich.text import Text
 
-from ..utils.formatting import clock
-from .queue import LOG, last_line
-from .scheduler import Watch
-from .units import Unit
+from ..records.store import read_all
+from ..utils.atomic_write import make_writable
+from ..utils.formatting import duration
+from .estimate import seconds_per_image, time_left
+from .request import SweepRequest
+from .scheduler import SweepListener
+from .status import LOG, STATES, State, last_line, missing, states
 
-EVERY = 0.5  # seconds between two looks at the logs
+if TYPE_CHECKING:
+    from .units import Unit
+
+INTERVAL = 0.5  # seconds between two readings of the logs
 
 
-class Board(Watch):
+class Dashboard(SweepListener):
     """Counts, and the last line of each log.
 
     Args:
         console: where to draw.
-        units: of the sweep.
-        done: how many of them were finished before.
+        units: those that are not finished.
+        done: how many units of the sweep are finished.
         runs: folder of the logs.
-        left: seconds that some units will still take, for so many jobs; None if that cannot be told.
+        left: estimates the seconds that some units will still take; None where it cannot.
     """
 
     def __init__(
@@ -35,16 +48,16 @@ class Board(Watch):
     ) -> None:
         self.console, self.runs, self.left = console, runs, left
         self.units = {unit.id: unit for unit in units}
-        self.open = {unit.id: unit for unit in units}
+        self.open = dict(self.units)
         self.done, self.failed = done, 0
         self.slots: dict[str, str] = {}
         self.lines: list[Text] = []
-        self.looked = 0.0
+        self.read_at = 0.0
         self.live = Live(
             console=console, refresh_per_second=4, transient=True, get_renderable=lambda: Group(*self.lines)
         )
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> Dashboard:
         if self.console.is_terminal:
             self.live.start()
         return self
@@ -55,34 +68,86 @@ class Board(Watch):
         self.live.stop()
 
     def started(self, unit: Unit, slot: str) -> None:
-        """Say so."""
+        """Print the unit where no table is drawn."""
         self.slots[unit.id] = slot
         if not self.console.is_terminal:
-            self._say(f"begins on {slot}: {unit.label}")
+            self._print(f"started on {slot}: {unit.label}")
 
     def ended(self, unit: Unit, how: str) -> None:
-        """Say how, and count."""
+        """Print how a unit has ended, and how many are done."""
         if how in ("finished", "failed"):
             self.open.pop(unit.id, None)
             self.done += how == "finished"
             self.failed += how == "failed"
-        self._say(f"{how}: {unit.label} ({self.done} of {self.done + self.failed + len(self.open)} done)")
+        self._print(f"{how}: {unit.label} ({self.done} of {self.done + self.failed + len(self.open)} done)")
 
     def tick(self, running: dict[str, float]) -> None:
-        """Look at the logs."""
+        """Read the logs and redraw the table on a terminal."""
         now = time.monotonic()
-        if not self.console.is_terminal or now - self.looked < EVERY:
+        if not self.console.is_terminal or now - self.read_at < INTERVAL:
             return
-        self.looked = now
-        left = self.left([unit for unit in self.open.values() if unit.id not in running]) or 0.0
-        words = [f"{self.done} done", f"{len(running)} running", f"{len(self.open) - len(running)} to go"]
-        words += [f"{self.failed} failed"] * bool(self.failed) + [f"about {clock(left)} for these"] * bool(left)
-        self.lines = [Text(" | ".join(words), style="bold")]
-        for key, begun in running.items():
-            said = last_line(self.runs / key / LOG)
-            said = "" if said.startswith("$ ") else said
-            text = f"{self.slots.get(key, '')} | {self.units[key].label} | {clock(now - begun)} | {said}"
+        self.read_at = now
+        self.lines = [self._summary(running)]
+        for run_id, begun in running.items():
+            line = last_line(self.runs / run_id / LOG)
+            line = "" if line.startswith("$ ") else line
+            text = f"{self.slots.get(run_id, '')} | {self.units[run_id].label} | {duration(now - begun)} | {line}"
             self.lines.append(Text(text, no_wrap=True, overflow="ellipsis"))
 
-    def _say(self, text: str) -> None:
+    def _summary(self, running: dict[str, float]) -> Text:
+        left = self.left([unit for unit in self.open.values() if unit.id not in running])
+        words = [f"{self.done} done", f"{len(running)} running", f"{len(self.open) - len(running)} to go"]
+        if self.failed:
+            words.append(f"{self.failed} failed")
+        if left:
+            words.append(f"about {duration(left)} for these")
+        return Text(" | ".join(words), style="bold")
+
+    def _print(self, text: str) -> None:
         self.console.print(text, style="dim", highlight=False, soft_wrap=True, markup=False)
+
+
+def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
+    """The dashboard of a sweep that is about to run in the foreground; creates the folders.
+
+    Raises:
+        UserError: a folder cannot be written.
+    """
+    make_writable(request.results, "--results")
+    make_writable(request.runs, "--runs")
+    unfinished = missing(units, request.results)
+    times = seconds_per_image(read_all(request.results)[0])
+    left = partial(time_left, times=times, runs=request.runs, jobs=len(request.slots))
+    return Dashboard(Console(stderr=True), unfinished, len(units) - len(unfinished), request.runs, left)
+
+
+def status_table(rows: Sequence[State]) -> Group:
+    """Counts by dataset and method, then a line for each running and each failed unit."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("runs", overflow="fold")
+    for name in STATES:
+        table.add_column(name, justify="right")
+    groups: dict[str, Counter[str]] = {}
+    for state in rows:
+        groups.setdefault(state.unit.label.rpartition(" | seed")[0], Counter())[state.name] += 1
+    for label, counts in groups.items():
+        table.add_row(escape(label), *(str(counts[name] or "") for name in STATES))
+    sums = Counter(state.name for state in rows)
+    table.add_section()
+    table.add_row(f"{len(rows)} in all", *(str(sums[name]) for name in STATES))
+    parts: list[RenderableType] = [table]
+    for name in ("running", "failed"):
+        lines = [f"{state.unit.label}: {state.message}" for state in rows if state.name == name]
+        if lines:
+            parts += ["", f"[bold]{name}[/bold]", *map(escape, lines)]
+    return Group(*parts)
+
+
+def follow(units: Sequence[Unit], results: Path, runs: Path, interval: float = 2.0) -> None:
+    """Redraw the status every so many seconds until nothing is running or missing, or the user interrupts."""
+    rows = states(units, results, runs)
+    with contextlib.suppress(KeyboardInterrupt), Live(status_table(rows), refresh_per_second=2) as live:
+        while any(state.name in ("running", "missing") for state in rows):
+            time.sleep(interval)
+            rows = states(units, results, runs)
+            live.update(status_table(rows))

@@ -1,5 +1,72 @@
-"""Imported by the fork server alone: it dies with the sweep, and its children with it."""
+"""The server from which the child processes of a sweep are forked: it has imported torch, so that a run starts at once.
 
-from .workers import die_with_parent
+Nothing in here imports torch: the server does so while the process that starts it is doing the same.
+"""
 
-die_with_parent()
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
+
+PRELOAD = (  # the server ignores a name that it cannot import
+    "ltbench.benchmarks.sweeps.fork_server_init",
+    "ltbench.benchmarks.training.plan",
+    "ltbench.benchmarks.sweeps.runner",
+    "ltbench.benchmarks.cli.run",
+    "ltbench.benchmarks.cli.progress",
+    "torch._dynamo",  # torch imports it when the first optimiser is created
+    "sklearn.datasets",  # for digits-lt
+)
+_PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
+
+
+def start_fork_server(threads: str | None = None) -> ForkServerContext:
+    """The context of the fork server, which is started if it is not running.
+
+    Args:
+        threads: value of OMP_NUM_THREADS for all children; torch reads it once, when the server imports it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    variables = {"LTBENCH_EVERY": "5", "COLUMNS": "100"} | ({"OMP_NUM_THREADS": threads} if threads else {})
+    with _environment(variables), _ignored_interrupts():
+        ensure_running()
+    return context
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies; does nothing where there is no such request."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables for processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Start processes that ignore SIGINT: Ctrl-C must not end the server while it imports; its children reset this."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

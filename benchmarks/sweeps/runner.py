@@ -1,113 +1,163 @@
-"""`bench sweep`: a suite, what of it is missing, and the engine that runs it."""
+"""`bench run`: the missing runs of a plan, one after the other. `bench sweep`: the missing units of a suite."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 
-from ..errors import INTERRUPTED, UserError
-from ..records.store import read_all
-from ..records.suites import read_suite
-from ..utils.formatting import clock
-from .dashboard import Board
-from .engines.local import Command, sweep
+from ..errors import INTERRUPTED, RunFailed, UserError
+from ..records.schema import Record
+from ..records.store import read_all, read_record, write_record
+from ..training import checkpoint
+from ..training.callbacks import Callback
+from ..training.run_spec import RunSpec
+from ..training.trainer import execute
+from ..utils.atomic_write import make_writable
+from ..utils.formatting import duration
 from .estimate import estimates, seconds_per_image, total
-from .queue import Queue, missing, trained
-from .run_missing import make_folder
-from .scheduler import Outcome
-from .status import STATES, states
-from .units import Unit, make_units
-from .workers import Slot
+from .request import SweepRequest
+from .scheduler import Outcome, Queue
+from .status import STATES, missing, states
+from .units import Unit
+
+
+def run_missing(
+    plan: Sequence[RunSpec],
+    device: torch.device,
+    results: Path,
+    runs: Path,
+    callback: Callback,
+    say: Callable[[str], None] = print,
+) -> tuple[list[Record], list[str]]:
+    """Carry out every run of a plan whose record is missing, in this process.
+
+    A run that another process is training is left until the others are done and then waited for, so that two equal
+    commands divide the work. A run that fails (its loss is not finite) does not stop the others.
+
+    Args:
+        plan: the runs.
+        device: where they are trained.
+        results: folder of the records.
+        runs: folder of the checkpoints.
+        callback: notified of the progress of each run.
+        say: prints a message.
+
+    Returns:
+        The records of all finished runs in the order of the plan, and one sentence for each failed run.
+
+    Raises:
+        UserError: a record is damaged or a folder cannot be written. Finished runs are kept.
+    """
+    make_writable(results, "--results")
+    job = _Job(device, results, runs, callback, say)
+    records: dict[str, Record] = {}
+    failures: dict[str, str] = {}
+    for wait in (False, True):
+        for run in plan:
+            if run.id in records or run.id in failures:
+                continue
+            try:
+                if (record := job.carry_out(run, wait)) is not None:
+                    records[run.id] = record
+            except RunFailed as error:
+                failures[run.id] = f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {error}"
+    return [records[run.id] for run in plan if run.id in records], list(failures.values())
 
 
 @dataclass(frozen=True)
-class Choices:
-    """What a user chose.
+class _Job:
+    """What the runs of one command have in common; see `run_missing`."""
 
-    Attributes:
-        results, runs: folders.
-        slots: places for processes on this machine.
-        engine: local, ray or slurm.
-        address: of a Ray cluster; None for one on this machine.
-        fail_fast: stop at the first failure.
-    """
-
+    device: torch.device
     results: Path
     runs: Path
-    slots: Sequence[Slot]
-    engine: str = "local"
-    address: str | None = None
-    fail_fast: bool = False
+    callback: Callback
+    say: Callable[[str], None]
+
+    def carry_out(self, run: RunSpec, wait: bool) -> Record | None:
+        """The record of a run, trained if there is none; None if another process trains it and `wait` is false."""
+        path, folder = run.path(self.results), self.runs / run.id
+        if path.exists():
+            self.say(f"finished already: {path}")
+            return _read(run, path)
+        make_writable(folder, "--runs")
+        lock = FileLock(folder / "run.lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            self.say(f"another process is running it; left for later: {path}")
+            return None
+        try:
+            if path.exists():  # finished by the other process in the meantime
+                return _read(run, path)
+            try:
+                record = execute(run, self.device, self.runs, self.callback, wait=wait)
+            except Timeout:
+                self.say(f"another process is training what it starts from; left for later: {path}")
+                return None
+            write_record(record, path)
+            checkpoint.remove(folder)
+            return record
+        finally:
+            lock.release()
 
 
-def units_of(suite: str, data_root: str | None, allow_unverified: bool) -> list[Unit]:
-    """The units of a suite, by name or file."""
-    return make_units(read_suite(suite), data_root, allow_unverified)
+def _read(run: RunSpec, path: Path) -> Record:
+    record = read_record(path)
+    if record.id != run.id:
+        raise UserError(
+            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it where it belongs."
+        )
+    return record
 
 
-def dry_run(units: Sequence[Unit], choices: Choices, console: Console) -> None:
-    """Print what would run, in which order, and how long it may take."""
-    found = states(units, choices.results, choices.runs)
-    todo = missing([state.unit for state in found if state.name != "running"], choices.results)
-    order = Queue(todo, choices.results, choices.runs).waiting
-    times = seconds_per_image(read_all(choices.results)[0])
-    found_times = estimates(order, times, partial(trained, runs=choices.runs))
-    for unit, seconds in zip(order, found_times, strict=True):
-        how = f"about {clock(seconds)}" if seconds is not None else "time unknown"
-        after = f", continues ERM after epoch {unit.shared}" if unit.shared else ""
-        console.print(f"{unit.label}: {how}{after}", highlight=False, soft_wrap=True, markup=False)
-    work, least, unknown = total(found_times, len(choices.slots))
-    counts = ", ".join(f"{sum(s.name == name for s in found)} {name}" for name in STATES)
-    more = f", and {unknown} of unknown length" if unknown else ""
-    known = f"About {clock(work)} of work{more}; {clock(least)} with {len(choices.slots)} at once" if work else ""
-    guess = "from the records in the results folder; another machine or load takes another time"
+def print_dry_run(units: Sequence[Unit], request: SweepRequest, console: Console) -> None:
+    """Print which units would run, in which order, and how long they may take."""
+    rows = states(units, request.results, request.runs)
+    todo = missing([state.unit for state in rows if state.name != "running"], request.results)
+    order = Queue(todo, request.results, request.runs).waiting
+    times = seconds_per_image(read_all(request.results)[0])
+    seconds = estimates(order, times, request.runs)
+    for unit, estimate in zip(order, seconds, strict=True):
+        length = "time unknown" if estimate is None else f"about {duration(estimate)}"
+        start = "".join(f", continues {s.method.upper()} after epoch {s.epochs}" for s in unit.shared if s.own)
+        console.print(f"{unit.label}: {length}{start}", highlight=False, soft_wrap=True, markup=False)
+    counts = ", ".join(f"{sum(state.name == name for state in rows)} {name}" for name in STATES)
     console.print(f"\n{len(units)} runs: {counts}.", highlight=False, markup=False)
     if order:
-        console.print(f"{known} ({guess})." if known else "No records to estimate their time from.", highlight=False)
+        console.print(_total_time(seconds, len(request.slots)), highlight=False)
 
 
-def carry_out(units: Sequence[Unit], choices: Choices, command: Command, console: Console) -> None:
-    """Run what is missing and say how it went.
+def _total_time(seconds: Sequence[float | None], jobs: int) -> str:
+    work, shortest, unknown = total(seconds, jobs)
+    if not work:
+        return "No records to estimate their time from."
+    more = f", and {unknown} of unknown length" if unknown else ""
+    return (
+        f"About {duration(work)} of work{more}; {duration(shortest)} with {jobs} at once "
+        "(from the records in the results folder; another machine or load takes another time)."
+    )
+
+
+def print_outcome(outcome: Outcome, units: int, console: Console) -> None:
+    """Print how many of the units of a sweep are done.
 
     Raises:
-        UserError: something has failed; the message has a line for each.
+        UserError: units have failed, one line for each, or are missing.
         SystemExit: the sweep was interrupted.
     """
-    make_folder(choices.results, "--results")
-    make_folder(choices.runs, "--runs")
-    open_ = missing(units, choices.results)
-    times = seconds_per_image(read_all(choices.results)[0])
-
-    def left(waiting: list[Unit]) -> float | None:
-        known = estimates(waiting, times, partial(trained, runs=choices.runs))
-        work, least, unknown = total(known, len(choices.slots))
-        return None if unknown or not work else least
-
-    with Board(console, open_, len(units) - len(open_), choices.runs, left) as board:
-        outcome = _engine(units, choices, command, board)
-    _tell(outcome, len(units), console)
-
-
-def _engine(units: Sequence[Unit], choices: Choices, command: Command, board: Board) -> Outcome:
-    if choices.engine == "ray":
-        from .engines.ray import sweep_with_ray
-
-        return sweep_with_ray(units, choices, board)
-    return sweep(units, choices.slots, command, choices.results, choices.runs, board, choices.fail_fast)
-
-
-def _tell(outcome: Outcome, units: int, console: Console) -> None:
     console.print(f"{len(outcome.finished)} of {units} runs are done.", highlight=False)
     if outcome.failed:
         lines = [f"{label}: {reason}" for label, reason in outcome.failed.values()]
         raise UserError(f"{len(lines)} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
     if outcome.stopped:
-        console.print("Interrupted. The same command goes on where it stopped.", highlight=False)
+        console.print("Interrupted. The same command continues where it stopped.", highlight=False)
         sys.exit(INTERRUPTED)
     if len(outcome.finished) < units:
-        raise UserError("Some runs are missing for no reason that is known here. Give the same command again.")
+        raise UserError("Some runs are missing, and no reason was recorded. Give the same command again.")

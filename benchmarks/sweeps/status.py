@@ -1,33 +1,37 @@
-"""Where a sweep stands: done, running, failed, missing; read from the folders, whatever engine is at work."""
+"""Where the units of a sweep stand, read from the results and runs folders, whichever engine runs them."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.markup import escape
-from rich.table import Table
+from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from .queue import FAILED, LOG, finished, last_line, locked
-from .units import Unit
+from ..records.store import read_record
 
+if TYPE_CHECKING:
+    from .units import Unit
+
+LOG, FAILED = "log.txt", "failed.txt"  # in the folder of a run: its output, and the reason of its failure
 STATES = ("done", "running", "failed", "missing")
 
 
 @dataclass(frozen=True)
 class State:
-    """Where one unit stands: one of STATES, and what there is to say of it."""
+    """The state of one unit.
+
+    Attributes:
+        unit: the unit.
+        name: one of STATES.
+        message: last line of the log of a running unit, or the reason of a failure.
+    """
 
     unit: Unit
     name: str
-    words: str = ""
+    message: str = ""
 
 
 def state_of(unit: Unit, results: Path, runs: Path) -> State:
@@ -50,43 +54,59 @@ def states(units: Iterable[Unit], results: Path, runs: Path) -> list[State]:
     return [state_of(unit, results, runs) for unit in units]
 
 
-def status_table(found: Sequence[State]) -> Group:
-    """Counts by dataset and method, then what runs and what has failed, a line each."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("runs", overflow="fold")
-    for name in STATES:
-        table.add_column(name, justify="right")
-    groups: dict[str, Counter[str]] = {}
-    for state in found:
-        groups.setdefault(state.unit.label.rpartition(" | seed")[0], Counter())[state.name] += 1
-    for label, counts in groups.items():
-        table.add_row(escape(label), *(str(counts[name] or "") for name in STATES))
-    sums = Counter(state.name for state in found)
-    table.add_section()
-    table.add_row(f"{len(found)} in all", *(str(sums[name]) for name in STATES))
-    parts: list[RenderableType] = [table]
-    for name in ("running", "failed"):
-        lines = [f"{state.unit.label}: {state.words}" for state in found if state.name == name]
-        parts += ["", f"[bold]{name}[/bold]", *map(escape, lines)] * bool(lines)
-    return Group(*parts)
+def missing(units: Sequence[Unit], results: Path) -> list[Unit]:
+    """Those units that have no record. A damaged record is not missing; `bench status` names it."""
+    return [unit for unit in units if not (results / unit.record).exists()]
 
 
-def anything_running(runs: Path) -> list[str]:
-    """A line for every run of a folder that a process is at, whatever suite it belongs to."""
+def finished(unit: Unit, results: Path) -> bool:
+    """Whether a unit has a record.
+
+    Raises:
+        UserError: the record is damaged, or that of another run.
+    """
+    path = results / unit.record
+    if not path.exists():
+        return False
+    if read_record(path).id != unit.id:
+        raise UserError(f"{path} is the record of another run. Move it where it belongs.")
+    return True
+
+
+def locked(folder: Path) -> bool:
+    """Whether a process holds the lock of a run's folder."""
+    if not (folder / "run.lock").exists():
+        return False
+    lock = FileLock(folder / "run.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def last_line(path: Path) -> str:
+    """The last line that the latest attempt has written to a log; "" if there is none.
+
+    An error counts as one line: its message from the beginning, joined.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4000))
+            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    attempts = [k for k, line in enumerate(lines) if line.startswith("$ bench ")]
+    lines = lines[attempts[-1] + 1 :] if attempts else lines
+    errors = [k for k, line in enumerate(lines) if line.startswith("Error: ")]
+    return " ".join(lines[errors[-1] :]) if errors else lines[-1] if lines else ""
+
+
+def running_now(runs: Path) -> list[str]:
+    """A line for each run in a folder that a process is training, whatever suite it belongs to."""
     return [
         f"{path.parent.name}: {last_line(path.parent / LOG) or 'no log'}"
         for path in sorted(runs.glob("*/run.lock"))
         if locked(path.parent)
     ]
-
-
-def follow(units: Sequence[Unit], results: Path, runs: Path, every: float = 2.0) -> None:
-    """Draw the status again and again until nothing is running or missing, or the user interrupts."""
-    from rich.live import Live
-
-    found = states(units, results, runs)
-    with contextlib.suppress(KeyboardInterrupt), Live(status_table(found), refresh_per_second=2) as live:
-        while any(state.name in ("running", "missing") for state in found):
-            time.sleep(every)
-            found = states(units, results, runs)
-            live.update(status_table(found))

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..records.suites import Suite
+from ..records.suites import Block, Suite
 from ..registry import names
-from ..training.plan import make_plan
-from ..training.shared_start import erm_of
-from ..training.trainer import RunSpec
+from ..training.checkpoint import snapshot_path
+from ..training.plan import RunRequest, make_plan
+from ..training.run_spec import RunSpec
+from ..training.shared_start import SharedTraining, shared_trainings
 from ..utils.formatting import exact
+
+
+@dataclass(frozen=True)
+class SharedSnapshot:
+    """A snapshot that a unit starts from, trained once for all units that need it.
+
+    Attributes:
+        run_id: id of the run that is trained.
+        method: of that run.
+        epochs: how many of its epochs are trained.
+        own: whether these are the first epochs of the unit itself; otherwise the unit uses the network beside its own.
+        path: of the file, below the runs folder.
+    """
+
+    run_id: str
+    method: str
+    epochs: int
+    own: bool
+    path: Path
+
+    def exists(self, runs: Path) -> bool:
+        """Whether it has been trained."""
+        return (runs / self.path).exists()
 
 
 @dataclass(frozen=True)
@@ -25,14 +49,12 @@ class Unit:
         method: its name.
         dataset: its name.
         recipe: its name.
-        label: of dataset, method and seed, for people.
+        label: dataset, recipe, method and seed, shown to the user.
         record: path of the record below the results folder.
-        arguments: of `bench`; results, runs and device are left to the engine.
-        erm: id of the ERM run that it shares epochs with; None where it shares none.
-        prefix: epochs that must have been trained there before it begins.
-        shared: those of its own epochs that are among them.
+        arguments: of `bench`; results, runs and device are added by the engine.
+        shared: the snapshots that it starts from.
         epochs: of all stages.
-        images: training images.
+        images: number of training images.
     """
 
     id: str
@@ -42,11 +64,13 @@ class Unit:
     label: str
     record: Path
     arguments: tuple[str, ...]
-    erm: str | None
-    prefix: int
-    shared: int
+    shared: tuple[SharedSnapshot, ...]
     epochs: int
     images: int
+
+    def command(self, results: Path, runs: Path) -> list[str]:
+        """The arguments of `bench` that carry it out, on a device that the engine may add."""
+        return [*self.arguments, "--results", str(results), "--runs", str(runs), "--quiet"]
 
 
 def make_units(suite: Suite, data_root: str | None = None, allow_unverified: bool = False) -> list[Unit]:
@@ -56,56 +80,73 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
         UserError: an unknown name, a value out of range, or data that are missing or damaged.
     """
     root = str(Path(data_root).resolve()) if data_root else None  # a run may have another working directory
-    given: dict[str, Any] = {"data_root": root, "allow_unverified": allow_unverified}
     units: dict[str, Unit] = {}
     for block in suite.runs:
         methods = names("methods") if block.methods == ["*"] else block.methods
-        for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
-            values: dict[str, Any] = {
-                "imbalance": None if ratio is None else exact(ratio), "profile": profile, "recipe": block.recipe,
-                "epochs": None if block.epochs is None else str(block.epochs), "augment": block.augment,
-            }  # fmt: skip
-            for dataset in block.datasets:
-                plan = make_plan(methods, [dataset], seeds=block.seeds, settings=block.set, **values, **given)
-                for run in plan:
-                    units.setdefault(run.id, _unit(run, dataset, methods, block.set, values | given))
+        for dataset, values in _settings(block):
+            values |= {"data_root": root, "allow_unverified": allow_unverified}
+            request = RunRequest(seeds=block.seeds, settings=block.set, **values)
+            for run in make_plan(methods, [dataset], request):
+                method = _as_typed(run.name, methods)
+                words = ["run", "--method", method, "--dataset", dataset, "--seed", str(run.seed), *_options(values)]
+                words += [word for text in _assignments(run.name, methods, block.set) for word in ("--set", text)]
+                units.setdefault(run.id, _unit(run, words))
     return list(units.values())
 
 
-def _unit(run: RunSpec, dataset: str, methods: Sequence[str], settings: Sequence[str], values: dict[str, Any]) -> Unit:
-    method = next((name for name in methods if name.endswith(".py") and _stem(name) == run.name), run.name)
-    words = ["run", "--method", method, "--dataset", dataset, "--seed", str(run.seed)]
+def _settings(block: Block) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The datasets of a block, each with each combination of the options of `bench run` that a block can name."""
+    for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
+        for dataset in block.datasets:
+            yield dataset, {
+                "imbalance": None if ratio is None else exact(ratio), "profile": profile, "recipe": block.recipe,
+                "epochs": None if block.epochs is None else str(block.epochs), "augment": block.augment,
+            }  # fmt: skip
+
+
+def _options(values: dict[str, Any]) -> list[str]:
+    """Options with their values as on the command line; true is a flag, false and None are left out."""
+    words: list[str] = []
     for name, value in values.items():
-        if value is True:
-            words.append(f"--{name.replace('_', '-')}")
-        elif value not in (None, False):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    for text in _settings(run.name, settings, methods):
-        words += ["--set", text]
-    needs = run.method.needs(run.recipe.epochs)
-    shares = bool(needs.prefix or needs.network or run.name == "erm")
-    changes = ", ".join(f"{k}={v}" for k, v in sorted(run.changed.items()))
-    return Unit(
-        id=run.id,
-        method=run.name,
-        dataset=run.facts.name,
-        recipe=run.recipe.name,
-        label=f"{run.facts.label} {run.recipe.name} | {run.name}{f' ({changes})' if changes else ''} | seed {run.seed}",
-        record=run.path(Path()),
-        arguments=tuple(words),
-        erm=erm_of(run).id if shares else None,
-        prefix=run.recipe.epochs if needs.network else needs.prefix,
-        shared=needs.prefix,
-        epochs=sum(stage.epochs for stage in run.method.stages(run.recipe.epochs)),
-        images=len(run.dataset.train),
-    )
+        if value not in (None, False):
+            option = f"--{name.replace('_', '-')}"
+            words += [option] if value is True else [option, str(value)]
+    return words
+
+
+def _as_typed(method: str, methods: Sequence[str]) -> str:
+    """The path of a method's file if the suite names it so, else its name."""
+    return next((name for name in methods if name.endswith(".py") and _stem(name) == method), method)
+
+
+def _assignments(method: str, methods: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Those NAME=VALUE texts that count for a method."""
+    others = {_stem(name) for name in methods} - {method}
+    return [text for text in texts if text.partition("=")[0].rpartition(".")[0] not in others]
 
 
 def _stem(path: str) -> str:
     return Path(path).stem.replace("_", "-")
 
 
-def _settings(method: str, texts: Sequence[str], methods: Iterable[str]) -> list[str]:
-    """Those NAME=VALUE texts that count for a method."""
-    others = {_stem(name) for name in methods} - {method}
-    return [text for text in texts if text.partition("=")[0].rpartition(".")[0] not in others]
+def _unit(run: RunSpec, words: Sequence[str]) -> Unit:
+    changes = ", ".join(f"{name}={value}" for name, value in sorted(run.changed.items()))
+    method = f"{run.name} ({changes})" if changes else run.name
+    return Unit(
+        id=run.id,
+        method=run.name,
+        dataset=run.facts.dataset.name,
+        recipe=run.recipe.name,
+        label=f"{run.facts.dataset.label} {run.recipe.name} | {method} | seed {run.seed}",
+        record=run.path(Path()),
+        arguments=tuple(words),
+        shared=tuple(map(_snapshot, shared_trainings(run))),
+        epochs=run.epochs,
+        images=len(run.dataset.train),
+    )
+
+
+def _snapshot(training: SharedTraining) -> SharedSnapshot:
+    run_id = training.spec.id
+    path = snapshot_path(Path(run_id), training.epochs)
+    return SharedSnapshot(run_id, training.spec.name, training.epochs, training.use == "prefix", path)

@@ -1,63 +1,73 @@
-"""Places for processes on this machine, and the fork server that they start from. Nothing in here imports torch."""
+"""Child processes on this machine: the slots that they occupy, their logs, and how they are stopped."""
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
+import contextlib
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.forkserver import ensure_running
-from typing import Any
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .fork_server import die_with_parent
 
-_PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
-_PRELOAD = [
-    "ltbench.benchmarks.sweeps.fork_server",  # first: from then on the server dies with this process
-    "ltbench.benchmarks.training.plan", "ltbench.benchmarks.sweeps.run_missing", "ltbench.benchmarks.cli.progress",
-    "torch._dynamo",  # optimisers import it when they are made
-    "sklearn.datasets",  # digits-lt
-]  # fmt: skip
+if TYPE_CHECKING:
+    from .units import Unit
+
+Command = Callable[[list[str]], None]  # carries out the arguments of `bench`
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one process.
+    """Room for one process: some of the cores, or a GPU that several may use.
 
     Attributes:
-        name: for people.
+        name: shown to the user.
         options: added to the command.
-        environment: added to the process's.
+        environment: added to that of the process.
     """
 
     name: str
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def gpu(self) -> str | None:
+        """Number of its GPU as CUDA_VISIBLE_DEVICES has it; None for a slot on the CPU."""
+        return self.environment.get("CUDA_VISIBLE_DEVICES")
+
+    @property
+    def threads(self) -> str | None:
+        """Value of OMP_NUM_THREADS; None where it is left alone."""
+        return self.environment.get("OMP_NUM_THREADS")
+
 
 def slots_of(jobs: int, devices: str | None, per_device: int) -> list[Slot]:
-    """`jobs` places on the CPU, or `per_device` on each of the devices."""
+    """`per_device` slots on each of the devices, or `jobs` slots on the CPU where no device is named."""
     return gpu_slots(devices.split(","), per_device) if devices else cpu_slots(jobs)
 
 
 def cpu_slots(jobs: int) -> list[Slot]:
-    """`jobs` places on the CPU, which share its cores evenly."""
+    """Slots on the CPU that divide its cores evenly."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = str(max(1, cores // jobs))
     return [Slot(f"cpu {k + 1}", ("--device", "cpu"), {"OMP_NUM_THREADS": threads}) for k in range(jobs)]
 
 
 def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
-    """Places on GPUs named `cuda:0` and so on; round robin, so that few runs spread over all of them.
+    """Slots on the GPUs `cuda:0` and so on, one on each before the second on the first, so that few runs spread out.
 
     Raises:
-        UserError: a device has another name.
+        UserError: a device has another name, or CUDA_VISIBLE_DEVICES does not contain it.
     """
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    visible = given.split(",") if given else None  # what a scheduler has lent; cuda:0 is the first of them
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = variable.split(",") if variable else None  # what a scheduler has lent; cuda:0 is the first of them
     numbers = []
     for name in devices:
         kind, _, number = name.strip().partition(":")
@@ -66,41 +76,82 @@ def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
         if visible and int(number) >= len(visible):
             raise UserError(f"--devices: there is no '{name}'; CUDA_VISIBLE_DEVICES has {len(visible)}.")
         numbers.append(visible[int(number)] if visible else number)
-    places = [(number, k) for k in range(per_device) for number in numbers]
     return [
-        Slot(f"cuda:{number} {k + 1}", ("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": number}) for number, k in places
+        Slot(f"cuda:{number} {k + 1}", ("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": number})
+        for k in range(per_device)
+        for number in numbers
     ]
 
 
-def fork_server(slots: Sequence[Slot]) -> Any:
-    """Start the fork server if it is not running; it imports torch while the caller goes on.
+class Worker:
+    """A child process that carries out the command of a unit; its output goes to a log.
 
-    Threads, and how often runs say where they are, are read once, when modules are imported there.
+    Args:
+        unit: what it runs.
+        slot: where it runs.
+        words: arguments of `bench`, without those of the slot.
+        log: file to append to.
 
-    Returns:
-        The context to make processes with.
+    Attributes:
+        begun: when it was started, by `time.monotonic()`.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
-    threads = {k: v for slot in slots[:1] for k, v in slot.environment.items() if k == "OMP_NUM_THREADS"}
-    given = threads | {"LTBENCH_EVERY": "5", "COLUMNS": "100"}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
-    # Inherited, so that a Ctrl-C while it imports does not end it; its children listen again.
-    listening = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        ensure_running()
-    finally:
-        signal.signal(signal.SIGINT, listening)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-    return context
+
+    def __init__(self, unit: Unit, slot: Slot, words: Sequence[str], log: Path) -> None:
+        self.unit, self.slot, self.log, self.words = unit, slot, log, [*words, *slot.options]
+        self.begun = time.monotonic()
+        self._log_size = log.stat().st_size if log.exists() else 0
+        self._interrupts = 0
+
+    def start(self, server: ForkServerContext, command: Command) -> None:
+        """Fork the process from the server.
+
+        Raises:
+            OSError, EOFError: the server is dead, or there are no resources for another process.
+        """
+        arguments = (command, self.words, self.log, self.slot.environment)
+        self._process = server.Process(target=_child, args=arguments, name=self.unit.label)
+        self._process.start()
+
+    @property
+    def sentinel(self) -> int:
+        """A handle that becomes ready when the process ends, for `multiprocessing.connection.wait`."""
+        return self._process.sentinel
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code, or minus the signal that killed it; None while it is running."""
+        return self._process.exitcode
+
+    def interrupt(self, times: int) -> None:
+        """Send SIGINT until it has been sent so many times, at most one per call.
+
+        A run is signalled once its log shows output of this attempt: before that it has not installed its handler.
+        """
+        if self._interrupts < times and self.log.exists() and self.log.stat().st_size > self._log_size:
+            self._interrupts += 1
+            assert self._process.pid is not None, "it has been started"
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGINT)
+
+    def join(self) -> None:
+        """Release the resources of a process that has ended."""
+        self._process.join()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies; does nothing where there is no such request."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+def _child(command: Command, words: list[str], log: Path, environment: dict[str, str]) -> None:
+    """Carry out a command in its own session, with its output in the log; ends when the fork server does."""
+    os.setsid()  # a Ctrl-C reaches the parent alone, which passes it on
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.update(environment)
+    with log.open("a") as file:
+        print(f"$ {shlex.join(['bench', *words])}", file=file, flush=True)
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    command(words)

@@ -1,4 +1,4 @@
-"""Logits of a split, and what they say: hits per class, confusion. It cannot choose epochs."""
+"""Logits of a split and their confusion matrix. Nothing here can choose an epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..precision import autocast, rounding
 from ..recipe import Recipe
 from ..split import Split
 
-BATCH = {"cpu": 100, "cuda": 2000}  # on a CPU, maps of more images than these leave the cache
+BATCH = {"cpu": 100, "cuda": 2000}  # images; on a CPU the maps of more do not fit into the cache
 
 
 @torch.no_grad()
@@ -31,7 +31,10 @@ def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
 
 
 def confusion_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Confusion matrix int64 (C, C), rows true, columns predicted, on the CPU; its diagonal are the hits per class."""
+    """Confusion matrix int64 (C, C), rows true, columns predicted, on the CPU.
+
+    Its diagonal holds the correct predictions per class.
+    """
     classes = logits.shape[1]
     cells = labels * classes + logits.argmax(1)
     counts = torch.zeros(classes * classes, dtype=torch.int64, device=logits.device)

@@ -1,7 +1,7 @@
-"""Which moments of training a step treats alike, found out by watching what it asks about the moment.
+"""At which moments of training a recorded step may be replayed, from the comparisons that it made with the moment.
 
-A step that was recorded at one epoch may be replayed at another one if everything that it asked then (`now.progress >=
-0.8`) has the same answer now. A number that was used in any other way stands for its own epoch alone.
+A step that was recorded at one epoch may be replayed at another one if every comparison that it made (`now.progress >=
+0.8`) has the same answer there. A step that used a number in any other way may be replayed in its own epoch only.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..method import Now
 
@@ -21,39 +21,48 @@ SINGLE: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+class Comparison(NamedTuple):
+    """A comparison of an attribute of `Now` that a step made, and its answer."""
+
+    attribute: str
+    operation: Callable[[Any, Any], bool]
+    other: Any
+    answer: bool
+
+
 @dataclass
-class Answers:
-    """What a step asked about `epoch` and `progress`: attribute, comparison, other side, answer."""
+class Conditions:
+    """All comparisons that a step made with `epoch` and `progress`."""
 
-    given: list[tuple[str, Callable[[Any, Any], bool], Any, bool]] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
 
-    def hold(self, now: Now) -> bool:
-        """Whether the step would get the same answers at another moment of the same stage."""
-        return all(ask(getattr(now, name), other) == answer for name, ask, other, answer in self.given)
+    def hold_at(self, now: Now) -> bool:
+        """Whether all comparisons have the same answers at another moment of the same stage."""
+        return all(each.operation(getattr(now, each.attribute), each.other) == each.answer for each in self.comparisons)
 
 
-class Watched:
-    """A number that notes how it is used. No subclass of float: torch would read such a one without asking it."""
+class GuardedNumber:
+    """A number that notes how it is used. No subclass of float, which torch would read without calling a method."""
 
-    def __init__(self, name: str, value: float, answers: Answers) -> None:
-        self._name, self._value, self._answers = name, value, answers
+    def __init__(self, name: str, value: float, conditions: Conditions) -> None:
+        self._name, self._value, self._conditions = name, value, conditions
 
-    def _compared(self, ask: Callable[[Any, Any], bool], other: Any) -> bool:
-        other = other._exactly() if isinstance(other, Watched) else other
-        answer = bool(ask(self._value, other))
-        self._answers.given.append((self._name, ask, other, answer))
+    def _compared(self, operation: Callable[[Any, Any], bool], other: Any) -> bool:
+        other = other._exactly() if isinstance(other, GuardedNumber) else other
+        answer = bool(operation(self._value, other))
+        self._conditions.comparisons.append(Comparison(self._name, operation, other, answer))
         return answer
 
     def _exactly(self) -> float:
-        self._answers.given.append((self._name, operator.eq, self._value, True))
+        self._conditions.comparisons.append(Comparison(self._name, operator.eq, self._value, True))
         return self._value
 
 
-def _comparison(name: str) -> Callable[[Watched, Any], bool]:
+def _comparison(name: str) -> Callable[[GuardedNumber, Any], bool]:
     return lambda self, other: self._compared(getattr(operator, name), other)
 
 
-def _operation(name: str, swapped: bool) -> Callable[[Watched, Any], Any]:
+def _operation(name: str, swapped: bool) -> Callable[[GuardedNumber, Any], Any]:
     work = getattr(operator, name)
     if swapped:
         return lambda self, other: work(other, self._exactly())
@@ -65,21 +74,22 @@ def _single(work: Callable[[Any], Any]) -> Callable[..., Any]:
 
 
 for _name in COMPARISONS:
-    setattr(Watched, f"__{_name}__", _comparison(_name))
+    setattr(GuardedNumber, f"__{_name}__", _comparison(_name))
 for _name in ARITHMETIC:
-    setattr(Watched, f"__{_name}__", _operation(_name, False))
-    setattr(Watched, f"__r{_name}__", _operation(_name, True))
+    setattr(GuardedNumber, f"__{_name}__", _operation(_name, False))
+    setattr(GuardedNumber, f"__r{_name}__", _operation(_name, True))
 for _name, _work in SINGLE.items():
-    setattr(Watched, f"__{_name}__", _single(_work))
+    setattr(GuardedNumber, f"__{_name}__", _single(_work))
 
 
-class WatchedNow(Now):
-    """A moment whose `epoch` and `progress` note how they are used; it has no `fresh` images, which are drawn anew."""
+class GuardedNow(Now):
+    """A moment that notes how its `epoch` and `progress` are used; it has no `fresh` images, which differ each time."""
 
-    def __init__(self, now: Now, answers: Answers) -> None:
+    def __init__(self, now: Now, conditions: Conditions) -> None:
         super().__init__(now.stage, now.epoch, now.epochs, now.generator)
-        object.__setattr__(self, "_watched", {n: Watched(n, getattr(now, n), answers) for n in ("epoch", "progress")})
+        guarded = {name: GuardedNumber(name, getattr(now, name), conditions) for name in ("epoch", "progress")}
+        object.__setattr__(self, "_guarded", guarded)  # `Now` is frozen
 
     def __getattribute__(self, name: str) -> Any:
-        watched = object.__getattribute__(self, "__dict__").get("_watched", {})
-        return watched[name] if name in watched else object.__getattribute__(self, name)
+        guarded = object.__getattribute__(self, "__dict__").get("_guarded", {})
+        return guarded[name] if name in guarded else object.__getattribute__(self, name)

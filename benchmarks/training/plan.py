@@ -1,4 +1,4 @@
-"""What the user typed -> a list of fully decided runs. Everything is checked before the first of them starts."""
+"""The plan of a command: what the user typed becomes a list of run specifications, all checked before one starts."""
 
 from __future__ import annotations
 
@@ -6,122 +6,147 @@ import dataclasses
 import tomllib
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..errors import UserError
-from ..fields import values_of
 from ..nn.backbones import build_backbone, check_backbone
 from ..recipe import Recipe, load_recipe
-from ..registry import Plugin, changed, configure, load
+from ..registry import BASE, Plugin, changed, configure, load
 from ..split import DataRoot, Dataset, Source
-from .trainer import RunSpec
+from .run_spec import RunSpec
 
 MOST_SEEDS = 10_000
 PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
 
 
-def make_plan(
-    methods: Sequence[str],
-    datasets: Sequence[str],
-    *,
-    seeds: str = "0",
-    imbalance: str | None = None,
-    profile: str | None = None,
-    recipe: str | None = None,
-    epochs: str | None = None,
-    augment: str | None = None,
-    settings: Sequence[str] = (),
-    plain: bool = False,
-    data_root: str | None = None,
-    allow_unverified: bool = False,
-) -> list[RunSpec]:
-    """Every dataset x method x seed, seeds innermost; the values are as on the command line of `bench run`.
+@dataclass(frozen=True)
+class RunRequest:
+    """Options of `bench run`, as they are typed.
+
+    Attributes:
+        seeds: see `parse_seeds`.
+        imbalance: field of the datasets; None for their default.
+        profile: likewise.
+        recipe: name or file; None for each dataset's own.
+        epochs: field of the recipe; None for its own value.
+        augment: likewise.
+        settings: see `parse_settings`.
+        plain: the readable reference path.
+        data_root: folder of the datasets; None for the default one.
+        allow_unverified: accept data files whose checksum differs.
+    """
+
+    seeds: str = "0"
+    imbalance: str | None = None
+    profile: str | None = None
+    recipe: str | None = None
+    epochs: str | None = None
+    augment: str | None = None
+    settings: Sequence[str] = ()
+    plain: bool = False
+    data_root: str | None = None
+    allow_unverified: bool = False
+
+
+Scopes = dict[str, dict[str, Any]]  # of values that the user set: each method's, the recipe's and the datasets'
+
+
+def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunRequest | None = None) -> list[RunSpec]:
+    """Every dataset x method x seed, seeds innermost.
 
     Raises:
         UserError: an unknown name, a value of the wrong type or out of range, or data that are missing or damaged.
     """
+    request = request or RunRequest()
     plugins = find_methods(methods)
-    sources = [find_source(name) for name in _each(datasets)]
-    numbers = parse_seeds(seeds)
-    scopes = parse_settings(settings, plugins)
-    for field, value in (("imbalance", imbalance), ("profile", profile)):
-        if value is not None:
-            scopes["dataset"][field] = value
-    for field, value in (("epochs", epochs), ("augment", augment)):
-        if value is not None:
-            scopes["recipe"][field] = value
-    if plain:
-        scopes["recipe"] = PLAIN | scopes["recipe"]
+    sources = [find_source(name) for name in _distinct(datasets)]
+    seeds = parse_seeds(request.seeds)
+    scopes = find_scopes(request, plugins)
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
-    ready = [(plugin, configure(plugin, given | scopes["dataset"])) for plugin, given in sources]
-    recipes = [load_recipe(recipe or source.recipe, scopes["recipe"]) for _, source in ready]
-    for chosen, _ in recipes:
-        check_backbone(chosen.backbone)  # an unknown name fails here, before the data are read
-    root = DataRoot.find(data_root, allow_unverified)
+    configured = [configure(plugin, path | scopes["dataset"]) for plugin, path in sources]
+    recipes = [load_recipe(request.recipe or source.recipe, scopes["recipe"]) for source in configured]
+    for recipe, _ in recipes:
+        check_backbone(recipe.backbone)  # an unknown name fails here, before the data are read
+    root = DataRoot.find(request.data_root, request.allow_unverified)
+    _warn_of_two_tables([plugin for plugin in plugins if _holds_out(plugin, scopes)], plugins, configured)
     plan = []
-    _tell_apart([plugin for plugin in plugins if _holds_out(plugin, scopes)], plugins, [source for _, source in ready])
-    for (_, source), (chosen, recipe_changes) in zip(ready, recipes, strict=True):
+    for source, (recipe, recipe_changes) in zip(configured, recipes, strict=True):
         whole = source.load(root)
-        check_fit(whole, chosen)
+        check_fit(whole, recipe)
         part = None
         for plugin in plugins:
             holds_out = source.holdout or _holds_out(plugin, scopes)
             part = whole.holding_out() if holds_out and part is None else part
             dataset = part if holds_out and part is not None else whole
-            for seed in numbers:
+            for seed in seeds:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
-                plan.append(RunSpec(plugin.name, plugin.source, method, changes, dataset, chosen, seed))
+                plan.append(RunSpec(plugin.name, plugin.source, method, changes, dataset, recipe, seed))
     return plan
 
 
-def _holds_out(plugin: Plugin, scopes: dict[str, dict[str, Any]]) -> bool:
+def find_scopes(request: RunRequest, plugins: Sequence[Plugin]) -> Scopes:
+    """All values that the user set, by name of the method, `recipe` and `dataset`."""
+    scopes = parse_settings(request.settings, plugins)
+    for scope, fields in (("dataset", ("imbalance", "profile")), ("recipe", ("epochs", "augment"))):
+        values = {field: getattr(request, field) for field in fields}
+        scopes[scope] |= {field: value for field, value in values.items() if value is not None}
+    if request.plain:
+        scopes["recipe"] = PLAIN | scopes["recipe"]
+        for plugin in plugins:
+            if "attack" in {field.name for field in dataclasses.fields(plugin.cls)}:
+                scopes[plugin.name].setdefault("attack", "fp32")
+    return scopes
+
+
+def _holds_out(plugin: Plugin, scopes: Scopes) -> bool:
     """Whether a method needs images that are held out of the training split."""
     return bool(configure(plugin, scopes[plugin.name]).needs(1).validation)
 
 
-def _tell_apart(some: list[Plugin], plugins: list[Plugin], sources: list[Source]) -> None:
-    """Warn if only some of the methods hold images out: they do not stand in one table with the others."""
+def _warn_of_two_tables(some: list[Plugin], plugins: list[Plugin], sources: list[Source]) -> None:
+    """Warn if only some of the methods hold images out: they are not in one table with the others."""
     if some and len(some) < len(plugins) and not all(source.holdout for source in sources):
         names = ", ".join(plugin.name for plugin in some)
         warnings.warn(
             f"{names} needs images held out of the training split and gets a table of its own. To train all methods on "
             "the same images, add --set dataset.holdout=true.",
-            stacklevel=2,
+            stacklevel=3,
         )
 
 
 def find_methods(texts: Sequence[str]) -> list[Plugin]:
-    """The plugins of some names or paths, each once."""
+    """The methods with some names or paths, without repetition."""
     plugins: dict[str, Plugin] = {}
-    for text in _each(texts):
+    for text in _distinct(texts):
         plugin = load("methods", text)
         if plugins.setdefault(plugin.name, plugin).source != plugin.source:
             raise UserError(f"Two different methods are called '{plugin.name}'; rename the file {text}.")
     return list(plugins.values())
 
 
-def _each(texts: Sequence[str]) -> list[str]:
+def _distinct(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
 
 def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
-    """The dataset plugin of `name` or `name:PATH`, and the field that the path fills."""
+    """The dataset plugin of `name` or `name:PATH`, and the field that takes the path, with its value."""
     name, colon, path = text.partition(":")
     plugin = load("datasets", name)
     cls: type[Source] = plugin.cls
-    if bool(colon) != bool(cls.place):
+    if bool(colon) != bool(cls.paths):
         raise UserError(
-            f"Dataset '{name}' needs a folder: write {name}:PATH." if cls.place else f"Dataset '{name}' takes no path."
+            f"Dataset '{name}' needs a folder: write {name}:PATH." if cls.paths else f"Dataset '{name}' takes no path."
         )
-    return plugin, {cls.place[0]: path} if colon else {}
+    return plugin, {cls.paths[0]: path} if colon else {}
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`3`, `0..2` (both ends included) and `0,4,7` -> a list of different seeds, in the order given."""
+    """`3`, `0..2` (both ends included) and `0,4,7` -> seeds without repetition, in this order."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dots, last = part.strip().partition("..")
@@ -137,7 +162,7 @@ def parse_seeds(text: str) -> list[int]:
 def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, dict[str, Any]]:
     """`name=value` texts -> values per scope: each method's name, `recipe` and `dataset`.
 
-    A name without a scope belongs to every chosen method; `base.NAME` to every one that has a base.
+    A name without a prefix belongs to every chosen method.
     """
     scopes: dict[str, dict[str, Any]] = {
         name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
@@ -146,26 +171,17 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UserError(f"--set {text} is not understood. Write --set NAME=VALUE.")
-        for scope, field in _targets(name, text, plugins, list(scopes)):
-            scopes[scope][field] = _value(value)
+        scope, dot, field = name.partition(".")
+        if not dot or scope == BASE:  # a field, or one of a base, of every chosen method
+            scope, dot, field = "", "", name
+        if dot and scope not in scopes:
+            raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
+        fields = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}
+        if not dot and field in Recipe.model_fields and field not in fields:
+            raise UserError(f"--set {text}: '{field}' belongs to the recipe. Write --set recipe.{text}.")
+        for target in [scope] if dot else [plugin.name for plugin in plugins]:
+            scopes[target][field] = _value(value)
     return scopes
-
-
-def _targets(name: str, text: str, plugins: Sequence[Plugin], scopes: list[str]) -> list[tuple[str, str]]:
-    """Scope and field of each value that a name stands for, in the setting `text`."""
-    for scope in scopes:
-        if name.startswith(f"{scope}."):
-            return [(scope, name.removeprefix(f"{scope}."))]
-    owner, dot, _ = name.partition(".")
-    if dot:
-        holders = [plugin.name for plugin in plugins if owner in values_of(plugin.cls).values()]
-        if not holders:
-            raise UserError(f"--set {text}: '{name.rpartition('.')[0]}' is none of {', '.join(scopes)}.")
-        return [(holder, name) for holder in holders]
-    fields = {field.name for plugin in plugins for field in dataclasses.fields(plugin.cls)}
-    if name in Recipe.model_fields and name not in fields:
-        raise UserError(f"--set {text}: '{name}' belongs to the recipe. Write --set recipe.{text}.")
-    return [(plugin.name, name) for plugin in plugins]
 
 
 def _value(text: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,21 @@ from torch import nn
 
 from ..data.loader import derive
 from ..fields import recorded
-from ..method import Method
+from ..method import Method, Stage
 from ..network import Classifier, LinearHead
 from ..nn.backbones import build_backbone
 from ..recipe import Recipe
-from ..records.schema import DatasetFacts, run_id
+from ..records.schema import DatasetFacts, RunFacts
 from ..records.store import record_path
 from ..split import Dataset
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run, fully decided: what is trained on what, and where its record goes.
+    """One run, fully decided: what is trained on what.
 
     Attributes:
-        name: the method's name.
+        name: of the method.
         source: sha256 of the file of a method from outside the suite; else None.
         method: the configured plugin; never shared between runs.
         changed: hyper-parameters and recipe values that differ from the defaults, for file names and tables.
@@ -44,42 +45,34 @@ class RunSpec:
     recipe: Recipe
     seed: int
 
-    @property
-    def hyperparameters(self) -> dict[str, Any]:
-        """All fields of the method."""
-        return recorded(self.method)
-
-    @property
-    def facts(self) -> DatasetFacts:
-        """What the record says of the dataset."""
-        return facts_of(self.dataset)
-
-    @property
-    def recipe_values(self) -> dict[str, Any]:
-        """All fields of the recipe, as the record holds them."""
-        return recorded(self.recipe)
+    @cached_property
+    def facts(self) -> RunFacts:
+        """What determines the run, as its record says it."""
+        hyperparameters, recipe, dataset = recorded(self.method), recorded(self.recipe), dataset_facts(self.dataset)
+        return RunFacts(self.name, self.source, hyperparameters, self.changed, dataset, recipe, self.seed)
 
     @property
     def id(self) -> str:
-        """What the record's id will be."""
-        return run_id(self.name, self.source, self.hyperparameters, self.facts, self.recipe_values, self.seed)
+        """Id of the run, of its record and of its folder."""
+        return self.facts.id
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        """The stages of training."""
+        return self.method.stages(self.recipe.epochs)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(stage.epochs for stage in self.stages)
 
     def path(self, results: Path) -> Path:
-        """Where the record goes."""
-        return record_path(
-            results,
-            self.name,
-            self.source,
-            self.hyperparameters,
-            self.changed,
-            self.facts,
-            self.recipe_values,
-            self.seed,
-        )
+        """Path of the record."""
+        return record_path(results, self.facts)
 
 
-def facts_of(dataset: Dataset) -> DatasetFacts:
-    """The record's view of a dataset."""
+def dataset_facts(dataset: Dataset) -> DatasetFacts:
+    """What a record says of a dataset."""
     return DatasetFacts(
         name=dataset.name,
         profile=dataset.profile,
@@ -94,24 +87,22 @@ def facts_of(dataset: Dataset) -> DatasetFacts:
     )
 
 
-def build_network(run: RunSpec) -> Classifier:
+def build_network(spec: RunSpec) -> Classifier:
     """The run's network with its initial weights; the backbone's depend on the seed alone, not on the method."""
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
-        with _seeded(derive(run.seed, "backbone")):
-            return build_backbone(run.recipe.backbone, norm)
+        with _seeded(derive(spec.seed, "backbone")):
+            return build_backbone(spec.recipe.backbone, norm)
 
-    with _seeded(derive(run.seed, "head")):
-        net = run.method.network(backbone, len(run.dataset.class_names), run.method.head(LinearHead))
-    net.normalise.set(run.dataset.mean, run.dataset.std)
-    return net.to(memory_format=torch.channels_last) if run.recipe.channels_last else net
+    with _seeded(derive(spec.seed, "head")):
+        net = spec.method.network(backbone, len(spec.dataset.class_names), spec.method.head(LinearHead))
+    net.normalise.set(spec.dataset.mean, spec.dataset.std)
+    return net.to(memory_format=torch.channels_last) if spec.recipe.channels_last else net
 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    state = torch.get_rng_state()
-    torch.manual_seed(seed)
-    try:
+    """Within the block torch's CPU generator has the seed; its state returns afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         yield
-    finally:
-        torch.set_rng_state(state)

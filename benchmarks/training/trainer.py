@@ -1,98 +1,201 @@
-"""Method + dataset + recipe + seed -> Record."""
+"""The life of a run, from its specification to its record."""
 
 from __future__ import annotations
 
 import io
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ..data.loader import derive
-from ..network import Classifier, Frozen
+from ..method import Method
+from ..network import Classifier
+from ..records import schema
 from ..records.environment import environment, peak_of_process, threads
-from ..records.schema import CONFUSION_LIMIT, VERSION, Best, Cost, Final, History, Prerequisite, Record
+from ..split import Split
 from ..utils.atomic_write import write_atomically
 from . import checkpoint
+from .callbacks import Callback
+from .checkpoint import Checkpoint
 from .evaluate import confusion_of, logits_of
-from .history import Trail, Watcher
-from .run_spec import RunSpec, build_network, facts_of
-from .shared_start import erm_of, fact, snapshot_of, train_epochs
+from .history import History
+from .loop import train
+from .run_spec import RunSpec, build_network
+from .shared_start import SharedTraining, attach_source, branch_points, prerequisite, shared_trainings
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a run shares with the trainings that it builds on.
+
+    Attributes:
+        split: the training split, on the device.
+        test: the test split, on the device.
+        runs: folder of all runs' folders.
+        callback: follows the training.
+        wait: wait for another process that trains what is needed; else raise `Timeout`.
+        environment: versions, device, state of the checkout.
+    """
+
+    split: Split
+    test: Split
+    runs: Path
+    callback: Callback
+    wait: bool
+    environment: schema.Environment
 
 
 def execute(
-    run: RunSpec, device: torch.device, runs: Path, watcher: Watcher | None = None, wait: bool = True
-) -> Record:
+    spec: RunSpec, device: torch.device, runs: Path, callback: Callback | None = None, wait: bool = True
+) -> schema.Record:
     """Train, evaluate and return the record; resume from `runs/<id>` if a checkpoint is there.
 
-    The last epoch is the result. The test split is evaluated here, by epoch number alone; it never reaches the method.
+    The last epoch is the result. The test split is evaluated by epoch number alone; it never reaches the method.
 
     Raises:
         UserError: the loss is not finite, a checkpoint does not fit, or a file cannot be written.
         Timeout: another process trains what this run builds on, and `wait` is false.
     """
-    watcher = watcher or Watcher()
-    folder = runs / run.id
-    with threads(run.recipe.threads):
+    with threads(spec.recipe.threads):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        state = checkpoint.load(folder)
-        resumed = checkpoint.interrupted(folder)
-        net = build_network(run)
-        if state is None:
-            state, given = _begin(run, net, device, runs, watcher, wait)
-        else:  # its own checkpoint; or, of an ERM run, what was trained for another run
-            given = [] if resumed else [fact(run, "prefix", state, True)]
-            attach_source(run, net)
-        started = time.perf_counter()
-        trail = Trail(**state["trail"]) if state else Trail()
-        trail.resumed += resumed
-        trail.prerequisites = trail.prerequisites if resumed else given
-        before = trail.seconds
-
+        split, test = spec.dataset.train.to(device), spec.dataset.test.to(device)
+        context = Context(split, test, runs, callback or Callback(), wait, environment(device))
+        net = build_network(spec)
+        start, history = find_start(spec, net, context)
         net = net.to(device)
-        split, test = run.dataset.train.to(device), run.dataset.test.to(device)
-        train_epochs(run, net, split, test, folder, state, trail, watcher)
-        torch.manual_seed(derive(run.seed, "global", "finish"))
-        net = run.method.finish(net, split)
-        logits = logits_of(net, test, run.recipe)
+        started, seconds_before = time.perf_counter(), history.seconds
+        logits = train_epochs(spec, net, start, history, context)
+        torch.manual_seed(derive(spec.seed, "global", "finish"))
+        net = spec.method.finish(net, split)
+        if logits is None or type(spec.method).finish is not Method.finish:
+            logits = logits_of(net, test, spec.recipe)
         confusion = confusion_of(logits, test.labels)
-        trail.evaluate(confusion)
-        trail.seconds = before + time.perf_counter() - started
-        _keep(folder, net, logits, test.labels)
-        return _record(run, trail, confusion, net, device)
+        history.evaluated(confusion)
+        history.seconds = seconds_before + time.perf_counter() - started
+        keep(runs / spec.id, net, logits, test.labels)
+        return make_record(spec, history, confusion, net, context)
 
 
-def attach_source(run: RunSpec, net: Classifier, trained: dict[str, Any] | None = None) -> None:
-    """Attach an ERM network as `net.source` where the method needs one; its weights follow, unless given here."""
-    if run.method.needs(run.recipe.epochs).network:
-        source = build_network(erm_of(run))
-        if trained is not None:
-            source.load_state_dict(trained["net"])
-        net.source = Frozen(source)
+def find_start(
+    spec: RunSpec, net: Classifier, context: Context, most: int | None = None
+) -> tuple[Checkpoint | None, History]:
+    """Where a run starts: after its own last checkpoint, after a training that it shares, or at its beginning (None).
+
+    Args:
+        spec: the run.
+        net: its network; the trained network that the method needs is attached to it.
+        context: of the run.
+        most: leave out own checkpoints after more epochs.
+    """
+    folder = context.runs / spec.id
+    own, interrupted = checkpoint.load(folder, most), checkpoint.interrupted(folder)
+    if own is None:
+        start, history = find_shared_start(spec, net, context)
+    else:
+        own.check(spec, net)
+        attach_source(spec, net)  # its weights are in the checkpoint
+        start, history = own, own.history
+        if not interrupted:  # a snapshot, which was trained for another run
+            others = [part for part in history.prerequisites if part.id != spec.id]
+            itself = SharedTraining(spec, own.number, "prefix")
+            history.prerequisites = [*others, prerequisite(itself, own, reused=True)]
+    history.resumed += interrupted
+    return start, history
 
 
-def _begin(
-    run: RunSpec, net: Classifier, device: torch.device, runs: Path, watcher: Watcher, wait: bool
-) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """Where a new run starts from: a checkpoint of the ERM run or None, and what the record says of it."""
-    needs, facts, state = run.method.needs(run.recipe.epochs), [], None
-    if needs.prefix:
-        state, reused = snapshot_of(run, needs.prefix, device, runs, watcher, wait)
-        state["shared"] = True
-        facts.append(fact(run, "prefix", state, reused))
-    if needs.network:
-        trained, reused = snapshot_of(run, run.recipe.epochs, device, runs, watcher, wait)
-        attach_source(run, net, trained)
-        facts.append(fact(run, "network", trained, reused))
-    return state, facts
+def find_shared_start(spec: RunSpec, net: Classifier, context: Context) -> tuple[Checkpoint | None, History]:
+    """Where a run without own checkpoints starts; see `find_start`."""
+    start, history, prerequisites = None, History(), []
+    for shared in shared_trainings(spec):
+        snapshot, reused = snapshot_of(shared, context)
+        prerequisites.append(prerequisite(shared, snapshot, reused))
+        if shared.use == "prefix":
+            start, history = snapshot, snapshot.history
+        else:
+            attach_source(spec, net, snapshot.net)
+    history.prerequisites = prerequisites
+    return start, history
 
 
-def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
-    """Keep the finished network and its test logits (float16) on this machine."""
+def snapshot_of(shared: SharedTraining, context: Context) -> tuple[Checkpoint, bool]:
+    """The state at the end of a shared training, and whether it existed already.
+
+    It is a snapshot in the folder of its run, `runs/<id>`. Epochs that are missing are trained. Processes that need the
+    same snapshot wait for one another.
+
+    Raises:
+        Timeout: another process trains it, and `context.wait` is false.
+    """
+    spec, folder = shared.spec, context.runs / shared.spec.id
+    folder.mkdir(parents=True, exist_ok=True)
+    net, lock = build_network(spec), FileLock(folder / "run.lock")
+    try:
+        while (snapshot := checkpoint.load_snapshot(folder, shared.epochs)) is None and not lock.is_locked:
+            try:
+                lock.acquire(timeout=1 if context.wait else 0)
+            except Timeout:
+                if not context.wait:
+                    raise
+        if snapshot is not None:
+            snapshot.check(spec, net)
+            return snapshot, True
+        start, history = find_start(spec, net, context, most=shared.epochs - 1)
+        train_epochs(spec, net.to(context.split.labels.device), start, history, context, until=shared.epochs)
+        snapshot = checkpoint.load_snapshot(folder, shared.epochs)
+        assert snapshot is not None, "it has just been saved"
+        return snapshot, False
+    finally:
+        lock.release()
+
+
+def train_epochs(
+    spec: RunSpec,
+    net: Classifier,
+    start: Checkpoint | None,
+    history: History,
+    context: Context,
+    until: int | None = None,
+) -> Tensor | None:
+    """Train to the end of a run, or until so many epochs have ended; evaluate by epoch number, save after each epoch.
+
+    Returns:
+        The test logits after the last epoch, before `finish`, if they were needed for a snapshot.
+    """
+    folder = context.runs / spec.id
+    started, seconds_before = time.perf_counter(), history.seconds
+    points = branch_points(spec) | ({until} if until else set())
+    newest = checkpoint.load(folder, snapshots=False) if until else None
+    further = newest is not None and newest.number > (until or 0)  # the run itself is: leave its checkpoints alone
+    context.callback.start(spec, until or spec.epochs, history.epochs)
+    logits = None
+    for end in train(spec, net, context.split, start, context.callback.step):
+        history.add(end.loss, end.images, end.seconds, end.measures)
+        done, logits = history.epochs, None
+        if spec.recipe.evaluates(end.now.epoch, end.now.epochs) and (done < spec.epochs or done in points):
+            logits = logits_of(net, context.test, spec.recipe)
+            history.evaluated(confusion_of(logits, context.test.labels))
+        history.seconds = seconds_before + time.perf_counter() - started
+        state = Checkpoint.after(end.active, end.now.epoch, history, context.environment)
+        if done in points:  # first: a process that is killed in between makes it again
+            checkpoint.save_snapshot(folder, state)
+        if not further:
+            checkpoint.save(folder, state)
+        context.callback.epoch(history)
+        if done == until:
+            break
+    if until and not further:
+        checkpoint.remove(folder)  # the snapshot is all that is needed
+    return logits
+
+
+def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
+    """Write the finished network and its test logits (float16) into the folder of the run."""
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
@@ -101,44 +204,41 @@ def _keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None
     write_atomically(folder / "logits.npz", buffer.getvalue(), durable=False)
 
 
-def _record(run: RunSpec, trail: Trail, confusion: Tensor, net: Classifier, device: torch.device) -> Record:
-    stages = run.method.stages(run.recipe.epochs)
-    cuda = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated(device) if cuda else peak_of_process()
-    return Record(
-        schema=VERSION,
-        id=run.id,
-        method=run.name,
-        source=run.source,
-        hyperparameters=run.hyperparameters,
-        changed=run.changed,
-        seed=run.seed,
-        dataset=run.facts,
-        recipe=run.recipe_values,
-        final=Final(
-            epoch=len(trail.losses) - 1,
+def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classifier, context: Context) -> schema.Record:
+    """The record of a finished run, after its last evaluation."""
+    facts, device = spec.facts, context.split.labels.device
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_of_process()
+    return schema.Record(
+        schema=schema.VERSION,
+        id=facts.id,
+        method=facts.method,
+        source=facts.source,
+        hyperparameters=facts.hyperparameters,
+        changed=facts.changed,
+        seed=facts.seed,
+        dataset=facts.dataset,
+        recipe=facts.recipe,
+        final=schema.Final(
+            epoch=history.epochs - 1,
             correct=confusion.diagonal().tolist(),
-            confusion=confusion.tolist() if len(confusion) <= CONFUSION_LIMIT else None,
+            confusion=confusion.tolist() if len(confusion) <= schema.CONFUSION_LIMIT else None,
         ),
-        best=Best(epoch=trail.best_epoch, correct=trail.best_correct),
-        history=History(
-            loss=trail.losses,
-            accuracy=trail.accuracies,
-            evaluated_epochs=trail.evaluated,
-            measures=trail.measures,
+        best=schema.Best(epoch=history.best_epoch, correct=history.correct[history.best_epoch]),
+        history=schema.History(
+            loss=history.losses,
+            accuracy=history.accuracies,
+            evaluated_epochs=list(history.correct),
+            measures=history.measures,
         ),
-        cost=Cost(
-            seconds=round(trail.seconds, 3),
-            seconds_training=round(trail.seconds_training, 3),
-            images_per_second=round(trail.images / max(trail.seconds_training, 1e-9), 1),
+        cost=schema.Cost(
+            seconds=round(history.seconds, 3),
+            seconds_training=round(history.seconds_training, 3),
+            images_per_second=round(history.images_per_second, 1),
             peak_memory_bytes=peak,
             parameters=sum(parameter.numel() for parameter in net.parameters()),
-            epochs_per_stage={stage.name: stage.epochs for stage in stages},
-            resumed=trail.resumed,
-            prerequisites=[Prerequisite(**facts) for facts in trail.prerequisites],
+            epochs_per_stage={stage.name: stage.epochs for stage in spec.stages},
+            resumed=history.resumed,
+            prerequisites=history.prerequisites,
         ),
-        environment=environment(device, run.recipe.threads or torch.get_num_threads()),
+        environment=context.environment,
     )
-
-
-__all__ = ["RunSpec", "Trail", "Watcher", "attach_source", "build_network", "execute", "facts_of"]

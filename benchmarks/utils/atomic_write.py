@@ -47,3 +47,22 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def make_writable(folder: Path, option: str) -> None:
+    """Create a folder and try to write there, before hours of training rather than after.
+
+    Args:
+        folder: the folder.
+        option: of the command line that names another one; for the message.
+
+    Raises:
+        UserError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"Cannot write {folder}: {reason}. Choose another folder with {option}.") from error

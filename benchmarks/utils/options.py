@@ -1,36 +1,42 @@
-"""Options that several commands of the command line share."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from functools import reduce
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
-FOLDER = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 
 
-def option(*names: str, **settings: Any) -> Any:
-    """`click.option` that shows its default."""
+def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
+    """`click.option`; its help shows the default if there is one."""
     return click.option(*names, show_default="default" in settings, **settings)
 
 
-def options(shared: list[Any]) -> Any:
-    """Give a command options that others have, too."""
-    return lambda command: reduce(lambda made, add: add(made), reversed(shared), command)
+def add_options(shared: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """A decorator that adds several options to a command, in their order."""
+
+    def add(command: Any) -> Any:
+        for decorate in reversed(shared):
+            command = decorate(command)
+        return command
+
+    return add
 
 
 DEVICE = option(
     "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one."
 )
-RESULTS = option("--results", default="results", type=FOLDER, help="Folder of the records.")
-RUNS = option("--runs", default="runs", type=FOLDER, help="Folder of checkpoints, final networks and test logits.")
-DATA = [
+RESULTS = option("--results", default="results", type=PATH, help="Folder of the records.")
+RUNS = option("--runs", default="runs", type=PATH, help="Folder of checkpoints, final networks and test logits.")
+DATA_OPTIONS = [
     option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
     option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
 ]
-SETTING = [
+RUN_OPTIONS = [
     option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced."),
     option("--profile", metavar="NAME", help="exp or step."),
     option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own."),
@@ -44,5 +50,5 @@ SETTING = [
         help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
     ),
     option("--plain", is_flag=True, help="The readable, slow reference path; it computes what the fast one does."),
-    *DATA,
+    *DATA_OPTIONS,
 ]  # fmt: skip

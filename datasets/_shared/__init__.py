@@ -1,1 +1,1 @@
-"""What several datasets use; no file here is a plugin."""
+"""Parts shared by several datasets; no file here is a plugin."""

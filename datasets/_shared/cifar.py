@@ -1,4 +1,4 @@
-"""Long-tailed CIFAR: reading the "python version" files safely, and which images are kept."""
+"""Long-tailed CIFAR: safe reading of the "python version" files, and selection of the training images."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from ...benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, UserError, long_tail_counts, select
+from ...benchmarks.errors import UserError
+from ...benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, long_tail_counts, select
 from .supply import Supply
 
-# What LDAM-DRW and its successors normalise with, for CIFAR-100 too. The true deviations differ (0.247 0.243 0.262 for
-# CIFAR-10), but published results were made with these.
+# Normalisation of LDAM-DRW and its successors, for CIFAR-100 too. The true standard deviations differ (0.247 0.243
+# 0.262 for CIFAR-10), but published results use these.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
 
-# All that a pickled array needs, in the published files and as Python 3 writes it (pickle protocols 4 and 5). The
-# functions are asked of an array, as their place depends on NumPy's version.
+# All that a pickled array needs, in the published files and as written by Python 3 (pickle protocols 4 and 5). The
+# functions are taken from an array, because their module depends on NumPy's version.
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -34,12 +35,12 @@ _ALLOWED = {
 
 @dataclass
 class CifarLT(Source):
-    """What cifar10-lt and cifar100-lt have in common; file lists and checksums are those of torchvision.
+    """Base of cifar10-lt and cifar100-lt; file lists and checksums are those of torchvision.
 
     Attributes:
-        supply: how a user gets the files.
-        reference: the class in torchvision.datasets that knows file names and checksums.
-        labels_key: where a file keeps its labels.
+        supply: how to get the files.
+        reference: the class in torchvision.datasets with file names and checksums.
+        labels_key: key of the labels in a file.
         profile, imbalance, selection, n_max: the options, explained in the subclasses.
     """
 
@@ -55,15 +56,15 @@ class CifarLT(Source):
 
     @property
     def _published(self) -> Any:
-        import torchvision.datasets  # a second of start-up that `bench list` need not pay
+        import torchvision.datasets  # takes a second, which `bench list` need not pay
 
         return getattr(torchvision.datasets, self.reference)
 
     def load(self, root: DataRoot) -> Dataset:
-        """Verify all files, then read them. Training images come class by class, test images in file order.
+        """Verify all files, then read them. Training images are ordered by class, test images as in the file.
 
         Raises:
-            MissingData: a file is absent.
+            MissingData: a file is missing.
             UserError: a file differs from the published one and that is not allowed, or it cannot be read.
         """
         verified = self.verify(root)
@@ -90,7 +91,12 @@ class CifarLT(Source):
         )
 
     def verify(self, root: DataRoot) -> bool:
-        """Whether every file has its published md5 sum; a file that has not is an error unless the root allows it."""
+        """Whether every file has its published md5 sum.
+
+        Raises:
+            MissingData: a file is missing.
+            UserError: a file differs, and the root does not allow unverified files.
+        """
         published = self._published
         expected = dict([*published.train_list, *published.test_list])
         expected[published.meta["filename"]] = published.meta["md5"]
@@ -98,25 +104,25 @@ class CifarLT(Source):
         for path in paths.values():
             if not path.is_file():
                 raise self.supply.missing(root, path)
-        found = {name: _md5(path) for name, path in paths.items()}
+        actual = {name: _md5(path) for name, path in paths.items()}
         for name, md5 in expected.items():
-            if found[name] != md5 and not root.allow_unverified:
+            if actual[name] != md5 and not root.allow_unverified:
                 raise UserError(
                     f"{self.supply.name}: {paths[name]} is not the published file (md5 expected {md5}, "
-                    f"found {found[name]}). Get it again ({self.supply.how}), or accept it with --allow-unverified; "
+                    f"found {actual[name]}). Get it again ({self.supply.how}), or accept it with --allow-unverified; "
                     "the record then says so."
                 )
-        return found == expected
+        return actual == expected
 
     def download(self, root: DataRoot) -> None:
-        """Fetch and unpack the official archive below the root, unless the right files are already there."""
+        """Download and unpack the official archive below the root, unless the right files are already there."""
         from torchvision.datasets.utils import download_and_extract_archive
 
         try:
             self.verify(DataRoot(root.path, root.origin))
             return
         except UserError:
-            pass  # missing or different: exactly what a download puts right
+            pass  # missing or different: the download corrects it
         published = self._published
         try:
             download_and_extract_archive(
@@ -155,12 +161,12 @@ class CifarLT(Source):
     def _read(self, path: Path) -> dict[Any, Any]:
         try:
             with path.open("rb") as file, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy 2.4 dislikes how these files, from Python 2, spell a dtype
+                warnings.simplefilter("ignore")  # NumPy 2.4 warns about the dtypes of these files, from Python 2
                 content = _ArraysOnly(file, encoding="latin1").load()
             if isinstance(content, dict):
                 return content
             raise pickle.UnpicklingError("it holds no dictionary")
-        except Exception as error:  # a damaged pickle can raise nearly anything
+        except Exception as error:  # a damaged pickle can raise nearly any exception
             raise UserError(
                 f"{self.supply.name}: {path} is truncated or damaged ({error}). "
                 f"Delete it and get it again ({self.supply.how})."
@@ -168,11 +174,11 @@ class CifarLT(Source):
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads plain values and NumPy arrays. A pickle that was tampered with could otherwise run any code."""
+    """Reads plain values and NumPy arrays only. A manipulated pickle could otherwise run any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks to load {module}.{name}, which has no place in a file of images")
+            raise pickle.UnpicklingError(f"it asks to load {module}.{name}, which does not belong in a file of images")
         return _ALLOWED[module, name]
 
 

@@ -1,22 +1,23 @@
-"""What dataset plugins share: the text that says which data are missing and how to get them."""
+"""The message for missing data: which files are expected where, and how to get them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...benchmarks.split import DataRoot, MissingData
+from ...benchmarks.errors import MissingData
+from ...benchmarks.split import DataRoot
 
 
 @dataclass(frozen=True)
 class Supply:
-    """How a user gets a dataset, for the error that it is missing.
+    """How to get a dataset, for the error message when it is missing.
 
     Attributes:
         name: benchmark name, such as `cifar10-lt`.
-        alternatives: other layouts that are accepted, or a sentence that there is none.
+        alternatives: other accepted layouts, or that there are none.
         tree: the expected folders and files below the data root, at most eight lines.
-        source: official name of the origin, account or consent that it wants, size.
+        source: official name of the origin, required account or consent, size.
         how: the command that downloads it, or that it must be downloaded by hand.
     """
 
@@ -27,14 +28,14 @@ class Supply:
     how: str
 
     def missing(self, root: DataRoot, path: Path) -> MissingData:
-        """The error for `path`, the first file or folder that was looked for in vain."""
+        """The error for `path`, the first missing file or folder."""
         tree = "\n".join("  " + line for line in self.tree.strip().splitlines())
         return MissingData(
-            f"{self.name}: the data are not there.\n"
+            f"{self.name}: the data are missing.\n"
             f"Data root: {root.path} (from {root.origin})\n"
             f"Not found: {path} ({self.alternatives})\n"
             f"Expected below the data root:\n{tree}\n"
             f"Source: {self.source}\n"
             f"To get it: {self.how}\n"
-            "Without any download: digits-lt (real images) or waves-lt (procedural)."
+            "Without a download: digits-lt (real images) or waves-lt (procedural)."
         )

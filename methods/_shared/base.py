@@ -1,95 +1,84 @@
-"""Methods that work on top of another one: `--set rsg.base=focal --set rsg.base.gamma=2`.
-
-The base is any method of the suite, or of an installed package, that changes the loss, the head and what these derive
-from the class counts, and nothing else.
-"""
+"""Methods that work on top of another method's loss: what the other one may be, and how it is made."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Method, Needs, Now, Split, Stage, ValuesOf, overridden_hooks
+from ...benchmarks.method import Method, Now, Split, Stage
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import configure, load
+from ...benchmarks.registry import Plugin, configure, load
 
-HOOKS = ("needs", "head", "begin_stage", "criterion", "finish")  # those of a base that are called
-ALIASES: dict[str, tuple[str, dict[str, Any]]] = {"ldam": ("ldam-drw", {"defer": 1.0})}  # margins without class weights
+CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that are called
+HOOKS = {name for name, value in vars(Method).items() if inspect.isfunction(value) and not name.startswith("_")}
 
 
 @dataclass
 class OnBase(Method):
-    """A method on top of another one, its base, whose head and loss it uses.
+    """A method with a base, whose head and criterion it uses.
 
     Attributes:
-        base: name of the method that gives head and loss; `ldam` is ldam-drw without class weights.
-        base_values: values of fields of the base in place of its defaults.
+        base: name of the method whose loss is used.
+        base_values: its hyper-parameters: those given here, else the ones of `own_values`, else its defaults. On the
+            command line `--set base.NAME=VALUE`.
     """
 
     base: str = "erm"
-    base_values: Annotated[dict[str, Any], ValuesOf("base")] = field(default_factory=dict)
+    base_values: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Build the base; keep those of the user's values that change it.
+        """Complete the values of the base.
 
         Raises:
-            UserError: there is no such base, or it has no such field or value, or it has other hooks than HOOKS.
+            UserError: there is no such base or value, or a hook of the base would never be called.
         """
-        usual = build_base(self.base, self.values_for_base())
-        self.base_ = build_base(self.base, self.values_for_base(), self.base_values)
-        parsed = {name: getattr(self.base_, name) for name in self.base_values}
-        self.base_values = {name: value for name, value in parsed.items() if value != getattr(usual, name)}
+        plugin = load("methods", self.base)
+        refuse_other_hooks(plugin, type(self).__name__)
+        names = {each.name for each in dataclasses.fields(plugin.cls)}
+        own = {name: value for name, value in self.own_values().items() if name in names}
+        self.base_values = dataclasses.asdict(configure(plugin, own | self.base_values))
 
-    def values_for_base(self) -> dict[str, Any]:
-        """Values that this method sets in its base, where the base has the field; the user's come first."""
+    def own_values(self) -> dict[str, Any]:
+        """Values that this method sets where the base has such a field."""
         return {}
 
-    def needs(self, epochs: int) -> Needs:
-        """What the base needs, but no epochs of another method."""
-        return dataclasses.replace(self.base_.needs(epochs), prefix=0)
+    def make_base(self) -> Method:
+        """The configured base."""
+        base: Method = configure(load("methods", self.base), self.base_values)
+        return base
 
     def head(self, default: Head) -> Head:
-        """The head of the base."""
-        return self.base_.head(default)
+        """The head that the base needs."""
+        return self.make_base().head(default)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Begin the stage of the base."""
+        """Make the base and let it derive its constants."""
+        self.base_ = self.make_base()
         self.base_.begin_stage(stage, net, train)
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """The loss of the base."""
+        """The base's loss of logits (N, C) against labels (N,) or (N, C)."""
         return self.base_.criterion(logits, labels, now)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Finish as the base does."""
-        return self.base_.finish(net, train)
+        """What the base does after training."""
+        return self.make_base().finish(net, train)
 
 
-def build_base(name: str, values: dict[str, Any], chosen: dict[str, Any] | None = None) -> Method:
-    """The method of a name as a base.
-
-    Args:
-        name: of a method, or of ALIASES.
-        values: for fields that the base may have or not.
-        chosen: values for its fields that count before all others.
+def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
+    """Refuse a base with hooks that its holder would drop in silence.
 
     Raises:
-        UserError: there is no such method, it has no such field or value, or it has other hooks than HOOKS.
+        UserError: there is one; the message names it.
     """
-    method, own = ALIASES.get(name, (name, {}))
-    if method.endswith(".py"):
-        raise UserError(f"base = {name}: a base is a method of the suite or of an installed package, not a file.")
-    plugin = load("methods", method)
-    others = [hook for hook in overridden_hooks(plugin.cls) if hook not in HOOKS]
-    if others:
+    dropped = sorted(name for name in HOOKS - CALLED if getattr(plugin.cls, name) is not getattr(Method, name))
+    if dropped:
         raise UserError(
-            f"{name} cannot be a base: what it does in {', '.join(others)} would be dropped. A base changes only "
-            f"{', '.join(HOOKS)}."
+            f"'{plugin.name}' cannot be the base of {holder}: its {', '.join(f'{name}()' for name in dropped)} would "
+            "never be called. A base may have a head, a criterion and what they derive from the class sizes."
         )
-    fitting = {key: value for key, value in values.items() if key in {f.name for f in dataclasses.fields(plugin.cls)}}
-    base: Method = configure(plugin, fitting | own | (chosen or {}))
-    return base

@@ -95,13 +95,13 @@ class Generator(nn.Module):
         self.contrast = Contrast(width, kernel=kernel)
         self.memory_rows = memory_rows
 
-    def shares(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """How much each centre of its class a map belongs to: softmax(A_l' a + b_l), (N, K); a is the spatial mean."""
+    def assignment(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """Soft assignment of maps to their class's K centres, softmax(A_l' a + b_l), a the spatial mean: (N, K)."""
         means = maps.mean((2, 3))
         return torch.softmax(torch.einsum("nd,ndk->nk", means, self.weight[labels]) + self.bias[labels], 1)
 
-    def centre_loss(self, maps: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
-        """Mean over the batch of the squared distances to the centres, weighted by `shares` (CESC, first term).
+    def centre_loss(self, maps: Tensor, labels: Tensor, assignment: Tensor) -> Tensor:
+        """Mean over the batch of the squared distances to the centres, weighted by the assignment (CESC, first term).
 
         |x - c|^2 summed over positions is |x|^2 - 2 P <a, c> + P |c|^2: no (N, K, D, H, W) tensor.
         """
@@ -110,7 +110,7 @@ class Generator(nn.Module):
         squares = (maps * maps).sum((1, 2, 3))
         mixed = torch.einsum("nd,nkd->nk", maps.mean((2, 3)), centres)
         distances = squares[:, None] + positions * ((centres * centres).sum(2) - 2 * mixed)
-        return (shares * distances).sum(1).mean()
+        return (assignment * distances).sum(1).mean()
 
     def pair_loss(self, maps: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of "same class?" for pairs of the batch's first and second half (CESC, second term)."""
@@ -120,25 +120,25 @@ class Generator(nn.Module):
         same = (labels[:half] == labels[half : 2 * half]).long()
         return F.cross_entropy(self.contrast(maps[:half], maps[half : 2 * half]), same)
 
-    def displacements(self, maps: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
+    def displacements(self, maps: Tensor, labels: Tensor, assignment: Tensor) -> Tensor:
         """Maps minus the nearest centre of their class, detached, (N, D, H, W)."""
-        nearest = self.centres[labels, shares.argmax(1)].detach()
+        nearest = self.centres[labels, assignment.argmax(1)].detach()
         return maps - nearest[:, :, None, None]
 
-    def forward(self, maps: Tensor, labels: Tensor, shares: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: Tensor, labels: Tensor, assignment: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """What is added to the rare map of each slot, and the MV loss over the slots that count.
 
         Args:
             maps: float32 (N, D, H, W), detached.
             labels: int64 (N,).
-            shares: (N, K), see `shares`.
+            assignment: (N, K), soft assignment to the centres, see the method of that name.
             pairs: see `pair_up`.
 
         Returns:
             T(displacement of x_frequent), (N, D, H, W): added to the rare rows it gives the generated maps; a scalar.
             Gradient reaches the transform alone.
         """
-        moved = self.displacements(maps, labels, shares)
+        moved = self.displacements(maps, labels, assignment)
         far, near = moved[pairs.frequent], moved[pairs.rare]
         change = self.transform(far)
         loss = self.variance_loss(change, near, far, maps[pairs.frequent], pairs.valid)
@@ -160,14 +160,14 @@ class Generator(nn.Module):
     def _vectors(self, maps: Tensor) -> Tensor:
         """(S, D, H, W) to vectors (S, P, D): the channels of each position, or rows of D numbers in memory."""
         if self.memory_rows:
-            return maps.contiguous().flatten(1).unflatten(1, (-1, maps.shape[1]))
+            return maps.contiguous().view(len(maps), -1, maps.shape[1])
         return maps.flatten(2).transpose(1, 2)
 
 
-def frequent_classes(counts: Tensor, share: float) -> Tensor:
-    """The round(share x C) classes with most images, ties to the lower index, at least 1 and not all: bool (C,)."""
+def frequent_classes(counts: Tensor, fraction: float) -> Tensor:
+    """The round(fraction x C) classes with most images, ties to the lower index, at least 1 and not all: bool (C,)."""
     order = counts.argsort(descending=True, stable=True)
-    number = min(max(round(share * len(counts)), 1), len(counts) - 1)
+    number = min(max(round(fraction * len(counts)), 1), len(counts) - 1)
     return torch.zeros_like(counts, dtype=torch.bool).index_fill_(0, order[:number], True)
 
 

@@ -18,11 +18,11 @@ def ldam_loss(cosines: Tensor, labels: Tensor, margins: Tensor, scale: float, we
 
     Args:
         cosines: (N, C), in [-1, 1].
-        labels: int64 (N,) or class probabilities (N, C); with probabilities, each class's margin counts by its share.
+        labels: int64 (N,) or class probabilities (N, C), by which the margins then count.
         margins: (C,).
         scale: s; absent from the paper's formulas but essential in the code.
         weights: per class (C,); with labels (N,), the batch is then divided by the sum of its samples' weights.
     """
     classes = torch.arange(cosines.shape[1], device=cosines.device)  # one_hot would wait for the device
-    share = (labels.unsqueeze(1) == classes).to(cosines.dtype) if labels.ndim == 1 else labels
-    return F.cross_entropy(scale * (cosines - share * margins), labels, weights)
+    target = (labels.unsqueeze(1) == classes).to(cosines.dtype) if labels.ndim == 1 else labels
+    return F.cross_entropy(scale * (cosines - target * margins), labels, weights)

@@ -5,18 +5,81 @@ On a GPU shapes are static and nothing is read back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ...benchmarks.method import host_reads_freely
-from .slots import draw
+from ...benchmarks.method import readable
+from .rows import draw_columns, upper_count
 
 
-class Ascent(NamedTuple):
-    """How images climb.
+def tail_classes(counts: Tensor, most: int) -> Tensor:
+    """Classes with at most `most` training images; if there are none, the C // 3 smallest: bool (C,)."""
+    few = counts <= most
+    smallest = torch.zeros_like(few)
+    smallest[counts.argsort(stable=True)[: max(1, len(counts) // 3)]] = True
+    return torch.where(few.any(), few, smallest)
+
+
+def target_probabilities(confusion: Tensor) -> Tensor:
+    """Off-diagonal confusion per true class, scaled to a sum of 1; a class that is never mistaken keeps zeros.
+
+    Args:
+        confusion: counts or sums of probabilities (C, C), [true, predicted].
+    """
+    errors = confusion.masked_fill(torch.eye(len(confusion), dtype=torch.bool, device=confusion.device), 0)
+    return errors / errors.sum(1, keepdim=True).clamp(min=1e-12)
+
+
+def choose_targets(confusion: Tensor, labels: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Class to move each image towards, int64 (S,), and whether its own class is ever mistaken, bool (S,).
+
+    Args:
+        confusion: see `target_probabilities`.
+        labels: int64 (S,).
+        uniform: (S,) in [0, 1).
+    """
+    probabilities = target_probabilities(confusion)[labels]
+    return draw_columns(probabilities, uniform), probabilities.sum(1) > 0
+
+
+def pick(tail: Tensor, uniform: Tensor, fraction: float, slots: int, ceil: bool = True) -> tuple[Tensor, Tensor]:
+    """A random fraction of the rows of the tail, without replacement: rows int64 (slots,), which count bool (slots,).
+
+    Args:
+        tail: bool (N,).
+        uniform: (N,) in [0, 1), the random order.
+        fraction: of the marked rows, rounded up with `ceil` (paper), else down (reference code).
+        slots: room for so many.
+        ceil: see there.
+    """
+    rows = (uniform + 2 * ~tail).argsort()[:slots]
+    return rows, torch.arange(len(rows), device=tail.device) < wanted(tail.sum(), fraction, ceil)
+
+
+def wanted(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
+    """How many images a fraction of so many tail rows is, (): rounded up or down, despite rounding of the product."""
+    product = tails.double() * fraction
+    return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
+
+
+def capacity(fraction: float, tail_probability: float, size: int) -> int:
+    """Slots that hold a fraction of the tail rows of a batch, but for once in some 700 batches.
+
+    Args:
+        fraction: of the tail rows.
+        tail_probability: that a drawn row is one.
+        size: rows of the batch.
+    """
+    return max(1, math.ceil(fraction * min(size, upper_count(size, tail_probability))))
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """How far images climb.
 
     Attributes:
         step: factor of the gradient, a number or broadcast over an image.
@@ -29,58 +92,6 @@ class Ascent(NamedTuple):
     accumulate: bool = False
 
 
-def tail_classes(counts: Tensor, most: int) -> Tensor:
-    """Classes with at most `most` training images; if there are none, the C // 3 smallest: bool (C,)."""
-    few = counts <= most
-    smallest = torch.zeros_like(few)
-    smallest[counts.argsort(stable=True)[: max(1, len(counts) // 3)]] = True
-    return torch.where(few.any(), few, smallest)
-
-
-def number_of_sources(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
-    """A fraction of a number of tail rows, (): rounded up or down, where 0.29 x 100 counts as 29."""
-    product = tails.double() * fraction
-    return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
-
-
-def choose_sources(
-    tail: Tensor, uniform: Tensor, fraction: float, slots: int, ceil: bool = True
-) -> tuple[Tensor, Tensor]:
-    """A random fraction of the tail rows, without replacement: rows int64 (slots,), which count bool (slots,).
-
-    Args:
-        tail: bool (N,), rows of a tail class.
-        uniform: (N,) in [0, 1), the random order.
-        fraction: of the tail rows, rounded up with `ceil` (paper), else down (reference code).
-        slots: number of rows that there is room for.
-        ceil: see there.
-    """
-    rows = (uniform + 2 * ~tail).argsort()[:slots]
-    return rows, torch.arange(len(rows), device=tail.device) < number_of_sources(tail.sum(), fraction, ceil)
-
-
-def target_probabilities(confusion: Tensor) -> Tensor:
-    """Off-diagonal confusion per true class, scaled to a sum of 1; a class that is never mistaken keeps zeros: (C, C).
-
-    Args:
-        confusion: counts or sums of probabilities (C, C), [true, predicted].
-    """
-    errors = confusion.masked_fill(torch.eye(len(confusion), dtype=torch.bool, device=confusion.device), 0)
-    return errors / errors.sum(1, keepdim=True).clamp(min=1e-12)
-
-
-def choose_targets(confusion: Tensor, labels: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Class that each image moves towards int64 (S,), and whether its own class is ever mistaken bool (S,).
-
-    Args:
-        confusion: see `target_probabilities`.
-        labels: int64 (S,).
-        uniform: (S,) in [0, 1).
-    """
-    probabilities = target_probabilities(confusion)[labels]
-    return draw(probabilities, uniform), probabilities.sum(1) > 0
-
-
 def ascend(
     images: Tensor, logits: Callable[[Tensor], Tensor], target: Tensor, threshold: Tensor, ascent: Ascent
 ) -> tuple[Tensor, Tensor]:
@@ -91,18 +102,18 @@ def ascend(
         logits: images to (N, C).
         target: class to move towards, int64 (N,).
         threshold: of its probability, (N,); an image that is above it stands still.
-        ascent: see `Ascent`.
+        ascent: steps.
 
     Returns:
-        The images, without gradient, and how many steps each took, int64 (N,). An image that stands still is left out
-        of further steps where the host reads values freely.
+        The images, without gradient, and how many steps each took, int64 (N,). What stands still is left out of
+        further steps where values can be read without waiting (`readable`).
     """
     moving = torch.ones_like(target, dtype=torch.bool)
     steps, total = torch.zeros_like(target), torch.zeros_like(images)
-    moved, rows = images.detach().clone(), torch.arange(len(images), device=images.device)
+    result, rows = images.detach().clone(), torch.arange(len(images), device=images.device)
     for _ in range(ascent.limit):
-        if host_reads_freely(moving) and not moving.all():
-            moved[rows] = images
+        if readable(moving) and not moving.all():
+            result[rows] = images
             rows, images, total = rows[moving], images[moving], total[moving]
             target, threshold, moving = target[moving], threshold[moving], moving[moving]
         if not len(rows):
@@ -115,4 +126,4 @@ def ascend(
         total = total + gradient if ascent.accumulate else gradient
         images = images.detach() + ascent.step * total * moving.view(-1, *[1] * (images.dim() - 1))
         steps.index_add_(0, rows, moving.to(steps.dtype))
-    return moved.index_copy_(0, rows, images.detach()), steps
+    return result.index_copy_(0, rows, images.detach()), steps

@@ -1,8 +1,9 @@
-"""Counters on the device: a step adds to them, and the host reads them once an epoch."""
+"""Counts of an epoch that stay on the device, so that no step waits for them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,33 +11,36 @@ from torch import Tensor
 from ...benchmarks.network import Classifier
 
 
+@dataclass(frozen=True)
 class Tally:
-    """Counters of one epoch, kept as a buffer of the network that no state dict holds.
+    """Named counts in a buffer of the network, which is not saved: each epoch begins with zeros.
 
-    Args:
-        buffer: name of the buffer.
-        names: of the counters.
+    Attributes:
+        buffer: name of the buffer, (R,) or (R, C).
+        rows: names of the R counts.
     """
 
-    def __init__(self, buffer: str, *names: str) -> None:
-        self.buffer, self.names = buffer, names
+    buffer: str
+    rows: Sequence[str]
 
-    def attach(self, net: Classifier, like: Tensor) -> None:
-        """Start with zeros of the shape, type and device of `like`, for each counter."""
-        net.register_buffer(self.buffer, like.new_zeros(len(self.names), *like.shape), persistent=False)
+    def attach(self, net: Classifier, zero: Tensor) -> None:
+        """Give the network the buffer, at zero; `zero`, () or (C,), has the type and the device of a count."""
+        net.register_buffer(self.buffer, zero.new_zeros(len(self.rows), *zero.shape), persistent=False)
 
-    def clear(self, net: Classifier) -> None:
-        """Set all counters to zero."""
+    def reset(self, net: Classifier) -> None:
+        """Set all counts to zero."""
         net.get_buffer(self.buffer).zero_()
 
-    def add(self, net: Classifier, **counts: Tensor) -> None:
-        """Add to every counter; nothing is read back from the device."""
-        net.get_buffer(self.buffer).add_(torch.stack([counts[name] for name in self.names]))
+    def add(self, net: Classifier, *values: Tensor) -> None:
+        """Add one value per row, () or (C,) each."""
+        counts = net.get_buffer(self.buffer)
+        counts += torch.stack(values)
 
-    def read(self, net: Classifier) -> dict[str, Any]:
-        """Counters by name, as numbers or lists; waits for the device."""
-        return dict(zip(self.names, net.get_buffer(self.buffer).tolist(), strict=True))
+    def read(self, net: Classifier) -> dict[str, list[float]]:
+        """All counts as numbers, per row a list of C, or of one; waits for the device, so not within a step."""
+        counts = net.get_buffer(self.buffer)
+        return dict(zip(self.rows, counts.reshape(len(self.rows), -1).tolist(), strict=True))
 
-    def remove(self, net: Classifier) -> None:
-        """Take the buffer off the network."""
+    def detach(self, net: Classifier) -> None:
+        """Remove the buffer."""
         delattr(net, self.buffer)

@@ -13,27 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .slots import draw
+from .rows import draw_columns, upper_count
 
 BETAS = (0.999, 0.99, 0.9)
-
-
-class Choice(NamedTuple):
-    """Which rows of a batch are to be replaced by a translated image, and the seed of each.
-
-    Attributes:
-        seeds: row of the seed of each row, int64 (N,); any row where there is none.
-        candidate: bool (N,), rows that are to be replaced. Each is in one of the next three.
-        seedless: bool (N,), the batch has no seed for it.
-        refused: bool (N,), the coin refuses its seed.
-        chosen: bool (N,), its seed is translated.
-    """
-
-    seeds: Tensor
-    candidate: Tensor
-    seedless: Tensor
-    refused: Tensor
-    chosen: Tensor
 
 
 def acceptance(counts: Tensor, beta: Tensor | float) -> Tensor:
@@ -62,21 +44,6 @@ def fitting_beta(counts: Tensor) -> Tensor:
     return chosen
 
 
-def natural_fractions(counts: Tensor) -> Tensor:
-    """Probability that a drawn image of a class is no candidate: n / n_max, float32 (C,)."""
-    return (counts.double() / counts.max()).float()
-
-
-def chosen_fractions(natural: Tensor, accept: Tensor) -> Tensor:
-    """Probability that a drawn image of a class is chosen where every class is in the batch, float32 (C,).
-
-    Args:
-        natural: see `natural_fractions`.
-        accept: see `acceptance`.
-    """
-    return (1 - natural) * ((accept * accept).sum(0) / accept.sum(0).clamp(min=1e-12))
-
-
 def seed_probabilities(accept: Tensor, labels: Tensor) -> Tensor:
     """Probability that row s becomes the seed of row j, float32 (N, N), [j, s]; a row of zeros has no possible seed.
 
@@ -88,26 +55,58 @@ def seed_probabilities(accept: Tensor, labels: Tensor) -> Tensor:
     return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
 
 
-def choose_seeds(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Tensor) -> Choice:
-    """Draw candidates and their seeds, and toss the coin before the attack, on which it does not depend.
+class Choice(NamedTuple):
+    """What is decided of each row of a batch before any image is made; bool (N,) but for `seeds`.
+
+    Attributes:
+        candidate: the drawn image is to be replaced.
+        seedless: no other row can be its seed.
+        agreed: the coin accepts the seed.
+        seeds: row of the seed, int64 (N,); any row where there is none.
+    """
+
+    candidate: Tensor
+    seedless: Tensor
+    agreed: Tensor
+    seeds: Tensor
+
+    @property
+    def seeded(self) -> Tensor:
+        """Candidates with a seed, bool (N,)."""
+        return self.candidate & ~self.seedless
+
+    @property
+    def chosen(self) -> Tensor:
+        """Rows for which an image is made, bool (N,)."""
+        return self.seeded & self.agreed
+
+
+def choose_sources(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Tensor) -> Choice:
+    """Decide which rows are to be replaced, and from which other rows their images are made.
+
+    The coin is tossed here, before the attack, on which it does not depend: images that it rejects are never made.
 
     Args:
         labels: int64 (N,).
-        natural: see `natural_fractions`.
+        natural: probability per class that a drawn image stays, (C,).
         accept: see `acceptance`.
-        uniform: (3, N) in [0, 1): for being a candidate, for the seed, for the coin.
+        uniform: (3, N) in [0, 1): for the candidates, the seeds, the coin.
     """
     candidate = uniform[0] >= natural[labels]
     probabilities = seed_probabilities(accept, labels)
-    seedless = probabilities.sum(1) == 0
-    seeds = draw(probabilities, uniform[1])
+    seeds = draw_columns(probabilities, uniform[1])
     agreed = uniform[2] < accept[labels[seeds], labels]
-    seeded = candidate & ~seedless
-    return Choice(seeds, candidate, candidate & seedless, seeded & ~agreed, seeded & agreed)
+    return Choice(candidate, probabilities.sum(1) == 0, agreed, seeds)
+
+
+def fill_slots(chosen: Tensor, slots: int) -> tuple[Tensor, Tensor]:
+    """The first `slots` chosen rows, then others: row of each slot int64 (slots,), whether it counts bool (slots,)."""
+    rows = (~chosen).to(torch.int8).argsort(stable=True)[:slots]
+    return rows, chosen[rows]
 
 
 def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, radius: float = 0.5) -> Tensor:
-    """Noise that is added before the attack, (N, 3, H, W).
+    """Noise of the attack's start.
 
     The reference code means to bring each image's noise to a norm of `radius`, but normalises each channel over all
     candidates together, so that an image's noise has a norm of about radius sqrt(3 / candidates).
@@ -119,10 +118,11 @@ def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, ra
         radius: the norm.
     """
     if per_sample:
-        return uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
-    part = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
+        noise: Tensor = uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
+        return noise
+    ratio = (len(uniform) / torch.as_tensor(candidates, device=uniform.device).clamp(min=1)).sqrt()
     norms = uniform.square().sum((0, 2, 3), keepdim=True).sqrt()
-    return uniform * (radius * part / norms.clamp(min=1e-12))
+    return uniform * (radius * ratio / norms.clamp(min=1e-12))
 
 
 def objective(source: Tensor, own: Tensor, target: Tensor, seed: Tensor, lam: float) -> Tensor:
@@ -165,12 +165,12 @@ def translate(
     return images.detach()
 
 
-def passes_gate(source: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """Whether g gives a translated image its new class with a probability of at least `gamma`, bool (N,).
+def capacity(probabilities: list[float], size: int) -> int:
+    """Slots that hold all chosen rows of a batch of `size`, but for once in some 700 batches.
 
     Args:
-        source: logits (N, C) of the frozen network g.
-        target: class of each image, int64 (N,).
-        gamma: in [0, 1].
+        probabilities: that a row of a class is chosen, per class; classes are drawn equally often.
+        size: rows of a batch.
     """
-    return source.softmax(1).gather(1, target[:, None])[:, 0] >= gamma
+    mean = size * sum(probabilities) / len(probabilities)
+    return max(1, min(size, round(upper_count(size, mean / size) + 0.5)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,34 +11,60 @@ import torch
 from helpers.command import Answer
 from helpers.tiny import tiny_run, without_timings
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.training import loop as train
-from ltbench.benchmarks.training.cuda_graph import CudaGraph, Steps, no_waiting
-from ltbench.benchmarks.training.trainer import attach_source, build_network, execute
+from ltbench.benchmarks.data.augment import Parameters
+from ltbench.benchmarks.method import Now
+from ltbench.benchmarks.training.active_stage import ActiveStage
+from ltbench.benchmarks.training.cuda_graph import (
+    CudaGraph,
+    MakeStepTaker,
+    RecordedSteps,
+    Step,
+    no_waiting,
+    record_steps,
+)
+from ltbench.benchmarks.training.loop import train
+from ltbench.benchmarks.training.run_spec import build_network
+from ltbench.benchmarks.training.shared_start import attach_source
+from ltbench.benchmarks.training.trainer import execute
+from torch import Tensor
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
 
-class Plain(Steps):
+def plain(active: ActiveStage, step: Step) -> None:
     """Records nothing."""
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.record = None
+
+class Strict:
+    """Takes every step plainly, and none may wait for the device."""
+
+    def __init__(self, active: ActiveStage, step: Step) -> None:
+        self.active, self.plain_step = active, step
+
+    def begin_epoch(self, now: Now) -> None:
+        self.now = now
+
+    def step(self, index: Tensor, parameters: Parameters) -> Tensor:
+        with no_waiting(GPU):
+            return self.plain_step(self.active, self.active.batch(index, parameters), self.now)
 
 
-class Counted(Steps):
+class Counter:
     """Counts its graphs."""
 
-    graphs = 0
+    def __init__(self) -> None:
+        self.graphs = 0
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        assert self.record is CudaGraph
-        self.record = self._counted
+    def __call__(self, active: ActiveStage, step: Step) -> RecordedSteps:
+        recorded = record_steps(active, step)
+        assert isinstance(recorded, RecordedSteps)
+        assert recorded.recorder is CudaGraph
+        recorded.recorder = self._record
+        return recorded
 
-    def _counted(self, *parts: Any) -> CudaGraph:
-        Counted.graphs += 1
+    def _record(self, *parts: Any) -> CudaGraph:
+        self.graphs += 1
         return CudaGraph(*parts)
 
 
@@ -46,38 +73,32 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def losses(name: str, kind: type[Steps], device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
-    monkeypatch.setattr(train, "Steps", kind)
-    run = tiny_run(name, epochs=5, settings=("recipe.batch_size=16",))
+def losses(name: str, record: MakeStepTaker, device: torch.device) -> Iterator[float]:
+    spec = tiny_run(name, epochs=5, settings=("recipe.batch_size=16",))
     torch.manual_seed(0)
-    net = build_network(run)
-    attach_source(run, net)
-    for end in train.train(run.method, net.to(device), run.dataset.train.to(device), run.recipe, 0):
+    net = build_network(spec)
+    attach_source(spec, net)
+    for end in train(spec, net.to(device), spec.dataset.train.to(device), record=record):
         yield end.loss
 
 
-def test_recorded_steps_are_those_of_the_plain_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
     """A fallback would warn, and a warning fails a test."""
-    Counted.graphs = 0
-    recorded = list(losses(name, Counted, GPU, monkeypatch))
-    assert 1 <= Counted.graphs <= 3
-    assert recorded == pytest.approx(list(losses(name, Plain, GPU, monkeypatch)), rel=2e-2)
+    counter = Counter()
+    recorded = list(losses(name, counter, GPU))
+    assert 1 <= counter.graphs <= 3
+    assert recorded == pytest.approx(list(losses(name, plain, GPU)), rel=2e-2)
 
 
 def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As far as both draw the same numbers: before a method draws random numbers on its device."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-    here, there = (next(losses(name, Plain, device, monkeypatch)) for device in (GPU, CPU))
+    here, there = (next(losses(name, plain, device)) for device in (GPU, CPU))
     assert here == pytest.approx(there, rel=1e-2)
 
 
-def test_no_step_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Strict(Plain):
-        def __call__(self, *parts: Any) -> torch.Tensor:
-            with no_waiting(GPU):
-                return super().__call__(*parts)
-
-    assert list(losses(name, Strict, GPU, monkeypatch))
+def test_no_step_waits_for_the_device(name: str) -> None:
+    assert list(losses(name, Strict, GPU))
 
 
 def test_trains_to_a_record_and_the_same_again(name: str, tmp_path: Any) -> None:
@@ -87,13 +108,11 @@ def test_trains_to_a_record_and_the_same_again(name: str, tmp_path: Any) -> None
     assert without_timings(first).keys() == without_timings(second).keys()
 
 
-def test_adam_is_recorded_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tiny_run("erm", epochs=3, settings=("recipe.batch_size=16", "recipe.optimiser=adam", "recipe.lr=0.001"))
-    monkeypatch.setattr(train, "Steps", Counted)
-    Counted.graphs = 0
-    net = build_network(run).to(GPU)
-    assert len(list(train.train(run.method, net, run.dataset.train.to(GPU), run.recipe, 0))) == 3
-    assert Counted.graphs == 1
+def test_adam_is_recorded_without_a_word() -> None:
+    spec = tiny_run("erm", epochs=3, settings=("recipe.batch_size=16", "recipe.optimiser=adam", "recipe.lr=0.001"))
+    counter = Counter()
+    assert len(list(train(spec, build_network(spec).to(GPU), spec.dataset.train.to(GPU), record=counter))) == 3
+    assert counter.graphs == 1
 
 
 @pytest.mark.parametrize(
@@ -107,4 +126,5 @@ def test_profile_on_the_gpu(cli: Callable[..., Answer], words: tuple[str, ...]) 
 
 def test_mixed_precision_trains(tmp_path: Any) -> None:
     record = execute(tiny_run("open", epochs=5, settings=("recipe.precision=bf16",)), GPU, tmp_path)
-    assert record.environment.bf16 is not None
+    assert all(math.isfinite(loss) for loss in record.history.loss)
+    assert (record.recipe["precision"], record.environment.bf16) == ("bf16", None)

@@ -1,4 +1,4 @@
-"""Recorded steps. There is no GPU in these tests: a stand-in for its graph carries the step out anew at each replay.
+"""Recorded steps. There is no GPU in these tests: a stand-in for its graph takes the step again at each replay.
 
 The stand-in is strict where a graph is: the moment and the method's attributes stay what they were when the step was
 recorded. So a change of them that should have led to a new recording and did not changes the numbers.
@@ -6,101 +6,121 @@ recorded. So a change of them that should have led to a new recording and did no
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from helpers.tiny import tiny_run
 from ltbench.benchmarks import registry
+from ltbench.benchmarks.data.augment import Parameters
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training import cuda_graph as graph
-from ltbench.benchmarks.training import loop as train
-from ltbench.benchmarks.training.cuda_graph import Steps
-from ltbench.benchmarks.training.guards import Answers, WatchedNow
-from ltbench.benchmarks.training.trainer import attach_source, build_network
+from ltbench.benchmarks.training.active_stage import ActiveStage, begin_stages
+from ltbench.benchmarks.training.cuda_graph import MakeStepTaker, RecordedSteps, Step, StepState, record_steps
+from ltbench.benchmarks.training.guards import Conditions, GuardedNow
+from ltbench.benchmarks.training.loop import train
+from ltbench.benchmarks.training.run_spec import build_network
+from ltbench.benchmarks.training.shared_start import attach_source
 from torch import Tensor
 
 PHASES = {"erm": 1, "oversample": 1, "drw": 2, "open": 2, "m2m": 2, "rsg": 2, "blt": 3}
 
 
 class StandIn:
-    """Runs the step once when it is recorded, as capturing does, and puts everything back."""
+    """Takes the step once when it is recorded, as capturing does, and puts everything back."""
 
-    made = 0
+    recorded = 0
 
-    def __init__(self, steps: Steps, work: Callable[[], Tensor], generators: Sequence[torch.Generator]) -> None:
-        state = graph._State(steps.net, steps.optimiser, generators[0])
-        before = state.copies()
+    def __init__(self, active: ActiveStage, work: Callable[[], Tensor], generators: Sequence[torch.Generator]) -> None:
+        self.work, self.method, self.attributes = work, active.spec.method, dict(vars(active.spec.method))
+        self.state = StepState(active.net, active.optimiser, generators[0])
+        before = self.state.copy()
         work()
-        state.restore(before)
-        self.work, self.method, self.found = work, steps.method, dict(vars(steps.method))
-        StandIn.made += 1
+        self.state.restore(before)
+        StandIn.recorded += 1
 
     def replay(self) -> Tensor:
         now = dict(vars(self.method))
-        vars(self.method).update(self.found)
+        vars(self.method).update(self.attributes)
         try:
             return self.work()
         finally:
             vars(self.method).update(now)
 
 
-class Recording(Steps):
+class Wrong(StandIn):
+    """Computes something else."""
+
+    def replay(self) -> Tensor:
+        return self.work() + 1
+
+
+class Idle(StandIn):
+    """Gives the loss and changes nothing."""
+
+    def replay(self) -> Tensor:
+        before = self.state.copy()
+        loss = self.work()
+        self.state.restore(before)
+        return loss
+
+
+def recording(kind: type[StandIn]) -> MakeStepTaker:
     """Records on the CPU, too."""
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.record = lambda work, generators: StandIn(self, work, generators)
-        as_tensors(self)
+    return lambda active, step: RecordedSteps(active, step, partial(kind, active))
 
 
-class Plain(Steps):
+class PlainSteps:
     """Takes every step plainly, with learning rates as tensors, whose rounding is another one."""
 
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        as_tensors(self)
+    def __init__(self, active: ActiveStage, step: Step) -> None:
+        self.active, self.plain_step = active, step
+        for group in active.optimiser.param_groups:
+            group["lr"] = torch.tensor(float(group["lr"]))
 
+    def begin_epoch(self, now: Now) -> None:
+        self.now = now
 
-def as_tensors(steps: Steps) -> None:
-    for group in steps.optimiser.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]))
+    def step(self, index: Tensor, parameters: Parameters) -> Tensor:
+        return self.plain_step(self.active, self.active.batch(index, parameters), self.now)
 
 
 @dataclass
-class Seen:
+class Outcome:
     losses: list[float]
     weights: dict[str, Tensor]
     moved: set[str]
     recorded: int
 
 
-def trained(name: str | Method, kind: type[Steps], monkeypatch: pytest.MonkeyPatch, epochs: int = 5) -> Seen:
+def trained(name: str | Method, record: MakeStepTaker, epochs: int = 5) -> Outcome:
     """A run of a few seconds, all epochs through the method's own hooks."""
-    monkeypatch.setattr(train, "Steps", kind)
-    StandIn.made = 0
-    run = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=("recipe.batch_size=16",))
-    method = run.method if isinstance(name, str) else name
+    StandIn.recorded = 0
+    spec = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=("recipe.batch_size=16",))
+    if not isinstance(name, str):
+        spec = dataclasses.replace(spec, method=name)
     torch.manual_seed(0)
-    net = build_network(run)
-    attach_source(run, net)
-    losses, places, moved = [], {}, set()
-    for end in train.train(method, net, run.dataset.train, run.recipe, 0):
+    net = build_network(spec)
+    attach_source(spec, net)
+    losses, addresses, moved = [], {}, set()
+    for end in train(spec, net, spec.dataset.train, record=record):
         losses.append(end.loss)
-        now = {f"{end.stage} {key}": value.data_ptr() for key, value in [*net.named_parameters(), *net.named_buffers()]}
-        moved |= {key for key, place in now.items() if places.setdefault(key, place) != place}
-    return Seen(losses, net.state_dict(), moved, StandIn.made)
+        tensors = [*net.named_parameters(), *net.named_buffers()]
+        now = {f"{end.active.number} {name}": tensor.data_ptr() for name, tensor in tensors}
+        moved |= {name for name, address in now.items() if addresses.setdefault(name, address) != address}
+    return Outcome(losses, net.state_dict(), moved, StandIn.recorded)
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))
-def test_recorded_steps_compute_what_plain_ones_do(name: str, slots: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = trained(name, Recording, monkeypatch)
-    plain = trained(name, Plain, monkeypatch)
+def test_recorded_steps_compute_what_plain_ones_do(name: str, slots: None) -> None:
+    recorded = trained(name, recording(StandIn))
+    plain = trained(name, PlainSteps)
     assert recorded.losses == plain.losses
     assert all(torch.equal(value, recorded.weights[key]) for key, value in plain.weights.items())
     assert not recorded.moved, "a graph would go on with the tensor that was there when it was recorded"
@@ -115,9 +135,9 @@ class Fading(Method):
         return super().loss(net, batch, now) * (1 - 0.5 * now.progress)
 
 
-def test_a_step_that_changes_with_every_epoch_is_recorded_for_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = trained(Fading(), Recording, monkeypatch, epochs=4)
-    assert recorded.losses == trained(Fading(), Plain, monkeypatch, epochs=4).losses
+def test_a_step_that_changes_every_epoch_is_recorded_every_epoch() -> None:
+    recorded = trained(Fading(), recording(StandIn), epochs=4)
+    assert recorded.losses == trained(Fading(), PlainSteps, epochs=4).losses
     assert recorded.recorded == 4
 
 
@@ -134,9 +154,9 @@ class Weighted(Method):
         return super().loss(net, batch, now) * self.weight
 
 
-def test_what_changes_between_epochs_is_recorded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = trained(Weighted(), Recording, monkeypatch)
-    assert recorded.losses == trained(Weighted(), Plain, monkeypatch).losses
+def test_what_changes_between_epochs_is_recorded_again() -> None:
+    recorded = trained(Weighted(), recording(StandIn))
+    assert recorded.losses == trained(Weighted(), PlainSteps).losses
     assert recorded.recorded == 3
 
 
@@ -147,64 +167,35 @@ class Redrawn(Method):
         return Batch(now.fresh(torch.arange(len(batch.labels))), batch.labels)
 
 
-class Forgetful(Steps):
-    """Its recordings compute something else."""
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.record = lambda work, generators: Wrong(self, work, generators)
-
-
-class Wrong(StandIn):
-    def replay(self) -> Tensor:
-        return self.work() + 1
-
-
-class Lazy(Steps):
-    """Its recordings give the loss and change nothing."""
-
-    def __init__(self, *parts: Any) -> None:
-        super().__init__(*parts)
-        self.record = lambda work, generators: Idle(self, work, generators)
-
-
-class Idle(StandIn):
-    def __init__(self, steps: Steps, *parts: Any) -> None:
-        super().__init__(steps, *parts)
-        self.state = graph._State(steps.net, steps.optimiser, steps.now.generator)
-
-    def replay(self) -> Tensor:
-        before = self.state.copies()
-        loss = self.work()
-        self.state.restore(before)
-        return loss
-
-
 @pytest.mark.parametrize(
     ("method", "kind", "why"),
     [
-        (Redrawn(), Recording, "no images to augment"),
-        (Method(), Forgetful, "does not compute what a plain one does"),
-        (Method(), Lazy, "does not compute what a plain one does"),
+        (Redrawn(), StandIn, "no images to augment"),
+        (Method(), Wrong, "does not compute what a plain one does"),
+        (Method(), Idle, "does not compute what a plain one does"),
     ],
 )
-def test_what_cannot_be_recorded_is_taken_plainly_and_says_so_once(
-    method: Method, kind: type[Steps], why: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with warnings.catch_warnings(record=True) as seen:
+def test_what_cannot_be_recorded_is_taken_plainly_and_said_once(method: Method, kind: type[StandIn], why: str) -> None:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        losses = trained(method, kind, monkeypatch, epochs=3).losses
-    (said,) = [str(one.message) for one in seen if "one by one" in str(one.message)]
-    assert why in said
-    assert losses == trained(method, Plain if kind is Recording else Steps, monkeypatch, epochs=3).losses
+        losses = trained(method, recording(kind), epochs=3).losses
+    (text,) = [str(warning.message) for warning in caught if "one by one" in str(warning.message)]
+    assert why in text
+    assert losses == trained(method, PlainSteps, epochs=3).losses
 
 
-def test_answers_hold_until_one_would_be_another() -> None:
-    answers = Answers()
-    now: Any = WatchedNow(Now("train", 4, 10, torch.Generator()), answers)
+def test_on_a_cpu_nothing_is_recorded() -> None:
+    spec = tiny_run()
+    active = begin_stages(spec, build_network(spec), spec.dataset.train, 0)
+    assert record_steps(active, lambda active, batch, now: torch.zeros(())) is None
+
+
+def test_conditions_hold_until_one_would_be_another() -> None:
+    conditions = Conditions()
+    now: Any = GuardedNow(Now("train", 4, 10, torch.Generator()), conditions)
     assert not now.progress >= 0.8
     assert now.epoch > 0
-    holds = [answers.hold(Now("train", epoch, 10, torch.Generator())) for epoch in range(10)]
+    holds = [conditions.hold_at(Now("train", epoch, 10, torch.Generator())) for epoch in range(10)]
     assert holds == [False] + [True] * 7 + [False] * 2
 
 
@@ -221,12 +212,13 @@ def test_answers_hold_until_one_would_be_another() -> None:
     ],
 )
 def test_any_other_use_of_a_moment_stands_for_that_epoch_alone(use: Callable[[Any], Any]) -> None:
-    answers = Answers()
-    use(WatchedNow(Now("train", 4, 10, torch.Generator()), answers))
-    assert [answers.hold(Now("train", epoch, 10, torch.Generator())) for epoch in (3, 4, 5)] == [False, True, False]
+    conditions = Conditions()
+    use(GuardedNow(Now("train", 4, 10, torch.Generator()), conditions))
+    holds = [conditions.hold_at(Now("train", epoch, 10, torch.Generator())) for epoch in (3, 4, 5)]
+    assert holds == [False, True, False]
 
 
-def test_torch_does_not_read_a_watched_number_behind_its_back() -> None:
-    now: Any = WatchedNow(Now("train", 4, 10, torch.Generator()), Answers())
+def test_torch_does_not_read_a_guarded_number_without_its_notice() -> None:
+    now: Any = GuardedNow(Now("train", 4, 10, torch.Generator()), Conditions())
     with pytest.raises(TypeError):
         torch.full((2,), now.progress)

@@ -16,8 +16,8 @@ from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.augment import Augment, Parameters
 from ltbench.benchmarks.data.loader import batch_of
 from ltbench.benchmarks.method import Batch
-from ltbench.benchmarks.speed.op_counter import Ready, make_ready
-from ltbench.benchmarks.training.loop import frozen_but
+from ltbench.benchmarks.speed.op_counter import bring_to, first_index
+from ltbench.benchmarks.training.run_spec import RunSpec
 from ltbench.methods.erm import ERM
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -44,27 +44,26 @@ def to_gpu(value: Any) -> Any:
     return value
 
 
-def take_step(ready: Ready, changes: dict[str, Any]) -> Tensor:
+def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor:
     """A step up to its loss, on the fake GPU."""
-    run, net = ready.run, ready.net
-    recipe = run.recipe.model_copy(update=changes)
-    augment = Augment(run.dataset.train.images, recipe)
-    drawn = augment.draw(len(ready.index), lambda purpose: torch.Generator().manual_seed(0))
+    active, now = bring_to(spec, progress, CPU)
+    method, net, size = spec.method, active.net, len(first_index(active, now))
+    augment = Augment(spec.dataset.train.images, spec.recipe.model_copy(update=changes))
+    drawn = augment.draw(size, lambda purpose: torch.Generator().manual_seed(0))
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.autograd, "grad", lambda outputs, inputs: (torch.empty_like(inputs),))
-        for held in (net, run.method, augment):
-            to_gpu(held)
-        split, drawn = run.dataset.train.to(GPU), drawn.to(GPU)
+        for each in (net, method, augment):
+            to_gpu(each)
+        split, drawn = spec.dataset.train.to(GPU), drawn.to(GPU)
 
         def fresh(index: Tensor) -> Tensor:
             return augment(index, Parameters(*(part[: len(index)] for part in drawn)))
 
-        now = dataclasses.replace(ready.now, generator=None, fresh=fresh)
-        with frozen_but(net, ready.stage.trained):
-            batch = batch_of(split, augment, torch.arange(len(ready.index), device=GPU), drawn)
-            batch = run.method.transform(batch, net, now)
-            loss = run.method.loss(net, batch, now)
-            run.method.after_step(net, now)
+        now = dataclasses.replace(now, generator=None, fresh=fresh)
+        batch = batch_of(split, augment, torch.arange(size, device=GPU), drawn)
+        batch = method.transform(batch, net, now)
+        loss = method.loss(net, batch, now)
+        method.after_step(net, now)
     assert all(tensor.device == GPU for tensor in (*net.parameters(), *net.buffers(), batch.images, batch.labels))
     return loss
 
@@ -72,12 +71,12 @@ def take_step(ready: Ready, changes: dict[str, Any]) -> Tensor:
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_step_keeps_to_its_device(name: str) -> None:
     """Late in training, when everything that a method does has begun."""
-    assert take_step(make_ready(tiny_run(name, epochs=20), 0.99, CPU), {}).device == GPU
+    assert take_step(tiny_run(name, epochs=20), 0.99, {}).device == GPU
 
 
 @pytest.mark.parametrize("changes", CHAINS)
 def test_augmentation_keeps_to_its_device(changes: dict[str, Any]) -> None:
-    assert take_step(make_ready(tiny_run(), 0, CPU), changes).device == GPU
+    assert take_step(tiny_run(), 0, changes).device == GPU
 
 
 def test_a_constant_of_the_cpu_is_found() -> None:
@@ -87,4 +86,4 @@ def test_a_constant_of_the_cpu_is_found() -> None:
 
     careless = dataclasses.replace(tiny_run(), method=Careless())
     with pytest.raises(RuntimeError, match="devices"):
-        take_step(make_ready(careless, 0, CPU), {})
+        take_step(careless, 0, {})

@@ -18,7 +18,11 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.trainer import RunSpec, Trail, Watcher, attach_source, build_network, execute
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.history import History
+from ltbench.benchmarks.training.run_spec import RunSpec, build_network
+from ltbench.benchmarks.training.shared_start import attach_source
+from ltbench.benchmarks.training.trainer import execute
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 
@@ -87,21 +91,21 @@ def _again(run: RunSpec, runs: Path) -> Record:
     return carry_out(run, runs)
 
 
-class _Stop(Watcher):
+class _Stop(Callback):
     """Interrupts a run in the middle of an epoch, after `epochs` whole ones; the first epochs may be those of ERM."""
 
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs, self.done = name, epochs, -1
 
-    def start(self, run: RunSpec, epochs: int, done: int) -> None:
-        self.ours = run.name == self.name or self.epochs == 1
+    def start(self, spec: RunSpec, epochs: int, done: int) -> None:
+        self.ours = spec.name == self.name or self.epochs == 1
 
     def step(self, images: int) -> None:
         if self.done == self.epochs:
             raise KeyboardInterrupt
 
-    def epoch(self, trail: Trail) -> None:
-        self.done = len(trail.losses) if self.ours else -1
+    def epoch(self, history: History) -> None:
+        self.done = history.epochs if self.ours else -1
 
 
 def test_test_images_have_no_influence_on_training(name: str, tmp_path: Path) -> None:

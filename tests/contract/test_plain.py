@@ -15,12 +15,11 @@ from helpers.command import Answer
 from helpers.tiny import tiny_run
 from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.augment import make_augment
-from ltbench.benchmarks.data.loader import batches, generator
-from ltbench.benchmarks.speed.op_counter import make_ready
-from ltbench.benchmarks.training.loop import frozen_but, make_optimiser
+from ltbench.benchmarks.data.loader import batches, epoch_generators, generator
+from ltbench.benchmarks.speed.op_counter import bring_to
+from ltbench.benchmarks.training.loop import step
 from ltbench.benchmarks.training.plan import PLAIN
-from ltbench.benchmarks.training.step import step
-from ltbench.benchmarks.training.trainer import RunSpec
+from ltbench.benchmarks.training.run_spec import RunSpec
 
 CPU = torch.device("cpu")
 STEPS = 50
@@ -60,26 +59,18 @@ def test_fifty_steps_lose_the_same(name: str) -> None:
     assert float(difference.max()) < AT_MOST
 
 
-def trained(run: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def trained(spec: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Losses (STEPS,) and images of the first steps of the last epochs, from the initial weights."""
-    torch.manual_seed(0)
-    ready, split = make_ready(run, 0.99, CPU), run.dataset.train
-    augment, net = make_augment(split.images, run.recipe), ready.net
+    active, now = bring_to(spec, 0.99, CPU)
     losses, images = [], []
-    with frozen_but(net, ready.stage.trained):
-        optimiser = make_optimiser(net, run.recipe, ready.stage.slower)
-        for group in optimiser.param_groups:
-            group["lr"] *= (
-                run.recipe.learning_rate(ready.now.epoch, ready.now.epochs, ready.stage.drops) / run.recipe.lr
-            )
-        now = dataclasses.replace(ready.now, fresh=partial(augment.anew, random=generator(0, "fresh")))
-        for epoch in range(STEPS):
-            probabilities = run.method.sampling(split.counts, now)
-            for batch in batches(split, augment, run.recipe, probabilities, run.seed, "train", epoch):
-                images.append(batch.images)
-                losses.append(step(run.method, net, batch, optimiser, run.recipe, now))
-                if len(losses) == STEPS:
-                    return torch.stack(losses), images
+    now = dataclasses.replace(now, fresh=partial(active.augment.fresh, random=generator(0, "fresh")))
+    for epoch in range(STEPS):
+        probabilities = spec.method.sampling(active.split.counts, now)
+        for batch in batches(active.split, active.augment, probabilities, epoch_generators(spec.seed, "train", epoch)):
+            images.append(batch.images)
+            losses.append(step(active, batch, now))
+            if len(losses) == STEPS:
+                return torch.stack(losses), images
     raise AssertionError("more epochs than steps")
 
 

@@ -6,6 +6,7 @@ each is a launch on a GPU. Host reads fail by themselves: a step on fake tensors
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -16,11 +17,11 @@ from ltbench.benchmarks import registry
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
-from ltbench.benchmarks.speed.op_counter import Counts, count_step, make_ready
-from ltbench.benchmarks.speed.synthetic import made_runs
+from ltbench.benchmarks.speed.op_counter import Counts, Tally, bring_to, count_step
+from ltbench.benchmarks.speed.synthetic import synthetic_specs
+from ltbench.benchmarks.training.active_stage import ActiveStage
 from ltbench.benchmarks.training.run_spec import RunSpec
-from ltbench.methods._shared import perturbation as _blt
-from ltbench.methods._shared import translation as _m2m
+from ltbench.methods._shared import perturbation, translation
 
 CPU = torch.device("cpu")
 BATCH = 128
@@ -30,21 +31,14 @@ OPERATIONS = {"open": 1760, "blt": 5200, "m2m": 4700, "rsg": 990}
 OTHERS = 320
 
 
-@pytest.fixture(autouse=True)
-def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attacks follow what the machine is faster in, and casts are operations."""
-    for name in ("m2m", "blt"):
-        monkeypatch.setattr(f"ltbench.methods.{name}.fast_bf16", lambda kind: False)
-
-
 @cache
-def runs() -> dict[str, RunSpec]:
-    return {run.name: run for run in made_runs(registry.names("methods"))}
+def specs() -> dict[str, RunSpec]:
+    return {spec.name: spec for spec in synthetic_specs(registry.names("methods"))}
 
 
 @cache
 def counts(name: str, progress: float) -> Counts:
-    return count_step(runs()[name], progress)
+    return count_step(specs()[name], progress)
 
 
 def trained(rows: float) -> float:
@@ -53,25 +47,25 @@ def trained(rows: float) -> float:
     return (3 - first) * rows / BATCH
 
 
-def m2m(run: RunSpec) -> float:
+def m2m(spec: RunSpec) -> float:
     """Ten steps of an attack on two networks, gradient of images alone; g judges once; the batch is trained."""
-    slots = _m2m.capacity(late(run).run.method.shares_, BATCH)  # type: ignore[attr-defined]
+    slots = translation.capacity(late_stage(spec).spec.method.chosen_, BATCH)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
 
-def blt(run: RunSpec) -> float:
+def blt(spec: RunSpec) -> float:
     """Fifteen steps on a quarter of the tail images, which join the batch."""
-    method: Any = late(run).run.method
-    slots = _blt.capacity(method.p, method.tail_share_, BATCH)
+    method: Any = late_stage(spec).spec.method
+    slots = perturbation.capacity(method.p, method.tail_probability_, BATCH)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 
-def rsg(run: RunSpec) -> float:
+def rsg(spec: RunSpec) -> float:
     """Layers above the cut see twice the rows; transform (weights learn), frozen contrast (input learns)."""
-    ready = late(run)
-    cut, forward = ready.run.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
-    lower = sum(conv_flops(ready.net.backbone[:cut]))
+    active = late_stage(spec)
+    cut, forward = active.spec.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
+    lower = sum(conv_flops(active.net.backbone[:cut]))
     maps, width = 16 * 16, 32
     transform = 2 * (2 * BATCH * maps * 9 * width**2)
     contrast = 2 * (2 * BATCH * maps * 2 * width * 256 + 2 * BATCH * 9 * 256 * 256)
@@ -80,9 +74,9 @@ def rsg(run: RunSpec) -> float:
 
 def conv_flops(layers: torch.nn.Module) -> list[int]:
     """Floating-point operations of the convolutions for one image of 32x32 pixels."""
-    found: list[int] = []
+    flops: list[int] = []
     hooks = [
-        layer.register_forward_hook(lambda layer, _, out: found.append(2 * layer.weight[0].numel() * out[0].numel()))
+        layer.register_forward_hook(lambda layer, _, out: flops.append(2 * layer.weight[0].numel() * out[0].numel()))
         for layer in layers.modules()
         if isinstance(layer, torch.nn.Conv2d)
     ]
@@ -90,11 +84,11 @@ def conv_flops(layers: torch.nn.Module) -> list[int]:
         layers(torch.zeros(1, 3, 32, 32))
     for hook in hooks:
         hook.remove()
-    return found
+    return flops
 
 
-def late(run: RunSpec) -> Any:
-    return make_ready(run, 0.99, CPU)
+def late_stage(spec: RunSpec) -> ActiveStage:
+    return bring_to(spec, 0.99, CPU)[0]
 
 
 EXPECTED: dict[str, Callable[[RunSpec], float]] = {"m2m": m2m, "blt": blt, "rsg": rsg}
@@ -103,7 +97,7 @@ EXPECTED: dict[str, Callable[[RunSpec], float]] = {"m2m": m2m, "blt": blt, "rsg"
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_late_step_has_the_passes_of_its_description(name: str) -> None:
     """A method without an entry in EXPECTED costs what ERM does: 3 passes."""
-    expected = EXPECTED.get(name, lambda run: trained(BATCH))(runs()[name])
+    expected = EXPECTED.get(name, lambda spec: trained(BATCH))(specs()[name])
     assert counts(name, 0.99).passes == pytest.approx(expected, rel=PASSES)
 
 
@@ -157,18 +151,11 @@ class Selects(Method):
 
 @pytest.mark.parametrize(("method", "name"), [(Reads(), "_local_scalar_dense"), (Selects(), "nonzero")])
 def test_a_step_that_reads_back_fails_by_name(method: Method, name: str) -> None:
-    run = runs()["erm"]
-    object.__setattr__(run, "method", method)
-    try:
-        with pytest.raises(UserError, match=name):
-            count_step(run, 0.5)
-    finally:
-        object.__setattr__(run, "method", Method())
+    with pytest.raises(UserError, match=name):
+        count_step(dataclasses.replace(specs()["erm"], method=method), 0.5)
 
 
 def test_memory_is_freed_when_a_tensor_ends() -> None:
-    from ltbench.benchmarks.speed.op_counter import Tally
-
     with Tally() as tally:
         for _ in range(3):
             kept = torch.zeros(1000) + 1  # zeros, the sum, and the last round's sum

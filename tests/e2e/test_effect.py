@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.sweeps.run_missing import run_missing
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher
+from ltbench.benchmarks.sweeps.runner import run_missing
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 
 def records(methods: str, dataset: str, seeds: str, folder: Path) -> dict[str, list[Record]]:
-    plan = make_plan(methods.split(","), [dataset], seeds=seeds)
-    done, _ = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher())
-    return {name: [record for record in done if record.method == name] for name in methods.split(",")}
+    plan = make_plan(methods.split(","), [dataset], RunRequest(seeds=seeds))
+    finished, _ = run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Callback())
+    return {name: [record for record in finished if record.method == name] for name in methods.split(",")}
 
 
 def rarest(runs: list[Record], classes: int) -> float:
@@ -27,7 +27,7 @@ def rarest(runs: list[Record], classes: int) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", ["drw", "drs", "ldam-drw"])
-def test_rebalancing_helps_the_rarest_third_of_the_procedural_set(method: str, tmp_path: Path) -> None:
+def test_rebalancing_helps_the_rarest_third_of_waves_lt(method: str, tmp_path: Path) -> None:
     """Balanced, the set is solved; long-tailed, its tail suffers. Rebalancing late must gain 10 points there."""
     runs = records(f"erm,{method}", "waves-lt", "0", tmp_path)
     assert rarest(runs[method], 3) > rarest(runs["erm"], 3) + 10

@@ -1,4 +1,4 @@
-"""Kills, full disks, shared folders: nothing is lost, and the same command goes on."""
+"""Kills, full disks, shared folders: nothing is lost, and the same command continues."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import torch
 from helpers.tiny import without_timings
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import find_records, read_record
-from ltbench.benchmarks.sweeps.run_missing import run_missing
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher
+from ltbench.benchmarks.sweeps.runner import run_missing
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 RUN = [sys.executable, "-m", "ltbench.bench", "run", "--dataset", "digits-lt", "--imbalance", "10"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
@@ -44,9 +44,9 @@ def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 def in_this_process(folder: Path, epochs: int) -> Record:
-    """The run that `start(folder, "--method", "drs", "--epochs", ...)` would carry out or take up again."""
-    (run,) = make_plan(["drs"], ["digits-lt"], imbalance="10", epochs=str(epochs))
-    (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Watcher())
+    """The run that `start(folder, "--method", "drs", "--epochs", ...)` would carry out or resume."""
+    (run,) = make_plan(["drs"], ["digits-lt"], RunRequest(imbalance="10", epochs=str(epochs)))
+    (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Callback())
     return record
 
 
@@ -81,7 +81,7 @@ def small_files() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
-def test_a_full_disk_ends_in_one_sentence_and_the_same_command_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(tmp_path: Path) -> None:
     process = start(tmp_path, "--method", "drs", "--epochs", "5", preexec_fn=small_files)
     _, err = process.communicate()
     assert process.returncode == 2, err

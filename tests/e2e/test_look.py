@@ -15,30 +15,30 @@ TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
 
 def test_view_counts_what_an_epoch_shows(tmp_path: Path) -> None:
     run = tiny_run("open", epochs=5)
-    late, early = view(run, 0.99, tmp_path), view(run, 0, tmp_path)
-    assert early.shown.tolist() == run.dataset.train.counts.tolist()
-    assert early.made.sum() == early.synthetic.sum() == 0
-    assert late.shown.sum() == early.shown.sum()
-    assert late.made[0] == 0
-    assert 0 < late.made.sum() == late.synthetic.sum()
-    assert late.pixels.min() >= 0
-    assert late.pixels.max() <= 1
-    np.testing.assert_allclose(late.normalised, (late.pixels - 0.3053) / 0.3760, atol=1e-5)
+    at_end, at_start = view(run, 0.99, tmp_path), view(run, 0, tmp_path)
+    assert at_start.class_counts.tolist() == run.dataset.train.counts.tolist()
+    assert at_start.synthetic_counts.sum() == at_start.synthetic.sum() == 0
+    assert at_end.class_counts.sum() == at_start.class_counts.sum()
+    assert at_end.synthetic_counts[0] == 0
+    assert 0 < at_end.synthetic_counts.sum() == at_end.synthetic.sum()
+    assert at_end.pixels.min() >= 0
+    assert at_end.pixels.max() <= 1
+    np.testing.assert_allclose(at_end.normalised, (at_end.pixels - 0.3053) / 0.3760, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["m2m", "blt"])
 def test_view_of_images_made_by_gradient_has_their_sources(method: str, tmp_path: Path) -> None:
     run = tiny_run(method, epochs=5)
     carry_out(run, tmp_path)
-    seen = view(tiny_run(method, epochs=5), 0.99, tmp_path)
-    assert seen.state == "finished network"
-    assert seen.sources.shape == seen.pixels.shape
+    images = view(tiny_run(method, epochs=5), 0.99, tmp_path)
+    assert images.state == "finished network"
+    assert images.sources.shape == images.pixels.shape
     if method == "blt":
-        made = seen.synthetic
-        assert made.any()
-        assert (seen.source_labels[made] == seen.labels[made]).all()
-        assert (seen.towards[made] != seen.labels[made]).all()
-        assert (seen.labels >= 0).all()
+        synthetic = images.synthetic
+        assert synthetic.any()
+        assert (images.source_labels[synthetic] == images.labels[synthetic]).all()
+        assert (images.towards[synthetic] != images.labels[synthetic]).all()
+        assert (images.labels >= 0).all()
 
 
 def test_look_names_the_run_that_is_missing(cli: Any) -> None:

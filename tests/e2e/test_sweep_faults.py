@@ -1,51 +1,49 @@
-"""Sweeps that are killed, interrupted, run twice, on a full disk: the records are as if nothing had happened."""
+"""Sweeps that are killed, interrupted, run twice or on a full disk: the records are those of an undisturbed sweep."""
 
 from __future__ import annotations
 
 import os
 import resource
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from helpers.sweep_processes import SUITE, records, start, until, workers, write
+from helpers.sweep_processes import SUITE, records, start_sweep, wait_until, workers, write_suite
 from ltbench.benchmarks.records.store import find_records
 from ltbench.benchmarks.records.suites import read_suite
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.sweeps.status import states
 from ltbench.benchmarks.sweeps.units import Unit, make_units
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """The records of the suite's runs, made one after the other in this process."""
+    """The records of the suite's runs, trained one after the other in this process."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    write(folder)
+    write_suite(folder)
     (block,) = read_suite(str(folder / "suite.toml")).runs
-    given = {"imbalance": "5", "epochs": str(block.epochs), "settings": block.set}
-    plan = make_plan(block.methods, block.datasets, seeds=block.seeds, **given)
-    run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Watcher(), lambda text: None)
+    request = RunRequest(seeds=block.seeds, imbalance="5", epochs=str(block.epochs), settings=block.set)
+    plan = make_plan(block.methods, block.datasets, request)
+    run_missing(plan, torch.device("cpu"), folder / "results", folder / "runs", Callback(), lambda text: None)
     return records(folder)
 
 
-def finish(folder: Path, undisturbed: dict[str, dict[str, object]]) -> str:
-    """The same command again: it succeeds, and the records are those of the undisturbed sweep. What it said."""
-    process = start(folder)
+def finish(folder: Path, undisturbed: dict[str, dict[str, object]]) -> None:
+    """Give the same command again: it succeeds, and the records are those of the undisturbed sweep."""
+    process = start_sweep(folder)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert records(folder) == undisturbed
     assert workers(folder) == []
-    return err
 
 
 def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    write(tmp_path)
-    process = start(tmp_path)
-    until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and workers(tmp_path), process)
+    write_suite(tmp_path)
+    process = start_sweep(tmp_path)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and workers(tmp_path), process)
     os.kill(workers(tmp_path)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -57,25 +55,22 @@ def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str,
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -> None:
     """The runs would take hours; they and the server they are forked from are gone with the sweep."""
-    write(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
-    process = start(tmp_path)
-    until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and len(workers(tmp_path)) == 2, process)
+    write_suite(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
+    process = start_sweep(tmp_path)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and len(workers(tmp_path)) == 2, process)
     children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     assert children
     process.send_signal(how)
     process.communicate()
-    end = time.monotonic() + 5
-    while workers(tmp_path) or any(Path(f"/proc/{pid}").exists() for pid in children):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: not workers(tmp_path) and not any(Path(f"/proc/{pid}").exists() for pid in children), seconds=5)
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
+def test_a_killed_sweep_resumes(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
     """Records that were there are not touched, the others are those of an undisturbed sweep."""
-    write(tmp_path)
-    process = start(tmp_path)
-    until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
+    write_suite(tmp_path)
+    process = start_sweep(tmp_path)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
     process.kill()
     process.communicate()
     before = {path: path.read_bytes() for path in find_records(tmp_path / "results")}
@@ -86,9 +81,9 @@ def test_a_killed_sweep_goes_on(tmp_path: Path, undisturbed: dict[str, dict[str,
 @pytest.mark.slow
 def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
     """Its children die with it; they are tried again from a new one."""
-    write(tmp_path)
-    process = start(tmp_path)
-    until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
+    write_suite(tmp_path)
+    process = start_sweep(tmp_path)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
     for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         if b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(int(pid), signal.SIGKILL)
@@ -99,32 +94,29 @@ def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict
     assert records(tmp_path) == undisturbed
 
 
-def test_ctrl_c_finishes_the_epoch_and_the_same_command_goes_on(
+def test_ctrl_c_finishes_the_epoch_and_the_same_command_resumes(
     tmp_path: Path, undisturbed: dict[str, dict[str, object]]
 ) -> None:
-    write(tmp_path)
-    process = start(tmp_path)
-    until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
+    write_suite(tmp_path)
+    process = start_sweep(tmp_path)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Interrupted. The same command goes on" in err
+    assert "Interrupted. The same command continues" in err
     logs = [path.read_text() for path in tmp_path.glob("runs/*/log.txt")]
     assert any("Stopping after this epoch" in text for text in logs)
     assert not any("Traceback" in text for text in logs)
-    assert "resumes after epoch" in "".join(_logs(tmp_path, finish(tmp_path, undisturbed)))
-
-
-def _logs(folder: Path, _: str) -> list[str]:
-    return [path.read_text() for path in folder.glob("runs/*/log.txt")]
+    finish(tmp_path, undisturbed)
+    assert "resumes after epoch" in "".join(path.read_text() for path in tmp_path.glob("runs/*/log.txt"))
 
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     """Runs of hours end within seconds."""
-    write(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
-    process = start(tmp_path)
-    until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
+    write_suite(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
+    process = start_sweep(tmp_path)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
@@ -135,20 +127,20 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
     """Both end well; no record is lost, none is another one's."""
-    write(tmp_path)
-    pair = [start(tmp_path), start(tmp_path)]
-    said = [process.communicate(timeout=180)[1] for process in pair]
-    assert [process.returncode for process in pair] == [0, 0], said
+    write_suite(tmp_path)
+    pair = [start_sweep(tmp_path), start_sweep(tmp_path)]
+    errors = [process.communicate(timeout=180)[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
     assert records(tmp_path) == undisturbed
-    assert sum(text.count("finished: ") for text in said) >= 3
+    assert sum(text.count("finished: ") for text in errors) >= 3
 
 
 @pytest.mark.slow
 def test_a_full_disk_in_mid_sweep(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
     """Files cannot grow past 20 kB: logs and folders can be written, checkpoints and records cannot."""
-    write(tmp_path)
+    write_suite(tmp_path)
     limits = (20_000, 20_000)
-    process = start(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+    process = start_sweep(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "Traceback" not in err
@@ -166,17 +158,17 @@ class Bad(Method):
 
 
 def bad_suite(folder: Path) -> list[Unit]:
-    """A loss that is not finite, a method with a fault, and two that work."""
+    """Two methods that work; between them one whose loss is not finite, and one with a fault."""
     (folder / "nan.py").write_text(BAD.format(line="return super().loss(net, batch, now) * float('nan')"))
     (folder / "fault.py").write_text(BAD.format(line="raise ValueError('no such shape')"))
-    text = SUITE.format(epochs=2, more="").replace('["erm", "drs"', f'["{folder}/nan.py", "{folder}/fault.py", "erm"')
+    text = SUITE.format(epochs=2, more="").replace('"drs"', f'"{folder}/nan.py", "{folder}/fault.py"')
     (folder / "suite.toml").write_text(text)
     return make_units(read_suite(f"{folder}/suite.toml"))
 
 
 def test_failing_methods_stop_nobody_and_are_not_tried_again(tmp_path: Path) -> None:
     units = bad_suite(tmp_path)
-    process = start(tmp_path)
+    process = start_sweep(tmp_path)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "2 of 4 runs are done." in err
@@ -184,18 +176,18 @@ def test_failing_methods_stop_nobody_and_are_not_tried_again(tmp_path: Path) -> 
     assert "tried again" not in err
     assert "| nan (recipe.epochs=2) | seed 0: nan on digits-lt" in err
     assert "ValueError: no such shape" in err
-    found = {s.unit.method: s for s in states(units, tmp_path / "results", tmp_path / "runs")}
-    assert {name: state.name for name, state in found.items()} == {
+    states_of = {s.unit.method: s for s in states(units, tmp_path / "results", tmp_path / "runs")}
+    assert {name: state.name for name, state in states_of.items()} == {
         "nan": "failed", "fault": "failed", "erm": "done", "focal": "done",
     }  # fmt: skip
-    assert "The loss became" in found["nan"].words
+    assert "The loss became" in states_of["nan"].message
 
 
 @pytest.mark.slow
 def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
     """One run at a time, the failing ones after ERM: focal is never begun."""
     bad_suite(tmp_path)
-    process = start(tmp_path, "--fail-fast", "--jobs", "1")
-    _, err = process.communicate(timeout=120)
+    process = start_sweep(tmp_path, "--fail-fast", "--jobs", "1")
+    process.communicate(timeout=120)
     assert process.returncode == 2
     assert len(find_records(tmp_path / "results")) == 1

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers.sweep_processes import ENVIRONMENT, records, workers, write
+from helpers.sweep_processes import ENVIRONMENT, records, wait_until, workers, write_suite
 
 pytest.importorskip("ray", reason="no Ray: pip install 'ltbench[ray]'")
 pytestmark = [
@@ -26,9 +25,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    yield made
-    made.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
 
 
 def start(folder: Path, address: str) -> subprocess.Popen[str]:
@@ -44,18 +43,14 @@ def test_a_node_is_lost_in_mid_sweep(cluster: object, tmp_path: Path) -> None:
     """Every record is there in the end, equal to those of the local engine, and no process is left."""
     undisturbed = tmp_path / "undisturbed"
     folder = tmp_path / "ray"
-    for place in (undisturbed, folder):
-        place.mkdir()
-        write(place, epochs=150)
+    for each in (undisturbed, folder):
+        each.mkdir()
+        write_suite(each, epochs=150)
     local = [sys.executable, "-m", "ltbench.bench", "sweep", "suite.toml", "--jobs", "2"]
     assert subprocess.run(local, cwd=undisturbed, env=ENVIRONMENT, check=False, capture_output=True).returncode == 0
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]  # type: ignore[attr-defined]
     process = start(folder, cluster.address)  # type: ignore[attr-defined]
-    end = time.monotonic() + 120
-    while len(list(folder.glob("runs/*/checkpoint*"))) < 2:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: len(list(folder.glob("runs/*/checkpoint*"))) >= 2, process, seconds=120)
     cluster.remove_node(nodes[0], allow_graceful=False)  # type: ignore[attr-defined]
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
@@ -67,7 +62,7 @@ def test_a_node_is_lost_in_mid_sweep(cluster: object, tmp_path: Path) -> None:
 def test_no_cluster_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    write(tmp_path)
+    write_suite(tmp_path)
     process = start(tmp_path, "auto")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2

@@ -6,16 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from helpers.sweep_processes import ENVIRONMENT, fake, records, write
+from helpers.sweep_processes import ENVIRONMENT, fake_snapshot, fake_unit, records, request, wait_until, write_suite
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.sweeps.engines import slurm
-from ltbench.benchmarks.sweeps.queue import FAILED
-from ltbench.benchmarks.sweeps.runner import Choices
-from ltbench.benchmarks.sweeps.workers import cpu_slots, gpu_slots
+from ltbench.benchmarks.sweeps.status import FAILED
+from ltbench.benchmarks.sweeps.workers import gpu_slots
 
 # Runs every task of an array in turn; notes its own options and what was asked of scontrol.
 SBATCH = r"""#!/bin/bash
@@ -44,9 +42,8 @@ def stand_in(folder: Path) -> dict[str, str]:
 
 def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    units = write(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[:2]  # erm, and drs, which continues it
-    choices = Choices(Path("results"), Path("runs"), cpu_slots(1))
-    text = slurm.script(units, choices)
+    units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[:2]  # erm and drs, which continues it
+    text = slurm.script(units, request(Path()))
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     environment = ENVIRONMENT | stand_in(tmp_path)
     done = subprocess.run(["bash"], input=text, text=True, env=environment, capture_output=True, check=True, cwd="/")
@@ -57,7 +54,7 @@ def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkey
     assert "--requeue" in first
     assert "--dependency" not in first
     assert "--dependency=afterany:1" in second
-    assert "nothing is missing" in slurm.script(units, choices)
+    assert "nothing is missing" in slurm.script(units, request(Path()))
 
 
 @pytest.mark.parametrize(("code", "expected"), [("130", "requeue"), ("2", "failed"), ("137", "left")])
@@ -66,8 +63,7 @@ def test_what_becomes_of_a_task_that_ends_early(code: str, expected: str, tmp_pa
     program = tmp_path / "python"
     program.write_text(f"#!/bin/bash\necho 'Error: the loss became nan.'\nexit {code}\n")
     program.chmod(0o755)
-    choices = Choices(tmp_path / "results", tmp_path / "runs", cpu_slots(1))
-    text = slurm.script([fake("a", erm=None)], choices).replace(sys.executable, str(program))
+    text = slurm.script([fake_unit("a")], request(tmp_path)).replace(sys.executable, str(program))
     subprocess.run(["bash"], input=text, text=True, env=ENVIRONMENT | stand_in(tmp_path), check=True)
     assert ("scontrol requeue 1_0" in (tmp_path / "notes").read_text()) == (expected == "requeue")
     assert (tmp_path / "runs" / "a" / FAILED).exists() == (expected == "failed")
@@ -75,10 +71,10 @@ def test_what_becomes_of_a_task_that_ends_early(code: str, expected: str, tmp_pa
         assert (tmp_path / "runs" / "a" / FAILED).read_text() == "Error: the loss became nan.\n"
 
 
-def test_large_arrays_are_parted_and_gpus_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slurm, "LARGEST_ARRAY", 2)
-    units = [fake(str(k), erm=None) for k in range(5)] + [fake("x", erm="0"), fake("y", erm="0")]
-    text = slurm.script(units, Choices(tmp_path, tmp_path, gpu_slots(["cuda:0"], 1)))
+def test_large_arrays_are_divided_and_gpus_requested(tmp_path: Path) -> None:
+    shared = fake_snapshot("0")
+    units = [*(fake_unit(str(k)) for k in range(5)), fake_unit("x", shared), fake_unit("y", shared)]
+    text = slurm.script(units, request(tmp_path, slots=gpu_slots(["cuda:0"], 1)), largest=2)
     assert text.count("sbatch --parsable") == 4
     assert text.count("--gres=gpu:1") == 4
     assert "--dependency=afterany:$first_0:$first_1:$first_2 " in text
@@ -104,18 +100,12 @@ def test_a_sweep_on_a_real_slurm(tmp_path: Path) -> None:
     """All runs of a suite through sbatch, with one interrupted by its signal in the middle and queued again."""
     if not running():
         pytest.skip("no Slurm answers here: start one (slurmctld, slurmd) to check this")
-    write(tmp_path, epochs=300)
+    write_suite(tmp_path, epochs=300)
     words = [sys.executable, "-m", "ltbench.bench", "sweep", "suite.toml", "--engine", "slurm"]
     subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, check=True)
-    end = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*/checkpoint*")):
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), seconds=120)
     jobs = subprocess.run(["squeue", "-h", "-o", "%A", "-t", "R"], capture_output=True, text=True, check=True)
     subprocess.run(["scancel", "--signal=INT", "--batch", jobs.stdout.split()[0]], check=True)
-    end = time.monotonic() + 450
-    while len(records(tmp_path)) < 3:
-        assert time.monotonic() < end
-        time.sleep(1)
+    wait_until(lambda: len(records(tmp_path)) >= 3, seconds=450)
     logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/log.txt"))
     assert "Stopping after this epoch" in logs

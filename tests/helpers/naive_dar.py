@@ -1,4 +1,4 @@
-"""DAR-BN in the style of the paper's listing: boolean indexing, one group after the other. For tests alone."""
+"""DAR-BN in the style of the paper's listing: boolean indexing, one group after the other. For tests only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 class NaiveDAR(nn.BatchNorm2d):
     """Batch norm of two groups of rows; the mask is a class attribute, one for all layers of all models.
 
-    Takes any number of dimensions; `grad` as in the layer under test.
+    It takes any number of dimensions; `grad` is the `noise_grad` of the layer under test.
     """
 
     mask: Tensor | None = None
@@ -24,9 +24,9 @@ class NaiveDAR(nn.BatchNorm2d):
         if (~mask).any():
             assert self.num_batches_tracked is not None
             self.num_batches_tracked += 1
-            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             natural = F.batch_norm(
-                input[~mask], self.running_mean, self.running_var, self.weight, self.bias, True, share, self.eps
+                input[~mask], self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps
             )
             out[~mask] = natural
         if mask.any():

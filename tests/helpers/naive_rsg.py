@@ -16,14 +16,14 @@ def contrast(module: Any, first: Tensor, second: Tensor) -> Tensor:
     return module.head(module.conv2(inner).mean((2, 3)))
 
 
-def shares(generator: Any, maps: Tensor, label: int) -> Tensor:
+def assignment(generator: Any, maps: Tensor, label: int) -> Tensor:
     return torch.softmax(generator.weight[label].T @ maps.mean((1, 2)) + generator.bias[label], 0)
 
 
 def centre_loss(generator: Any, maps: Tensor, labels: list[int]) -> Tensor:
     total = torch.zeros((), dtype=maps.dtype)
     for x, label in zip(maps, labels, strict=True):
-        gamma = shares(generator, x, label)
+        gamma = assignment(generator, x, label)
         for k, centre in enumerate(generator.centres[label]):
             total = total + gamma[k] * ((x - centre[:, None, None]) ** 2).sum()
     return total / len(maps)
@@ -47,28 +47,28 @@ def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
         return []
     more, fewer = (head, tail) if h >= t else (tail, head)
     segments = max(math.floor(len(more) * transfer / len(fewer)), 1)
-    found = []
+    matches = []
     for j in range(segments):
         for i in range(len(fewer)):
-            one, other = more[j * len(fewer) + i], fewer[i]
-            found.append((one, other) if h >= t else (other, one))
-    return found
+            left, other = more[j * len(fewer) + i], fewer[i]
+            matches.append((left, other) if h >= t else (other, left))
+    return matches
 
 
 def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """Generated maps and the MV loss; gradient reaches the transform alone."""
 
     def moved(i: int) -> Tensor:
-        nearest = int(shares(generator, maps[i], labels[i]).argmax())
+        nearest = int(assignment(generator, maps[i], labels[i]).argmax())
         return (maps[i] - generator.centres[labels[i], nearest][:, None, None]).detach()
 
-    made, terms = [], []
+    method, terms = [], []
     for f, r in met:
         far, near = moved(f), moved(r)
         change = generator.transform(far[None])[0]
-        made.append(maps[r] + change)
+        method.append(maps[r] + change)
         terms.append(_mv(generator, change, near, far, maps[f]))
-    return torch.stack(made), torch.stack(terms).mean()
+    return torch.stack(method), torch.stack(terms).mean()
 
 
 def _mv(generator: Any, change: Tensor, near: Tensor, far: Tensor, frequent: Tensor) -> Tensor:

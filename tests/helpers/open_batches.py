@@ -9,7 +9,7 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.trainer import build_network
+from ltbench.benchmarks.training.run_spec import build_network
 
 from helpers.tiny import tiny_run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,8 @@ from ltbench.benchmarks.records.schema import (
     Environment,
     Final,
     History,
-    Prerequisite,
     Record,
-    run_id,
+    RunFacts,
 )
 from ltbench.benchmarks.records.store import record_path, write_record
 from ltbench.benchmarks.split import long_tail_counts
@@ -27,7 +28,7 @@ RECIPE = {"name": "cifar", "backbone": "resnet32", "epochs": 3, "batch_size": 12
 
 
 def dataset(counts: list[int], **facts: Any) -> DatasetFacts:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "name": "toy",
         "profile": "exp",
         "imbalance": max(counts) / min(counts),
@@ -39,13 +40,13 @@ def dataset(counts: list[int], **facts: Any) -> DatasetFacts:
         "train_counts": counts,
         "test_counts": [100] * len(counts),
     }
-    return DatasetFacts(**(given | facts))
+    return DatasetFacts(**(defaults | facts))
 
 
 def cifar(classes: int, ratio: float, profile: Any = "exp", **facts: Any) -> DatasetFacts:
     counts = long_tail_counts(50_000 // classes, classes, ratio, profile)
-    given = {"name": f"cifar{classes}-lt", "profile": profile, "imbalance": ratio}
-    return dataset(counts, **(given | {"test_counts": [10_000 // classes] * classes} | facts))
+    own = {"name": f"cifar{classes}-lt", "profile": profile, "imbalance": ratio}
+    return dataset(counts, **(own | {"test_counts": [10_000 // classes] * classes} | facts))
 
 
 def record(
@@ -54,19 +55,15 @@ def record(
     method: str = "erm",
     seed: int = 0,
     changed: dict[str, Any] | None = None,
-    source: str | None = None,
-    recipe: dict[str, Any] | None = None,
-    commit: str = "1234567890abcdef",
-    dirty: bool = False,
-    epochs: int = 3,
-    best: list[int] | None = None,
-    prerequisites: list[Prerequisite] | None = None,
+    **facts: Any,
 ) -> Record:
-    recipe, changed = recipe or RECIPE, changed or {}
+    """A record; `facts` may hold source, recipe, commit, dirty, epochs, best (hits per class) and prerequisites."""
+    changed = changed or {}
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
-    return Record(
+    epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
+    filled = Record(
         schema=VERSION,
-        id=run_id(method, source, values, data, recipe, seed),
+        id=RunFacts(method, source, values, changed, data, recipe, seed).id,
         method=method,
         source=source,
         hyperparameters=values,
@@ -75,17 +72,19 @@ def record(
         dataset=data,
         recipe=recipe,
         final=Final(epoch=epochs - 1, correct=correct, confusion=None),
-        best=Best(epoch=0, correct=best or correct),
+        best=Best(epoch=0, correct=facts.pop("best", correct)),
         history=History(loss=[1.0] * epochs, accuracy=[0.5], evaluated_epochs=[epochs - 1]),
         cost=Cost(
             seconds=2, seconds_training=1, images_per_second=10, peak_memory_bytes=1, parameters=1,
-            epochs_per_stage={"train": epochs}, resumed=0, prerequisites=prerequisites or [],
+            epochs_per_stage={"train": epochs}, resumed=0, prerequisites=facts.pop("prerequisites", []),
         ),
         environment=Environment(
-            ltbench="0.1.0", commit=commit, dirty=dirty, python="3.11", torch="2.6", platform="Linux", device="cpu",
-            threads=1,
+            ltbench="0.1.0", commit=facts.pop("commit", "1234567890abcdef"), dirty=facts.pop("dirty", False),
+            python="3.11", torch="2.6", platform="Linux", device="cpu", threads=1,
         ),
     )  # fmt: skip
+    assert not facts, f"unknown facts: {facts}"
+    return filled
 
 
 def lifelike(data: DatasetFacts, method: str, seed: int, lift: float, **facts: Any) -> Record:
@@ -101,6 +100,19 @@ def lifelike_setting(classes: int = 10, seeds: int = 2, methods: int = 3, **fact
     data = cifar(classes, 100, **facts)
     names = [*METHODS, *(f"other-{k}" for k in range(methods))][:methods]
     return settings([lifelike(data, m, s, METHODS.get(m, 0.1)) for m in names for s in range(seeds)])[0]
+
+
+@contextmanager
+def contents(registry: dict[str, Any], values: dict[str, Any]) -> Iterator[None]:
+    """Let a registry hold other values for a while; afterwards it has its own again, in their order."""
+    own = dict(registry)
+    registry.clear()
+    registry.update(values)
+    try:
+        yield
+    finally:
+        registry.clear()
+        registry.update(own)
 
 
 def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
@@ -119,5 +131,4 @@ def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
 
 def store(records: list[Record], results: Any) -> None:
     for r in records:
-        facts = (r.method, r.source, r.hyperparameters, r.changed, r.dataset, r.recipe, r.seed)
-        write_record(r, record_path(results, *facts))
+        write_record(r, record_path(results, r.facts))

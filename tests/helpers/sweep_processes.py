@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ltbench.benchmarks.records.store import find_records, read_record
 from ltbench.benchmarks.records.suites import read_suite
-from ltbench.benchmarks.sweeps.queue import LOG
-from ltbench.benchmarks.sweeps.units import Unit, make_units
+from ltbench.benchmarks.sweeps.request import SweepRequest
+from ltbench.benchmarks.sweeps.status import LOG
+from ltbench.benchmarks.sweeps.units import SharedSnapshot, Unit, make_units
+from ltbench.benchmarks.sweeps.workers import cpu_slots
 
 from helpers.tiny import without_timings
 
@@ -29,44 +32,66 @@ set = ["dataset.n_max=60"{more}]
 """
 
 
-def write(folder: Path, epochs: int = 40, more: str = "") -> list[Unit]:
+def write_suite(folder: Path, epochs: int = 40, more: str = "") -> list[Unit]:
+    """Write `suite.toml` with three runs on few digits to a folder, and return its units."""
     path = folder / "suite.toml"
     path.write_text(SUITE.format(epochs=epochs, more=more))
     return make_units(read_suite(str(path)))
 
 
-def start(folder: Path, *options: str, **settings: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+def start_sweep(folder: Path, *options: str, **settings: Any) -> subprocess.Popen[str]:
+    """Start `bench sweep suite.toml --jobs 2` in a folder; `settings` are those of Popen."""
+    process: subprocess.Popen[str] = subprocess.Popen(
         [*SWEEP, "--jobs", "2", *options], cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, **settings,
     )  # fmt: skip
+    return process
 
 
-def until(found: Callable[[], object], process: subprocess.Popen[str], seconds: float = 60) -> None:
-    """Wait for something to be there, while the sweep runs."""
+def wait_until(
+    condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 60
+) -> None:
+    """Wait until a condition holds, while a process is running.
+
+    Raises:
+        AssertionError: the process has ended, or the time is over.
+    """
     end = time.monotonic() + seconds
-    while not found():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
+    while not condition():
+        assert process is None or process.poll() is None, process.communicate()
+        assert time.monotonic() < end, f"not within {seconds} s"
         time.sleep(0.02)
 
 
 def workers(folder: Path) -> list[int]:
-    """Process ids of the runs that are at work on checkpoints below a folder."""
-    found = []
+    """Process ids of the runs that write to logs below a folder."""
+    pids = []
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdecimal() and os.getsid(int(entry.name)) == int(entry.name):
-                files = {str(fd.readlink()) for fd in (entry / "fd").iterdir()}
-                found += [int(entry.name)] * any(f.startswith(str(folder)) and f.endswith(LOG) for f in files)
+                files = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
+                if any(file.startswith(str(folder)) and file.endswith(LOG) for file in files):
+                    pids.append(int(entry.name))
         except OSError:
             continue  # it has ended
-    return found
+    return pids
 
 
 def records(folder: Path) -> dict[str, dict[str, object]]:
+    """The records in `results` of a folder by file name, without what may differ between two equal runs."""
     return {path.name: without_timings(read_record(path)) for path in find_records(folder / "results")}
 
 
-def fake(key: str, method: str = "drs", erm: str | None = "e", prefix: int = 8) -> Unit:
-    return Unit(key, method, "digits-lt", "digits", key, Path(f"{key}.json"), (), erm, prefix, prefix, 10, 30)
+def fake_snapshot(run_id: str = "e", epochs: int = 8, own: bool = True) -> SharedSnapshot:
+    return SharedSnapshot(run_id, "erm", epochs, own, Path(run_id, f"epoch-{epochs:05d}.pt"))
+
+
+def fake_unit(key: str, *shared: SharedSnapshot, method: str = "drs") -> Unit:
+    """A unit without a run behind it; `key` is its id and its label."""
+    return Unit(key, method, "digits-lt", "digits", key, Path(f"{key}.json"), (), shared, epochs=10, images=30)
+
+
+def request(folder: Path, **changes: Any) -> SweepRequest:
+    """A request for one process on the CPU; its command does nothing."""
+    options = {"slots": cpu_slots(1), "command": print} | changes
+    return SweepRequest(folder / "results", folder / "runs", **options)

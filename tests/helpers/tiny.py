@@ -7,30 +7,35 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from ltbench import bench
+from ltbench.benchmarks.cli.run import run as run_command
+from ltbench.benchmarks.method import Needs
 from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import RunSpec, execute
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import RunSpec
+from ltbench.benchmarks.training.trainer import execute
 
 
 def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> RunSpec:
     """A run of seconds: a few digits, a few epochs, evaluated after each."""
     always = ("dataset.n_max=30", "recipe.evaluate_every=1")
-    plan = make_plan(
-        [method], ["digits-lt"], seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings)
-    )
-    return plan[0]
+    request = RunRequest(seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings))
+    return make_plan([method], ["digits-lt"], request)[0]
 
 
-def on_its_own(run: RunSpec) -> RunSpec:
-    """The run with its first epochs trained through its own hooks, even if ERM's would do."""
-    needs = run.method.needs(run.recipe.epochs)
-    object.__setattr__(run.method, "needs", lambda epochs: dataclasses.replace(needs, prefix=0))
-    return run
+def on_its_own(spec: RunSpec) -> RunSpec:
+    """The run with its first epochs trained through its own hooks, even if it could share them."""
+    kind = type(spec.method)
+
+    class Alone(kind):  # type: ignore[misc,valid-type]
+        def needs(self, epochs: int) -> Needs:
+            return dataclasses.replace(super().needs(epochs), prefix=0)
+
+    values = {field.name: getattr(spec.method, field.name) for field in dataclasses.fields(kind)}
+    return dataclasses.replace(spec, method=Alone(**values))
 
 
-def carry_out(run: RunSpec, runs: Path) -> Record:
-    return execute(run, torch.device("cpu"), runs)
+def carry_out(spec: RunSpec, runs: Path) -> Record:
+    return execute(spec, torch.device("cpu"), runs)
 
 
 def without_timings(record: Record) -> dict[str, object]:
@@ -40,8 +45,8 @@ def without_timings(record: Record) -> dict[str, object]:
 
 def planned(words: Sequence[str]) -> str:
     """The id of the run that the words of a command, `run --method ...`, would carry out."""
-    values = bench.cli.commands["run"].make_context("run", list(words[1:])).params
+    values = run_command.make_context("run", list(words[1:])).params
     for name in ("device", "results", "runs", "quiet"):
         del values[name]
-    (run,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), **values)
-    return run.id
+    (spec,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), RunRequest(**values))
+    return spec.id

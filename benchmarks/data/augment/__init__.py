@@ -1,124 +1,20 @@
-"""Batched augmentation with parameters per image: all random numbers are drawn first, then applied."""
+"""Batched augmentation on the device, with parameters of its own for each image."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
-
-import torch
 from torch import Tensor
 
 from ...recipe import Recipe
-from .auto import UNIFORM as AUTO_UNIFORM
-from .auto import AutoAugment, auto_augment
-from .colour import UNIFORM as COLOUR_UNIFORM
-from .colour import cutout, draw_colour, recolour
+from .chain import Augment, Parameters, as_floats
 from .crop import CropFlip
 
 __all__ = ["Augment", "CropFlip", "Parameters", "as_floats", "make_augment"]
 
 
-class Parameters(NamedTuple):
-    """What happens to each of N images; a part that the recipe does not use has no numbers, shape (N, 0).
-
-    Attributes:
-        crop: int64 (N, 3), mirrored, row and column, see `CropFlip`.
-        hole: int64 (N, 2), row and column of the centre, see `cutout`.
-        blends: float (N, 7, 3), see `recolour`.
-        hue: float (N,), see `recolour`.
-        side: float (N,), see `recolour`.
-        auto: float (N, 2, 16), see `auto_augment`.
-    """
-
-    crop: Tensor
-    hole: Tensor
-    blends: Tensor
-    hue: Tensor
-    side: Tensor
-    auto: Tensor
-
-    def rows(self, chosen: slice) -> Parameters:
-        """The parameters of some of the images."""
-        return Parameters(*(part[chosen] for part in self))
-
-    def to(self, device: torch.device | str) -> Parameters:
-        """The same parameters on another device."""
-        return Parameters(*(part.to(device, non_blocking=True) for part in self))
-
-
-class Augment:
-    """The augmentation of a recipe.
-
-    "basic" crops and flips. "simclr" adds jitter, greyscale and blur. "autoaugment" replaces crop, flip and Cutout by
-    the CIFAR-10 policy unless the recipe keeps them, in which case the policy follows the crop. Cutout comes before or
-    after the colour operations or the policy.
-
-    Args:
-        images: uint8 (N, 3, H, W), on the device where batches are wanted.
-        recipe: its fields `augment`, `cutout`, `cutout_position`, `keep_base`, `crop_padding`, `flip`, `channels_last`.
-    """
-
-    def __init__(self, images: Tensor, recipe: Recipe) -> None:
-        self.recipe = recipe
-        based = recipe.augment != "autoaugment" or recipe.keep_base
-        self.crop = CropFlip(images, recipe.crop_padding, recipe.flip) if based else CropFlip(images, 0, False)
-        self.cutout = recipe.cutout if based else 0
-        self.size = torch.tensor(images.shape[2:])
-        self.auto = AutoAugment(*images.shape[2:]) if recipe.augment == "autoaugment" else None
-
-    def draw(self, count: int, random: Callable[[str], torch.Generator]) -> Parameters:
-        """Parameters for `count` images, on the CPU.
-
-        Args:
-            count: how many images.
-            random: a CPU generator for a purpose. Crops are drawn from "augment", all the rest from "colour", so that
-                the crops of a seed are the same for every recipe.
-        """
-        crop = self.crop.draw(count, random("augment"))
-        none = torch.zeros(count, 0)
-        hole, colours, auto = none.long(), (none, none, none), none
-        if self.cutout or self.recipe.augment != "basic":
-            total = 2 + COLOUR_UNIFORM + AUTO_UNIFORM
-            uniform = torch.rand(count, total, generator=random("colour"), dtype=torch.float64)
-            first, second, third = uniform.split([2, COLOUR_UNIFORM, AUTO_UNIFORM], 1)
-            hole = (first * self.size).long() if self.cutout else hole
-            colours = draw_colour(second) if self.recipe.augment == "simclr" else colours
-            auto = self.auto.draw(third) if self.auto else auto
-        return Parameters(crop, hole, *colours, auto)
-
-    def __call__(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """Images at `index` (B,) with the parameters of B images applied, float (B, 3, H, W) in [0, 1]."""
-        before = self.recipe.cutout_position == "before"
-        images = self.crop(index, parameters.crop)
-        if self.cutout and before:
-            images = cutout(images, parameters.hole, self.cutout)
-        if self.auto:
-            images = auto_augment(images, parameters.auto)
-        if self.recipe.augment == "simclr":
-            images = recolour(images.float().div_(255), parameters.blends, parameters.hue, parameters.side)
-        if self.cutout and not before:
-            images = cutout(images, parameters.hole, self.cutout)
-        return as_floats(images, self.recipe)
-
-    def anew(self, index: Tensor, random: torch.Generator) -> Tensor:
-        """Images at `index` (B,) with parameters drawn from a CPU generator, float (B, 3, H, W) in [0, 1]."""
-        parameters = self.draw(len(index), lambda purpose: random)
-        if index.is_cuda:  # a copy from ordinary memory would make the host wait
-            parameters = Parameters(*(part.pin_memory() for part in parameters))
-        return self(index, parameters.to(index.device))
-
-
 def make_augment(images: Tensor, recipe: Recipe) -> Augment:
-    """The augmentation of a recipe; image by image where the recipe is plain."""
+    """The augmentation of a recipe for uint8 images (N, 3, H, W); image by image if the recipe is plain."""
     if recipe.plain:
-        from .plain import PlainAugment  # torchvision's transforms take a second to import
+        from .plain import PlainAugment  # importing torchvision's transforms takes a second
 
         return PlainAugment(images, recipe)
     return Augment(images, recipe)
-
-
-def as_floats(images: Tensor, recipe: Recipe) -> Tensor:
-    """Images (N, 3, H, W), bytes or floats in [0, 1], as floats in [0, 1] in the recipe's memory format."""
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
-    floats = images.to(torch.float32, memory_format=layout)
-    return floats if images.is_floating_point() else floats.div_(255)

@@ -2,12 +2,12 @@
 
 A sub-policy is two operations, each with a probability and a strength. Every operation is one row of numbers
 (`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a blend with the
-greyscale image, a blend with the smoothed image. What an operation does not use is the identity, so the shapes are
+greyscale image, a blend with the smoothed image. A step that an operation does not use is the identity. So shapes are
 static, and nothing is read back from the device.
 
-The arithmetic is that of torchvision's operations on uint8 tensors, in the same order of the same float32 steps, as a
-cast to bytes makes a rounding error one level. Where a shear or a rotation falls on the middle between two pixels,
-another device may choose the other one.
+The float32 steps and their order are those of torchvision's operations on uint8 tensors, because a cast to bytes
+turns a rounding error into a whole level. Where a shear or a rotation falls halfway between two pixels, devices may
+differ.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from .colour import LUMA
 
 UNIFORM = 5  # random numbers per image
 STEPS = 10  # levels of strength, 0 to 9
-# At level 9: pixels per pixel, share of the width or height, degrees, change of a blend's weight. At level 0: a byte.
-MOST = {
+# At level 9: pixels per pixel, fraction of the width or height, degrees, change of a blend's weight. Solarize: a byte,
+# at level 0.
+MAXIMUM = {
     "ShearX": 0.3, "ShearY": 0.3, "TranslateX": 150 / 331, "TranslateY": 150 / 331, "Rotate": 30.0,
     "Brightness": 0.9, "Color": 0.9, "Contrast": 0.9, "Sharpness": 0.9, "Solarize": 255.0,
 }  # fmt: skip
 
-# x' = a x + b y + c, y' = d x + e y + f, from the output's pixel to the input's, centred; bits kept; inverted from here
-# on; weights of the image and of its mean luma; whether to stretch; whether to equalise; weights of the image and of
-# its luma; weights of the image and of its smoothed form.
+# a to f: x' = a x + b y + c, y' = d x + e y + f, from output to input pixels, relative to the centre. mask: bits kept.
+# threshold: levels from here on are inverted. image, mean: weights of the image and of its mean luma. stretch,
+# equalise: 1 or 0. coloured, luma: weights of the image and of its luma. sharp, smooth: of the image and of its
+# smoothed form.
 COLUMNS = {
     "a": 1, "b": 0, "c": 0, "d": 0, "e": 1, "f": 0, "mask": 255, "threshold": 256, "image": 1, "mean": 0, "stretch": 0,
     "equalise": 0, "coloured": 1, "luma": 0, "sharp": 1, "smooth": 0,
@@ -41,30 +43,33 @@ Policy = list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]
 
 
 def cifar_policy() -> Policy:
-    """The 25 sub-policies: twice name, probability and level."""
-    from torchvision.transforms import AutoAugment, AutoAugmentPolicy  # takes a second; most runs do without
+    """The 25 sub-policies: name, probability and level of each of two operations."""
+    from torchvision.transforms import (
+        AutoAugment,
+        AutoAugmentPolicy,
+    )  # imported here: it takes a second, and most runs need none
 
     return cast(Policy, AutoAugment(AutoAugmentPolicy.CIFAR10).policies)
 
 
 def strength(name: str, level: int | None, sign: int, height: int, width: int) -> float:
-    """What a level (0 to 9) of an operation means; `sign` is 1 or -1 and counts where there is a direction."""
+    """The amount that a level (0 to 9) of an operation stands for, signed by `sign` (1 or -1) if it has a direction."""
     if level is None:
         return 0.0
     if name == "Posterize":
         return 8 - round(4 * level / (STEPS - 1))
-    most = MOST[name] * {"TranslateX": width, "TranslateY": height}.get(name, 1)
-    # In float32, as torchvision: a threshold of 170 that became 170.00000000000003 would spare the pixels of 170.
-    ends = (most, 0.0) if name == "Solarize" else (0.0, most)
+    maximum = MAXIMUM[name] * {"TranslateX": width, "TranslateY": height}.get(name, 1)
+    # In float32, as in torchvision: a threshold of 170.00000000000003 instead of 170 would leave out pixels of 170.
+    ends = (maximum, 0.0) if name == "Solarize" else (0.0, maximum)
     amount = float(torch.linspace(*ends, STEPS, dtype=torch.float32)[level])
     return amount if name == "Solarize" else sign * amount
 
 
 def operation(name: str, amount: float, height: int, width: int) -> list[float]:
-    """One operation as a row in the order of COLUMNS.
+    """The row of an operation, in the order of COLUMNS.
 
     Args:
-        name: as torchvision writes it, or "Identity".
+        name: torchvision's, or "Identity".
         amount: see `strength`.
         height: of the image, pixels.
         width: of the image, pixels.
@@ -72,7 +77,7 @@ def operation(name: str, amount: float, height: int, width: int) -> list[float]:
     cosine, sine = math.cos(math.radians(amount)), math.sin(math.radians(amount))
     change: dict[str, dict[str, float]] = {
         "Identity": {},
-        "ShearX": {"b": amount, "c": amount * height / 2},  # the upper left corner stays, not the centre
+        "ShearX": {"b": amount, "c": amount * height / 2},  # the upper left corner is fixed, not the centre
         "ShearY": {"d": amount, "f": amount * width / 2},
         "TranslateX": {"c": -int(amount)},
         "TranslateY": {"f": -int(amount)},
@@ -100,7 +105,8 @@ class AutoAugment:
 
     def __init__(self, height: int, width: int) -> None:
         policy = cifar_policy()
-        self.chances = torch.tensor([[chance for _, chance, _ in pair] for pair in policy], dtype=torch.float64)
+        probabilities = [[probability for _, probability, _ in pair] for pair in policy]
+        self.probabilities = torch.tensor(probabilities, dtype=torch.float64)  # (25, 2)
         rows = [
             [
                 [operation(n, strength(n, level, s, height, width), height, width) for s in (-1, 1)]
@@ -118,7 +124,7 @@ class AutoAugment:
             uniform: float64 (N, 5) in [0, 1): sub-policy, a coin for each operation, a sign for each.
         """
         which = (uniform[:, 0] * len(self.rows)).long()
-        applied = uniform[:, 1:3] <= self.chances[which]
+        applied = uniform[:, 1:3] <= self.probabilities[which]
         rows = self.rows[which[:, None], torch.arange(2), (uniform[:, 3:5] >= 0.5).long()]
         return torch.where(applied[:, :, None], rows, self.identity)
 
@@ -136,8 +142,8 @@ def auto_augment(images: Tensor, rows: Tensor) -> Tensor:
 
 
 def apply(images: Tensor, row: Tensor) -> Tensor:
-    """One operation on each image, uint8 (B, 3, H, W); `row` is (B, 16)."""
-    images = move(images, row[:, :6]).contiguous()
+    """Apply one operation to each image, uint8 (B, 3, H, W); `row` is (B, 16)."""
+    images = affine(images, row[:, :6]).contiguous()
     coloured, luma, sharp, smooth = row[:, 12:, None, None, None].unbind(1)
     red, green, blue = images.split(1, 1)
     grey = to_bytes(LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).float()
@@ -149,16 +155,16 @@ def apply(images: Tensor, row: Tensor) -> Tensor:
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Clamp floats to [0, 255] and cut their fractions off; changed in place."""
+    """Clamp floats to [0, 255] in place and truncate them to uint8."""
     return images.clamp_(0, 255).to(torch.uint8)
 
 
-def move(images: Tensor, matrix: Tensor) -> Tensor:
+def affine(images: Tensor, matrix: Tensor) -> Tensor:
     """Affine map with the nearest neighbour, black outside, uint8 (B, 3, H, W); `matrix` is (B, 6)."""
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
     y = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]
-    # Scaled before the sum, as torchvision does: it decides some of the ties.
+    # Scaled before the sum, as in torchvision: it decides some of the ties.
     a, b, c = (matrix[:, :3, None, None] / (0.5 * width)).unbind(1)
     d, e, f = (matrix[:, 3:, None, None] / (0.5 * height)).unbind(1)
     grid = images.new_empty(len(images), height, width, 2, dtype=torch.float32)
@@ -169,28 +175,28 @@ def move(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def tables(pixels: Tensor, row: Tensor, level: Tensor) -> Tensor:
-    """What each byte of each channel becomes, uint8 (B, 3, 256).
+    """Look-up table of each channel: the new value of each byte, uint8 (B, 3, 256).
 
     Args:
         pixels: bytes as int64 (B, 3, HW).
         row: (B, 6), the columns from "mask" to "equalise".
-        level: (B,), added to the weighted image: the part of the mean luma.
+        level: (B,), added to the weighted image: its mean luma times its weight.
     """
     mask, threshold, weight, _, stretch, equalise = row[:, :, None, None].unbind(1)
     ramp = torch.arange(256, device=pixels.device)
-    kept = ramp & mask.long()
-    plain = torch.where(kept >= threshold, 255 - kept, kept).float()
-    plain = (plain * weight).add_(level[:, None, None])
+    masked = ramp & mask.long()
+    blended = torch.where(masked >= threshold, 255 - masked, masked).float()
+    blended = (blended * weight).add_(level[:, None, None])
     low, high = (extreme.float()[:, :, None] for extreme in pixels.aminmax(dim=2))
     flat = low == high
-    scale = 255 / torch.where(flat, 255.0, high - low)  # an image of one colour stays as it is
+    scale = 255 / torch.where(flat, 255.0, high - low)  # a channel of one value does not change
     stretched = (ramp - low.masked_fill(flat, 0)) * scale
-    out = torch.where(stretch > 0, stretched, plain)
-    return to_bytes(torch.where(equalise > 0, equalising(pixels, high.long()).float(), out))
+    out = torch.where(stretch > 0, stretched, blended)
+    return to_bytes(torch.where(equalise > 0, equalising_table(pixels, high.long()).float(), out))
 
 
-def equalising(pixels: Tensor, high: Tensor) -> Tensor:
-    """The table that spreads the bytes of each channel evenly, int64 (B, 3, 256).
+def equalising_table(pixels: Tensor, high: Tensor) -> Tensor:
+    """Look-up table that equalises the histogram of each channel, int64 (B, 3, 256).
 
     Args:
         pixels: bytes as int64 (B, 3, HW).
@@ -206,7 +212,7 @@ def equalising(pixels: Tensor, high: Tensor) -> Tensor:
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """Mean over 3x3 pixels, the middle one five times, rounded; borders stay. Float (B, 3, H, W) of whole numbers."""
+    """Weighted mean of 3x3 pixels, 5 for the middle one, rounded; borders stay. Float (B, 3, H, W), whole numbers."""
     out = images.float()
     rows = out[:, :, :-2] + out[:, :, 1:-1] + out[:, :, 2:]
     inner = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]

@@ -1,8 +1,8 @@
 """Colour operations of SimCLR and Cutout, batched, with parameters per image.
 
-Nothing here draws at random: `draw_colour` turns uniform numbers into parameters, the other functions apply them. Each
-image has its own coin, its own strength and its own order of the four parts of the jitter. All shapes are static and
-nothing is read back from the device. A part that an image skips has parameters that change nothing.
+Nothing here draws random numbers: `draw_colour` turns uniform numbers into parameters, the other functions apply them.
+Whether an operation is applied, its strength and the order of the four parts of the jitter differ from image to image.
+All shapes are static and nothing is read back from the device: a part that an image skips has neutral parameters.
 
 Sources: Chen et al. 2020 (SimCLR), DeVries and Taylor 2017 (Cutout); the chain of Zada et al. 2022 (OPeN), appendix
 D.2, with the strengths of an independent reproduction, as the paper gives none. Arithmetic: torchvision's on tensors.
@@ -30,7 +30,7 @@ def draw_colour(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             coin of the greyscale, coin and sigma of the blur.
 
     Returns:
-        blends, hue, side: what `recolour` takes.
+        blends, hue, side: the arguments of `recolour`.
     """
     jittered, grey, blurred = uniform[:, 0] < JITTERED, uniform[:, 9] < GREY, uniform[:, 10] < BLURRED
     factors = 1 + JITTER * (2 * uniform[:, 1:4] - 1)
@@ -42,32 +42,32 @@ def draw_colour(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def arrange(order: Tensor, factors: Tensor) -> Tensor:
-    """The parts of a jitter in an order per image, as steps that are the same for all images.
+    """The steps of a jitter whose order differs per image, in a layout that is the same for all images.
 
-    Brightness, contrast and saturation are blends, hue is not. Whatever the order, at most three blends come before the
-    hue and at most three after it; the steps that an image does not use do nothing. So the costly hue is computed once.
+    Brightness, contrast and saturation are blends, hue is not. In any order at most three blends come before the hue
+    and at most three after it; steps that an image does not use change nothing. So the expensive hue is computed once.
 
     Args:
-        order: int64 (N, 4), a permutation per image: 0 brightness, 1 contrast, 2 saturation, 3 hue; first comes first.
+        order: int64 (N, 4), a permutation per image of 0 brightness, 1 contrast, 2 saturation, 3 hue; applied in order.
         factors: float (N, 3) of brightness, contrast and saturation; 1 changes nothing.
 
     Returns:
-        Weights (N, 7, 3) for `blend`: three steps before the hue, three after it, one for the greyscale (here idle).
+        Weights (N, 7, 3) for `blend`: three steps before the hue, three after it, one for the greyscale (neutral).
     """
     rank = order.argsort(1)
     after = rank[:, :3] > rank[:, 3:]
     step = rank[:, :3] - after.long() + 3 * after.long()
     blends = factors.new_tensor(NO_BLEND).repeat(len(order), 7, 1)
     rest = 1 - factors
-    none = torch.zeros_like(rest)
-    luma = torch.stack([none[:, 0], none[:, 1], rest[:, 2]], 1)
-    mean = torch.stack([none[:, 0], rest[:, 1], none[:, 2]], 1)
+    zero = torch.zeros_like(rest[:, 0])
+    luma = torch.stack([zero, zero, rest[:, 2]], 1)
+    mean = torch.stack([zero, rest[:, 1], zero], 1)
     weights = torch.stack([factors, luma, mean], 2)
     return blends.scatter(1, step[:, :, None].expand(-1, -1, 3), weights)
 
 
 def side_weight(sigma: Tensor) -> Tensor:
-    """Weight of each neighbour in a Gaussian of three taps with `sigma` pixels: below 1/3; the centre has the rest."""
+    """Weight (< 1/3) of each neighbour in a Gaussian of three taps, `sigma` in pixels; the centre has the rest."""
     neighbour = torch.exp(-0.5 / sigma**2)
     return neighbour / (1 + 2 * neighbour)
 
@@ -90,16 +90,16 @@ def recolour(images: Tensor, blends: Tensor, hue: Tensor, side: Tensor) -> Tenso
 
 
 def luma_of(images: Tensor) -> Tensor:
-    """Brightness as seen, float (B, 1, H, W)."""
-    red, green, blue = images.split(1, 1)
-    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
+    """Perceived brightness, float (B, 1, H, W)."""
+    red, green, blue = images.unbind(1)
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(1)
 
 
 def blend(images: Tensor, weights: Tensor) -> Tensor:
     """A weighted sum of each image, its luma and its mean luma, clamped to [0, 1].
 
-    With weights (f, 0, 0) it is brightness, (f, 0, 1 - f) contrast, (f, 1 - f, 0) saturation, (0, 1, 0) greyscale;
-    (1, 0, 0) changes nothing, not even by rounding.
+    Weights (f, 0, 0) change brightness, (f, 0, 1 - f) contrast, (f, 1 - f, 0) saturation; (0, 1, 0) is greyscale, and
+    (1, 0, 0) is exactly the identity.
 
     Args:
         images: float (B, 3, H, W) in [0, 1].
@@ -112,34 +112,34 @@ def blend(images: Tensor, weights: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of each image in HSV space, float (B, 3, H, W); 0 turns change nothing but rounding.
+    """Rotate the hue of each image in HSV space, float (B, 3, H, W); 0 turns are the identity up to rounding.
 
-    Value and saturation stay. A channel is `value - chroma * t`, where t falls from 1 to 0 as the hue comes closer to
-    the channel's own: on a circle of 6 it is 0 within a distance of 1 from it and 1 beyond 2. Source: the closed form
-    of the conversion in Wikipedia's "HSL and HSV".
+    Value and saturation stay the same. A channel is `value - chroma * t`, where t falls from 1 to 0 as the hue comes
+    closer to the channel's own: on a circle of 6 it is 0 within a distance of 1 from it and 1 beyond 2. Source: the
+    closed form of the conversion in Wikipedia's "HSL and HSV".
     """
     red, green, blue = images.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
     chroma = value - torch.minimum(torch.minimum(red, green), blue)
-    # Masks of bools branch per pixel; as floats, 1 where a channel is the largest and else 0, they take a fifth.
+    # 1.0 where a channel is the largest, else 0.0: five times as fast as boolean masks, which branch per pixel.
     is_red, is_green = (red - value).sign_().add_(1), (green - value).sign_().add_(1)
     hue = torch.lerp((red - green).add_(chroma, alpha=4), (blue - red).add_(chroma, alpha=2), is_green)
     hue = hue.lerp_(green - blue, is_red).div_(chroma.clamp(min=1e-12)).add_(6 * turns[:, None, None])
-    hue = hue.sub_((hue / 6).floor_(), alpha=6)  # in [0, 6); a remainder costs ten times as much
+    hue = hue.sub_((hue / 6).floor_(), alpha=6)  # in [0, 6); torch.remainder is ten times as slow
     out = torch.empty_like(images)
-    for channel, place in enumerate((0, 2, 4)):
-        distance = (hue - place).abs_()
+    for channel, own_hue in enumerate((0, 2, 4)):
+        distance = (hue - own_hue).abs_()
         away = torch.minimum(distance, 6 - distance)
         torch.addcmul(value, chroma, away.sub_(1).clamp_(0, 1), value=-1, out=out[:, channel])
     return out
 
 
 def blur(images: Tensor, side: Tensor) -> Tensor:
-    """Gaussian blur with three taps each way and reflected borders, float (B, 3, H, W).
+    """Gaussian blur with three taps per axis and reflected borders, float (B, 3, H, W).
 
     Args:
         images: float (B, 3, H, W); H and W are 2 or more.
-        side: (B,), the weight of each neighbour; 0 changes nothing.
+        side: (B,), the weight of each neighbour; 0 is the identity.
     """
     side = side[:, None, None, None]
     centre = 1 - 2 * side
@@ -155,12 +155,12 @@ def blur(images: Tensor, side: Tensor) -> Tensor:
 
 
 def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
-    """Blacken a square of each image; what would lie outside the image is clipped.
+    """Set a square of each image to black, clipped at the borders.
 
     Args:
         images: (B, 3, H, W), bytes or floats.
-        centres: int64 (B, 2), row and column; the hole begins `side // 2` before it.
-        side: of the hole, in pixels.
+        centres: int64 (B, 2), row and column; the square begins `side // 2` before them.
+        side: of the square, in pixels.
     """
     row, column = (
         (torch.arange(size, device=images.device) - centres[:, axis, None] + side // 2)

@@ -1,4 +1,4 @@
-"""Zero-pad, random crop, random flip: one gather of bytes."""
+"""Zero padding, random crop and random flip, as one gather of bytes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ CHUNK = 4096  # images
 
 
 class CropFlip:
-    """Zero-pad, random crop to the original size, random horizontal flip, as one indexed copy.
+    """Zero padding, random crop to the original size and random horizontal flip, as one indexed copy.
 
-    The padded images and their mirror images lie in memory once; every crop is a view of them, so that a batch is a
-    single gather of bytes: about 20 times the throughput of per-image transforms on the same core.
+    The padded images and their mirror images are stored once, and every crop is a view of them. So a batch is a single
+    gather of bytes: about 20 times the throughput of per-image transforms on one core.
 
     Args:
-        images: uint8 (N, 3, H, W), on the device where batches are wanted.
+        images: uint8 (N, 3, H, W), on the device of the batches.
         padding: pixels added on each side; 0 for no crop.
-        flip: mirror half of the images.
+        flip: mirror each image with probability 1/2.
     """
 
     def __init__(self, images: Tensor, padding: int, flip: bool) -> None:
@@ -27,21 +27,19 @@ class CropFlip:
         inner = store[:, :, padding : padding + height, padding : padding + width]
         inner[:count] = images
         if flip:
-            for first in range(0, count, CHUNK):  # flipping all at once would need as much memory again
+            for first in range(0, count, CHUNK):  # flipping all at once would need twice the memory
                 part = images[first : first + CHUNK]
                 inner[count + first : count + first + len(part)] = part.flip(3)
         image, channel, row, column = store.stride()
-        self.windows = store.as_strided(
-            (len(store), self.shifts, self.shifts, channels, height, width),
-            (image, row, column, channel, row, column),
-        )
+        shape = (len(store), self.shifts, self.shifts, channels, height, width)
+        self.windows = store.as_strided(shape, (image, row, column, channel, row, column))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Parameters for `count` images, int64 (count, 3): mirrored, row and column of the crop. On the CPU."""
+        """Parameters for `count` images, int64 (count, 3) on the CPU: mirrored (1 or 0), row and column of the crop."""
         uniform = torch.rand(count, 3, generator=generator, dtype=torch.float64)
         return (uniform * torch.tensor([self.mirrors, self.shifts, self.shifts])).long()
 
     def __call__(self, index: Tensor, parameters: Tensor) -> Tensor:
-        """Images at `index` (B,) with `parameters` (B, 3) applied: uint8 (B, 3, H, W)."""
+        """Crop the images at `index` (B,) by `parameters` (B, 3): uint8 (B, 3, H, W)."""
         mirrored, row, column = parameters.unbind(1)
         return self.windows[index + mirrored * self.count, row, column]

@@ -1,12 +1,13 @@
-"""The augmentation once more, one image at a time, with torchvision's operations: slow, and easy to read.
+"""Reference form of the augmentation: one image at a time, with torchvision's operations, slow and easy to read.
 
-It applies the parameters that the fast path drew, decoded into names and strengths. Tests hold one path against the
-other; `bench run --plain` trains with this one.
+It applies the parameters of the fast path, decoded into names and strengths. Tests compare the two;
+`bench run --plain` trains with this one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -15,18 +16,18 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, functional
 
 from ...recipe import Recipe
-from . import Augment, Parameters, as_floats
 from .auto import cifar_policy, operation, strength
+from .chain import Augment, Parameters, as_floats
 
 Step = tuple[str, float]  # an operation and its strength
 
 
 class PlainAugment(Augment):
-    """As `Augment`, image by image.
+    """`Augment`, image by image.
 
     Args:
         images: uint8 (N, 3, H, W).
-        recipe: as there.
+        recipe: see `Augment`.
     """
 
     def __init__(self, images: Tensor, recipe: Recipe) -> None:
@@ -34,18 +35,19 @@ class PlainAugment(Augment):
         self.images = images
 
     def __call__(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """Images at `index` (B,) with the parameters of B images applied, float (B, 3, H, W) in [0, 1]."""
-        done = [self._one(int(k), Parameters(*(part[row] for part in parameters))) for row, k in enumerate(index)]
-        return as_floats(torch.stack(done), self.recipe)
+        """Augment the images at `index` (B,) with the parameters of B images: float (B, 3, H, W) in [0, 1]."""
+        images = [self._augmented(int(k), Parameters(*(p[row] for p in parameters))) for row, k in enumerate(index)]
+        return as_floats(torch.stack(images), self.recipe)
 
-    def _one(self, number: int, own: Parameters) -> Tensor:
-        image = self._cropped(self.images[number], *own.crop.tolist())
+    def _augmented(self, position: int, own: Parameters) -> Tensor:
+        image = self._cropped(self.images[position], *own.crop.tolist())
         before = self.recipe.cutout_position == "before"
         if self.cutout and before:
             image = cut_out(image, own.hole.tolist(), self.cutout)
         if self.recipe.augment == "autoaugment":
             for row in own.auto:
-                image = apply_policy(image, *self._steps[tuple(row.tolist())])
+                name, amount = self._steps[tuple(row.tolist())]
+                image = OPERATIONS[name](image, amount)
         if self.recipe.augment == "simclr":
             image = recolour(image.float() / 255, own)
         if self.cutout and not before:
@@ -56,30 +58,31 @@ class PlainAugment(Augment):
         """Pad with black, mirror, cut a window."""
         height, width = image.shape[1:]
         image = F.pad(image, ((self.crop.shifts - 1) // 2,) * 4)
-        return functional.crop(functional.hflip(image) if mirrored else image, row, column, height, width)
+        image = functional.hflip(image) if mirrored else image
+        return image[:, row : row + height, column : column + width]
 
     @cached_property
     def _steps(self) -> dict[tuple[float, ...], Step]:
-        """Which operation of the policy each row of numbers stands for."""
+        """The operation of the policy that each row of numbers stands for."""
         height, width = self.images.shape[2:]
-        found: dict[tuple[float, ...], Step] = {}
+        steps: dict[tuple[float, ...], Step] = {}
         for name, level in [("Identity", None), *((n, level) for pair in cifar_policy() for n, _, level in pair)]:
             for sign in (-1, 1):
                 amount = strength(name, level, sign, height, width)
                 row = torch.tensor(operation(name, amount, height, width)).tolist()
-                found[tuple(row)] = name, amount
-        return found
+                steps[tuple(row)] = name, amount
+        return steps
 
 
 def cut_out(image: Tensor, centre: list[int], side: int) -> Tensor:
-    """Blacken a square around a pixel, row and column, of an image (3, H, W)."""
-    image, (top, left) = image.clone(), (place - side // 2 for place in centre)
+    """Set a square around a pixel (row, column) of an image (3, H, W) to black."""
+    image, (top, left) = image.clone(), (position - side // 2 for position in centre)
     image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
     return image
 
 
 def recolour(image: Tensor, own: Parameters) -> Tensor:
-    """SimCLR's jitter, greyscale and blur, float (3, H, W) in [0, 1]."""
+    """Apply SimCLR's jitter, greyscale and blur to an image, float (3, H, W) in [0, 1]."""
     for step in own.blends[:3]:
         image = blend(image, *step.tolist())
     image = functional.adjust_hue(image, float(own.hue))
@@ -89,49 +92,44 @@ def recolour(image: Tensor, own: Parameters) -> Tensor:
     if side == 0:
         return image
     sigma = math.sqrt(-0.5 / math.log(side / (1 - 2 * side)))  # of the Gaussian whose neighbour weighs `side`
-    return functional.gaussian_blur(image, [3, 3], [sigma, sigma])
+    blurred: Tensor = functional.gaussian_blur(image, [3, 3], [sigma, sigma])
+    return blurred
 
 
 def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
-    """One step of the jitter, or the greyscale; see `arrange` and `blend` of the fast path for the three weights."""
+    """One step of the jitter, or the greyscale; the three weights are those of `colour.blend`."""
+    out: Tensor
     if (factor, luma) == (0, 1):
-        return functional.rgb_to_grayscale(image, 3)
-    if luma:
-        return functional.adjust_saturation(image, factor)
-    return functional.adjust_contrast(image, factor) if mean else functional.adjust_brightness(image, factor)
+        out = functional.rgb_to_grayscale(image, 3)
+    elif luma:
+        out = functional.adjust_saturation(image, factor)
+    else:
+        out = functional.adjust_contrast(image, factor) if mean else functional.adjust_brightness(image, factor)
+    return out
 
 
-def apply_policy(image: Tensor, name: str, amount: float) -> Tensor:
-    """One operation of AutoAugment, uint8 (3, H, W)."""
-    nearest, degrees = InterpolationMode.NEAREST, math.degrees(math.atan(amount))
-    still = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0], "interpolation": nearest}
-    match name:
-        case "ShearX":
-            return functional.affine(image, **still | {"shear": [degrees, 0.0]}, center=[0, 0])
-        case "ShearY":
-            return functional.affine(image, **still | {"shear": [0.0, degrees]}, center=[0, 0])
-        case "TranslateX":
-            return functional.affine(image, **still | {"translate": [int(amount), 0]})
-        case "TranslateY":
-            return functional.affine(image, **still | {"translate": [0, int(amount)]})
-        case "Rotate":
-            return functional.rotate(image, amount, nearest)
-        case "Brightness":
-            return functional.adjust_brightness(image, 1 + amount)
-        case "Color":
-            return functional.adjust_saturation(image, 1 + amount)
-        case "Contrast":
-            return functional.adjust_contrast(image, 1 + amount)
-        case "Sharpness":
-            return functional.adjust_sharpness(image, 1 + amount)
-        case "Posterize":
-            return functional.posterize(image, int(amount))
-        case "Solarize":
-            return functional.solarize(image, amount)
-        case "Invert":
-            return functional.invert(image)
-        case "AutoContrast":
-            return functional.autocontrast(image)
-        case "Equalize":
-            return functional.equalize(image)
-    return image
+def affine(image: Tensor, translate: tuple[int, int], shear: tuple[float, float], centre: list[int] | None) -> Tensor:
+    """Translate by whole pixels and shear by tangents, both (x, y); `centre` stays, None for the middle."""
+    degrees = [math.degrees(math.atan(tangent)) for tangent in shear]
+    out: Tensor = functional.affine(image, 0.0, list(translate), 1.0, degrees, InterpolationMode.NEAREST, center=centre)
+    return out
+
+
+# The operations of AutoAugment on an image, uint8 (3, H, W), and an amount.
+OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "Identity": lambda image, _: image,
+    "ShearX": lambda image, amount: affine(image, (0, 0), (amount, 0.0), [0, 0]),
+    "ShearY": lambda image, amount: affine(image, (0, 0), (0.0, amount), [0, 0]),
+    "TranslateX": lambda image, amount: affine(image, (int(amount), 0), (0.0, 0.0), None),
+    "TranslateY": lambda image, amount: affine(image, (0, int(amount)), (0.0, 0.0), None),
+    "Rotate": lambda image, amount: functional.rotate(image, amount, InterpolationMode.NEAREST),
+    "Brightness": lambda image, amount: functional.adjust_brightness(image, 1 + amount),
+    "Color": lambda image, amount: functional.adjust_saturation(image, 1 + amount),
+    "Contrast": lambda image, amount: functional.adjust_contrast(image, 1 + amount),
+    "Sharpness": lambda image, amount: functional.adjust_sharpness(image, 1 + amount),
+    "Posterize": lambda image, amount: functional.posterize(image, int(amount)),
+    "Solarize": functional.solarize,
+    "Invert": lambda image, _: functional.invert(image),
+    "AutoContrast": lambda image, _: functional.autocontrast(image),
+    "Equalize": lambda image, _: functional.equalize(image),
+}

@@ -11,16 +11,17 @@ from collections.abc import Callable
 
 from torch import nn
 
-from ...errors import UserError, unknown
+from ...errors import unknown
+from .assembly import Norm
 
-Norm = Callable[[int], nn.Module]
+__all__ = ["Norm", "backbone_names", "build_backbone", "check_backbone"]
 
 
-def _families() -> dict[str, Callable[..., nn.Sequential]]:
-    found: dict[str, Callable[..., nn.Sequential]] = {}
+def _families() -> dict[str, Callable[[Norm], nn.Sequential]]:
+    families: dict[str, Callable[[Norm], nn.Sequential]] = {}
     for module in pkgutil.iter_modules(__path__):
-        found |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "BACKBONES", {})
-    return found
+        families |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "BACKBONES", {})
+    return families
 
 
 def backbone_names() -> list[str]:
@@ -29,12 +30,11 @@ def backbone_names() -> list[str]:
 
 
 def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
-    """Build a backbone with freshly drawn weights.
+    """Build a backbone with new random weights.
 
     Args:
         name: one of `backbone_names()` or `timm:<model>`.
-        norm: makes the normalisation layer for a number of channels; passed down instead of replacing layers
-        afterwards.
+        norm: returns the normalisation layer for a number of channels.
 
     Raises:
         UserError: no such backbone.
@@ -48,28 +48,10 @@ def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
 
 
 def check_backbone(name: str) -> None:
-    """Raise the error for an unknown backbone, without building one."""
+    """Raise a UserError if there is no backbone of this name, without building one."""
     if name.startswith("timm:"):
         from .timm_models import check_model
 
         check_model(name.removeprefix("timm:"))
     elif name not in _families():
         raise unknown("backbone", name, [*backbone_names(), "timm:<model>"])
-
-
-def finish(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
-    """Join named stages into a backbone and draw the weights of its convolutions.
-
-    Kaiming normal over the fan-in (standard deviation sqrt(2 / fan-in)), as in the reference code of LDAM.
-    """
-    backbone = nn.Sequential()
-    for name, stage in stages.items():
-        backbone.add_module(name, stage)
-    for module in backbone.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-    backbone.width = width  # type: ignore[assignment]  # a plain attribute, so that slices stay plain Sequentials
-    return backbone
-
-
-__all__ = ["Norm", "UserError", "backbone_names", "build_backbone", "check_backbone", "finish"]

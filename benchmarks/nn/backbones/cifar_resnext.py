@@ -7,7 +7,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import Norm, finish
+from .assembly import Norm, assemble
 
 
 class Bottleneck(nn.Module):
@@ -48,7 +48,7 @@ def resnext(depth: int, groups: int, group_width: int, norm: Norm) -> nn.Sequent
             width = 256 * factor
         stages[f"stage{number}"] = nn.Sequential(*layers)
     stages["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return finish(stages, width)
+    return assemble(stages, width)
 
 
 BACKBONES = {"resnext29-8x64d": partial(resnext, 29, 8, 64)}

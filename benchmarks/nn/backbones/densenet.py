@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import Norm, finish
+from .assembly import Norm, assemble
 
 
 class DenseLayer(nn.Module):
-    """Normalise, ReLU, convolve; the new maps stand after the old ones."""
+    """Normalisation, ReLU and 3x3 convolution, whose maps are appended to the input."""
 
     def __init__(self, width: int, growth: int, norm: Norm) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class DenseLayer(nn.Module):
 
 
 def densenet(depth: int, growth: int, norm: Norm) -> nn.Sequential:
-    """Depth 3n + 4: a stem, three blocks of n layers, between them 1x1 convolutions and a halving by average pooling.
+    """Depth 3n + 4: a stem and three blocks of n layers, joined by a 1x1 convolution and average pooling by 2.
 
     Each pooling is a stage of its own, so that a backbone can be cut before and after it.
     """
@@ -43,7 +43,7 @@ def densenet(depth: int, growth: int, norm: Norm) -> nn.Sequential:
         if number < 3:
             stages[f"pool{number}"] = nn.AvgPool2d(2)
     stages["pool"] = nn.Sequential(norm(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return finish(stages, width)
+    return assemble(stages, width)
 
 
 BACKBONES = {"densenet40": partial(densenet, 40, 12)}

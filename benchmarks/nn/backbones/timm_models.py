@@ -1,4 +1,4 @@
-"""Any model of timm as named stages, checked against the model itself."""
+"""Models of timm as sequences of named stages, verified against the model itself."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError, unknown
-from . import Norm
+from .assembly import Norm, join
 
 
 class _Whole(nn.Module):
-    """A timm model up to its unpooled features, for models that are no plain sequence of stages."""
+    """A timm model up to its unpooled features, for models that are not a plain sequence of stages."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model.forward_features(images)
+        features: Tensor = self.model.forward_features(images)
+        return features
 
 
 class _Pool(nn.Module):
@@ -30,14 +31,15 @@ class _Pool(nn.Module):
         self._model = [model]  # in a list, so that its parameters are not registered a second time
 
     def forward(self, maps: Tensor) -> Tensor:
-        return self._model[0].forward_head(maps, pre_logits=True)
+        features: Tensor = self._model[0].forward_head(maps, pre_logits=True)
+        return features
 
 
 def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
-    """A timm model without its classifier, with freshly drawn weights (never downloaded ones).
+    """A timm model without its classifier, with new random weights (never pretrained ones).
 
-    Where running the model's children one after the other gives exactly what the model gives, each child is a stage and
-    containers such as `blocks` or `stages` are opened; otherwise the model is cut only before its pooling.
+    If the model's children, called in sequence, return exactly what the model returns, each child is a stage, and each
+    part of a container such as `blocks` or `stages`; otherwise the model can be cut only before its pooling.
 
     Raises:
         UserError: timm has no such model, or it does not take `norm`.
@@ -46,8 +48,8 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
 
     check_model(name)
     try:
-        swap: dict[str, Any] = {} if norm is nn.BatchNorm2d else {"norm_layer": norm}
-        model: Any = timm.create_model(name, num_classes=0, **swap)
+        options: dict[str, Any] = {} if norm is nn.BatchNorm2d else {"norm_layer": norm}
+        model: Any = timm.create_model(name, num_classes=0, **options)
     except TypeError as error:
         raise UserError(f"timm's {name} does not take another normalisation layer: {error}.") from error
     images = torch.rand(2, 3, *(model.default_cfg.get("input_size") or (3, 64, 64))[1:])
@@ -55,18 +57,14 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
     with torch.no_grad():
         features = model(images)
         stages = _children(model)
-        if not _gives(stages, images, features):
+        if not _returns(stages, images, features):
             stages = {"features": _Whole(model), "pool": _Pool(model)}
     model.train()
-    backbone = nn.Sequential()
-    for stage, module in stages.items():
-        backbone.add_module(stage, module)
-    backbone.width = features.shape[1]  # a plain attribute, as in the suite's own backbones
-    return backbone
+    return join(stages, features.shape[1])
 
 
 def check_model(name: str) -> None:
-    """Raise the error for a model that timm does not have."""
+    """Raise a UserError if timm has no model of this name."""
     import timm
 
     if not timm.is_model(name):
@@ -83,11 +81,12 @@ def _children(model: Any) -> dict[str, nn.Module]:
     return stages | {"flatten": nn.Flatten()}
 
 
-def _gives(stages: dict[str, nn.Module], images: Tensor, features: Tensor) -> bool:
+def _returns(stages: dict[str, nn.Module], images: Tensor, features: Tensor) -> bool:
+    """Whether the stages, called in sequence, turn `images` into exactly `features`."""
     maps = images
     try:
         for stage in stages.values():
             maps = stage(maps)
     except (RuntimeError, TypeError, ValueError, NotImplementedError):
-        return False  # the children are no plain sequence
+        return False  # the children are not a plain sequence
     return torch.equal(maps, features)

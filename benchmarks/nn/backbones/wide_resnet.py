@@ -7,13 +7,13 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import Norm, finish
+from .assembly import Norm, assemble
 
 
 class WideBlock(nn.Module):
-    """Normalise, ReLU, convolve, twice; where the width changes, the shortcut starts after the first ReLU.
+    """Normalisation, ReLU and 3x3 convolution, twice; if the width changes, the shortcut starts after the first ReLU.
 
-    Dropout, if any, acts before the second convolution.
+    Dropout, if any, comes before the second convolution.
     """
 
     def __init__(self, width_in: int, width: int, stride: int, norm: Norm, dropout: float) -> None:
@@ -28,12 +28,13 @@ class WideBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
         active = F.relu(self.norm1(maps))
-        inner = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(active)))))
-        return inner + (maps if self.shortcut is None else self.shortcut(active))
+        inner: Tensor = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(active)))))
+        shortcut: Tensor = maps if self.shortcut is None else self.shortcut(active)
+        return inner + shortcut
 
 
 def wide_resnet(depth: int, factor: int, dropout: float, norm: Norm) -> nn.Sequential:
-    """Depth 6n + 4: a stem, three stages of n blocks, 16, 32 and 64 times `factor` wide, norm, ReLU, pooling."""
+    """Depth 6n + 4: a stem, three stages of n blocks of 16, 32, 64 times `factor` channels, norm, ReLU, pooling."""
     blocks = (depth - 4) // 6
     stages: dict[str, nn.Module] = {"stem": nn.Conv2d(3, 16, 3, 1, 1, bias=False)}
     width = 16
@@ -45,7 +46,7 @@ def wide_resnet(depth: int, factor: int, dropout: float, norm: Norm) -> nn.Seque
             width = out
         stages[f"stage{number}"] = nn.Sequential(*layers)
     stages["pool"] = nn.Sequential(norm(width), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return finish(stages, width)
+    return assemble(stages, width)
 
 
 BACKBONES = {

@@ -1,8 +1,8 @@
 """Batch normalisation of two groups of rows, each by its own statistics, with static shapes.
 
-There is no boolean indexing: every tensor keeps its shape whatever the mask, so that one graph serves all batches and
-nothing waits for the device. Rows are chosen by filling small (rows, channels) tensors, never by multiplication with 0
-or 1, because 0 * inf is NaN: whatever noise rows hold cannot reach the natural ones.
+There is no boolean indexing: shapes do not depend on the mask, so that one graph serves all batches and nothing waits
+for the device. Rows are selected by masked filling of small (rows, channels) tensors, never by multiplication with 0 or
+1: 0 * inf is NaN, and a non-finite value in a noise row must not reach the natural rows.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ INTEGERS = {torch.float64: torch.int64, torch.float32: torch.int32}
 
 
 class Rows(NamedTuple):
-    """What follows from a mask alone, computed once for all layers.
+    """The two groups of rows of a mask, computed once for all layers.
 
     Attributes:
         group: int64 (B,), 0 for natural rows, 1 for noise.
-        others: bool (2, 1, B, 1), for each group the rows that are not in it.
-        keep: int32 (B,), all bits for natural rows, none for noise.
-        sizes: float32 (2, 1), rows of each group.
-        present: float32 (2, 1), the same, at least 1.
+        others: bool (2, 1, B, 1), for each group the rows outside it.
+        keep: int32 (B,), all bits set for natural rows, none for noise.
+        sizes: float32 (2, 1), number of rows of each group.
+        present: float32 (2, 1), `sizes`, at least 1.
     """
 
     group: Tensor
@@ -38,10 +38,10 @@ def rows_of(mask: Tensor) -> Rows:
     """The rows of a mask, bool (B,), true for noise.
 
     Raises:
-        TypeError: the mask is not of booleans; arithmetic on integers would take every row for a natural one.
+        TypeError: the mask is not boolean; arithmetic on integers would treat every row as natural.
     """
     if mask.dtype != torch.bool:
-        raise TypeError(f"A noise mask is a tensor of booleans; this one is of {mask.dtype}. Write mask.bool().")
+        raise TypeError(f"A noise mask is a boolean tensor; this one is {mask.dtype}. Write mask.bool().")
     group, noise = mask.long(), mask.sum(dtype=torch.float32)
     sizes = torch.stack([len(mask) - noise, noise])[:, None]
     others = torch.stack([mask, ~mask])[:, None, :, None]
@@ -52,12 +52,12 @@ class NormaliseGroups(torch.autograd.Function):
     """out = gamma_g * (x - mu_g) / sqrt(var_g + eps) + beta_g, where g is the group of the row.
 
     Statistics, scale and shift are float32 (float64 for float64 inputs), the output has the input's type. The backward
-    pass is written by hand: it is what makes the layer cost about what PyTorch's own batch norm costs. It can be taken
-    once: second derivatives and torch.func transforms are errors.
+    pass is written by hand, which makes the layer about as fast as PyTorch's own batch norm. Second derivatives and
+    torch.func transforms are errors.
     """
 
     @staticmethod
-    def forward(
+    def forward(  # noqa: PLR0913 - autograd passes tensors flat
         ctx: Any,
         x: Tensor,
         group: Tensor,
@@ -74,28 +74,28 @@ class NormaliseGroups(torch.autograd.Function):
         noise_learns: bool,
         sync: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normalise.
+        """Normalise each row by the statistics of its group.
 
         Args:
-            ctx: autograd's.
+            ctx: the context of autograd.
             x: (B, K, *spatial).
-            group: this and the next four, see `Rows`.
-            others: see there.
-            keep: see there.
-            sizes: see there.
-            present: see there.
+            group: see `Rows`.
+            others: see `Rows`.
+            keep: see `Rows`.
+            sizes: see `Rows`.
+            present: see `Rows`.
             weight: gamma of natural rows, (K,).
-            bias: beta of natural rows.
-            noise_weight: gamma of noise rows; None for that of natural ones.
-            noise_bias: beta of noise rows; None with `noise_weight`.
-            eps: added to variances.
-            noise_flows: pass gradient through noise rows; else they are constants.
-            noise_learns: noise rows give their gamma and beta gradients.
+            bias: beta of natural rows, (K,).
+            noise_weight: gamma of noise rows; None for that of natural rows.
+            noise_bias: beta of noise rows; None if `noise_weight` is.
+            eps: added to the variances.
+            noise_flows: propagate gradients through noise rows; else their outputs are constants.
+            noise_learns: noise rows contribute to the gradients of their gamma and beta.
             sync: statistics over all ranks of the default process group.
 
         Returns:
-            The output, and without gradient: mean and biased variance, each (2, K), natural first, and the elements
-            per channel that they come from, (2, 1).
+            The output; and without gradient: mean and biased variance, each (2, K), natural rows first, and their
+            number of elements per channel, (2, 1).
         """
         exact = torch.float64 if x.dtype == torch.float64 else torch.float32
         rows, spatial = Rows(group, others, keep, sizes, present), tuple(range(2, x.dim()))
@@ -104,7 +104,7 @@ class NormaliseGroups(torch.autograd.Function):
             present = sizes.clamp(min=1)
         mean = _over_ranks(_per_group(_mean(x, spatial, exact), rows), sync) / present
         centred = _centred(x, mean, rows)
-        out = centred * centred  # this buffer becomes the output: fresh memory costs more than the arithmetic
+        out = centred * centred  # becomes the output: new memory costs more than the arithmetic
         variance = _over_ranks(_per_group(_mean(out, spatial, exact), rows), sync) / present
         inverse = torch.rsqrt(variance + eps)
         if noise_weight is None or noise_bias is None:
@@ -136,8 +136,8 @@ class NormaliseGroups(torch.autograd.Function):
         weight = weight * inverse
         # dx = scale * (grad - mean of grad - normalised x * mean of (grad * normalised x)), means over the group
         means = _over_ranks(torch.stack([bias, weight * inverse]), ctx.sync) / (present * -ctx.count)
-        chosen = torch.cat([means, scale[None]]).index_select(1, group)
-        constant, curve, slope = chosen.view(*chosen.shape, *[1] * (dims - 2)).unbind()
+        per_row = torch.cat([means, scale[None]]).index_select(1, group)
+        constant, curve, slope = per_row.view(*per_row.shape, *[1] * (dims - 2)).unbind()
         torch.addcmul(constant, centred, curve, out=into).add_(grad).mul_(slope)
         if not ctx.noise_flows:
             _zero_noise(into, rows)
@@ -147,7 +147,7 @@ class NormaliseGroups(torch.autograd.Function):
             own = [weight.sum(0), bias.sum(0)]
         elif ctx.noise_learns:
             other = [weight[1], bias[1]]
-        elif not (ctx.shared or ctx.noise_flows):  # zeros, not nothing: weight decay still reaches them
+        elif not (ctx.shared or ctx.noise_flows):  # zeros instead of None, so that weight decay applies
             other = [torch.zeros_like(weight[1]), torch.zeros_like(bias[1])]
         return into.to(saved.dtype), None, None, None, None, None, *own, *other, None, None, None, None
 
@@ -174,21 +174,21 @@ def _per_group(values: Tensor, rows: Rows) -> Tensor:
 
 def _per_row(values: Tensor, rows: Rows, dims: int) -> Tensor:
     """Values (2, K) of the group of each row: (B, K, 1, ...)."""
-    chosen = values.index_select(0, rows.group)
-    return chosen.view(*chosen.shape, *[1] * (dims - 2))
+    per_row = values.index_select(0, rows.group)
+    return per_row.view(*per_row.shape, *[1] * (dims - 2))
 
 
 def _zero_noise(x: Tensor, rows: Rows) -> None:
-    """Set noise rows to 0 in place, whatever they hold.
+    """Set noise rows to 0 in place, non-finite values included.
 
-    A bitwise and, which is ten times faster on a CPU than filling with a broadcast mask.
+    A bitwise and is ten times as fast on a CPU as filling with a broadcast mask.
     """
     integer = INTEGERS[x.dtype]
     x.view(integer).bitwise_and_(rows.keep.to(integer).view(-1, *[1] * (x.dim() - 1)))
 
 
 def _over_ranks(values: Tensor, sync: bool) -> Tensor:
-    """Sum over all processes; every rank takes part, also one without rows of a group."""
+    """Sum over all processes; every rank takes part, even without rows of a group."""
     if sync and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values

@@ -1,4 +1,4 @@
-"""Turn the batch norms of any model into routed ones and back, and hand them the mask."""
+"""Conversion of a model's batch norms into routed ones and back, and the mask that they use."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ def convert_batchnorm(
 ) -> nn.Module:
     """Convert every batch norm of a model, in place: each keeps its identity and its state and changes its class.
 
-    Parameters, buffers, types, devices, hooks and the training flag stay, so an existing optimiser stays valid; it does
-    not know the new parameters of auxiliary batch norms.
-    Converting again changes the options. With DistributedDataParallel: build, load, convert, then wrap.
+    Parameters, buffers, types, devices, hooks and the training flag stay the same. An existing optimiser remains valid,
+    but does not have the new parameters of auxiliary batch norms. Converting again changes the options. With
+    DistributedDataParallel: build, load, convert, then wrap.
 
     Args:
-        model: any module tree, or a batch norm itself. timm's BatchNormAct2d and SyncBatchNorm are understood.
-        kind: `dar`, `auxiliary`, or `standard` to get plain batch norms back.
+        model: any module tree, or a batch norm itself. timm's BatchNormAct2d and SyncBatchNorm are supported.
+        kind: `dar`, `auxiliary`, or `standard` to restore plain batch norms.
         noise_grad: see `Routed`; None for `stop` in DAR-BN and `full` in auxiliary batch norm.
-        noise_init: state of a new auxiliary batch norm: a copy of the natural one, or fresh.
+        noise_init: initial state of a new auxiliary batch norm: a copy of the natural one, or PyTorch's defaults.
         eval_noise: see `Routed`.
-        sync: see `Routed`; on for layers that were SyncBatchNorm.
+        sync: see `Routed`; always on for layers that were SyncBatchNorm.
 
     Returns:
         The model.
 
     Raises:
         ValueError: the model has no batch norm.
-        TypeError: it has a batch norm with a forward pass of its own that is not understood.
+        TypeError: a batch norm has a forward pass of its own that cannot be routed.
     """
     norms = batchnorms(model)
     if not norms:
         raise ValueError(
             f"{type(model).__name__} has no batch norm to convert. Models with group, layer or instance norm need no "
-            "routing: their rows are normalised one by one."
+            "routing: they normalise each row by itself."
         )
     routing = Routing()
     for norm in norms:
-        plain = understood(norm)
+        plain = routable_class(norm)
         if isinstance(norm, Auxiliary) and kind != "auxiliary":
             del norm.noise
         if isinstance(norm, Routed) and kind == "standard":
@@ -71,12 +71,16 @@ def convert_batchnorm(
 
 
 def batchnorms(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms of a model, each once, without the second ones of auxiliary layers."""
+    """The batch norms of a model, each once, except the second ones of auxiliary layers."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and not isinstance(module, Second)]
 
 
-def understood(norm: _BatchNorm) -> type[_BatchNorm]:
-    """The class of a batch norm without routing, if its forward pass is one that can be routed."""
+def routable_class(norm: _BatchNorm) -> type[_BatchNorm]:
+    """The class of a batch norm without routing.
+
+    Raises:
+        TypeError: its forward pass or its process group cannot be routed.
+    """
     plain = plain_class(type(norm))
     ordinary = plain.forward in (_BatchNorm.forward, SyncBatchNorm.forward)
     if not ordinary and not (hasattr(norm, "act") and hasattr(norm, "drop")):
@@ -95,13 +99,13 @@ def copy_to_noise(model: nn.Module) -> None:
 
 @contextmanager
 def noise_rows(model: nn.Module, mask: Tensor | None) -> Iterator[None]:
-    """Within the block, the routed layers of `model` take the rows of `mask` (bool (B,)) for noise.
+    """Within the block, the routed layers of `model` treat the rows of `mask` (bool (B,)) as noise.
 
-    Blocks may be nested; what was set before is set again at the end.
+    Blocks may be nested; the previous mask is restored at the end.
 
     Raises:
-        TypeError: the mask is not of booleans.
-        ValueError: there is a mask, but the model has batch norms that do not know it.
+        TypeError: the mask is not boolean.
+        ValueError: there is a mask, but the model has batch norms that are not routed.
     """
     routings = _routings(model, mask is not None)
     before = _set(routings, mask)
@@ -129,8 +133,8 @@ class NoiseAware(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor, noise_mask: Tensor | None = None) -> Any:
-        """The model's forward pass."""
-        if not torch.compiler.is_compiling():  # layers may have been converted since
+        """The model's forward pass; `noise_mask` is bool (N,), true for noise images."""
+        if not torch.compiler.is_compiling():  # layers may have been converted in the meantime
             self.routings = _routings(self.model, noise_mask is not None)
         before = _set(self.routings, noise_mask)
         try:
@@ -153,13 +157,13 @@ def _restore(routings: list[Routing], before: list[Rows | None]) -> None:
 
 
 def _routings(model: nn.Module, needed: bool) -> list[Routing]:
-    """The different routings of a model's layers; if `needed`, every batch norm must have one."""
+    """The distinct routings of a model's layers; if `needed`, every batch norm must have one."""
     norms = batchnorms(model)
-    found = {id(norm.routing): norm.routing for norm in norms if isinstance(norm, Routed)}
+    routings = {id(norm.routing): norm.routing for norm in norms if isinstance(norm, Routed)}
     plain = sum(not isinstance(norm, Routed) for norm in norms)
     if needed and (plain or not norms):
         raise ValueError(
-            f"{plain} of {len(norms)} batch norms of {type(model).__name__} know no noise mask: call convert_batchnorm "
+            f"{plain} of {len(norms)} batch norms of {type(model).__name__} take no noise mask: call convert_batchnorm "
             "after the model is built and before it is wrapped, and use sync=True instead of SyncBatchNorm."
         )
-    return list(found.values())
+    return list(routings.values())

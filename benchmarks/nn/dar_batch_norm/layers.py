@@ -16,10 +16,10 @@ EvalNoise = Literal["running", "batch"]
 
 
 class Routing:
-    """Which rows of the current batch are noise: one plain object that all layers of a model share.
+    """Which rows of the current batch are noise: one object that all layers of a model share.
 
-    It is no buffer, because DistributedDataParallel would overwrite every rank's mask by that of rank 0, and no module,
-    because it has no place in a state dict.
+    It is not a buffer, because DistributedDataParallel would overwrite every rank's mask by that of rank 0, and not a
+    module, because it does not belong in a state dict.
 
     Attributes:
         rows: of the current batch; None for a batch without routing.
@@ -32,19 +32,19 @@ class Routing:
 
 
 class Routed(_BatchNorm):
-    """What DAR-BN and auxiliary batch norm share; a mixin in front of a batch norm class.
+    """Base of DAR-BN and auxiliary batch norm; a mixin in front of a batch norm class.
 
-    Without a mask, and in evaluation mode, such a layer is the batch norm that it derives from, to the last bit. With a
+    Without a mask, and in evaluation mode, such a layer equals the batch norm that it derives from, bit for bit. With a
     mask in training mode, natural and noise rows are each normalised by their own statistics; running statistics follow
-    the natural rows alone. A batch with fewer than two natural elements per channel leaves them as they are.
+    the natural rows only, and stay unchanged if a batch has fewer than two natural elements per channel.
 
     Args:
-        noise_grad: what noise rows teach. `stop`: their output is a constant, no gradient passes (listing 1 of the
-            paper). `affine_frozen`: gradient passes to the input, gamma and beta get none (equation 13). `full`: both.
-        eval_noise: in evaluation mode, `running` ignores the mask (with a warning where gradients are taken); `batch`
+        noise_grad: gradients of noise rows. `stop`: their output is a constant, no gradient passes (listing 1 of the
+            paper). `affine_frozen`: gradients pass to the input but not to gamma and beta (equation 13). `full`: both.
+        eval_noise: in evaluation mode, `running` ignores the mask (with a warning if gradients are taken); `batch`
             normalises noise rows by their own statistics, for analysis and for layers frozen while others train.
         sync: statistics over all processes of torch.distributed's default group, as in SyncBatchNorm.
-        others: those of the batch norm.
+        others: arguments of the batch norm.
     """
 
     def __init__(
@@ -59,24 +59,24 @@ class Routed(_BatchNorm):
         self.route(Routing(), noise_grad, eval_noise, sync)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle classes that were made on demand, too."""
+        """Pickle by mixin and plain class, as some classes are created on demand."""
         mixin = DAR if isinstance(self, DAR) else Auxiliary
         return _blank, (mixin, plain_class(type(self))), self.__dict__
 
     def route(self, routing: Routing, noise_grad: NoiseGrad, eval_noise: EvalNoise, sync: bool) -> None:
-        """Set where the mask comes from and the options."""
+        """Set the options and the source of the mask."""
         self.routing, self.noise_grad, self.eval_noise, self.sync = routing, noise_grad, eval_noise, sync
 
     def unroute(self) -> None:
-        """Remove what `route` set, so that an ordinary layer is left when the class is changed back."""
+        """Remove the attributes that `route` set, before the class is changed back to an ordinary one."""
         del self.routing, self.noise_grad, self.eval_noise, self.sync
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, K, *spatial) to the same shape and type.
 
         Raises:
-            ValueError: the mask has not one entry per row.
-            RuntimeError: the mask cannot be here: the layer runs under DataParallel, or again in the backward pass.
+            ValueError: the mask does not have one entry per row.
+            RuntimeError: the mask is lost: the layer runs under DataParallel, or again in the backward pass.
         """
         rows = self.routing.rows
         if rows is None and self.sync and self.training:
@@ -86,7 +86,7 @@ class Routed(_BatchNorm):
             return super().forward(input)
         if getattr(self, "_is_replica", False):
             raise RuntimeError("DataParallel splits the batch but not the mask; use DistributedDataParallel.")
-        self._check_input_dim(input)
+        self._check_input_dim(input)  # type: ignore[no-untyped-call]
         if len(rows.group) != len(input):
             raise ValueError(
                 f"The noise mask has {len(rows.group)} entries but the layer's input {len(input)} rows. A layer that "
@@ -97,24 +97,27 @@ class Routed(_BatchNorm):
     def _routed(self, x: Tensor, rows: Rows) -> Tensor:
         affine = (*self._affine(self, x), *self._noise_affine(x))
         flows, learns = self.noise_grad != "stop", self.noise_grad == "full"
+        out: Tensor
         out, mean, variance, elements = NormaliseGroups.apply(x, *rows, *affine, self.eps, flows, learns, self.sync)
         if self.training:
             self._track(mean, variance, elements)
             return out
         noise = (rows.group == 1).view(-1, *[1] * (x.dim() - 1))
-        natural = torch.where(noise, 0, x)  # else 0 * inf of a noise row would reach the gradient of gamma
+        natural = torch.where(noise, 0, x)  # a non-finite noise row would make the gradient of gamma NaN (0 * inf)
         running = nn.functional.batch_norm(
             natural, self.running_mean, self.running_var, self.weight, self.bias, self.running_mean is None, 0, self.eps
         )
         return torch.where(noise, out, running)
 
     def _tail(self, out: Tensor) -> Tensor:
-        """What timm's BatchNormAct2d does after normalisation."""
+        """Dropout and activation of timm's BatchNormAct2d; other layers have none."""
         drop, act = getattr(self, "drop", None), getattr(self, "act", None)
-        return out if drop is None or act is None else act(drop(out))
+        if drop is not None and act is not None:
+            out = act(drop(out))
+        return out
 
     def _noise_affine(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Gamma and beta of noise rows; None where they are those of natural ones."""
+        """Gamma and beta of noise rows; None if they are those of natural rows."""
         raise NotImplementedError
 
     def _affine(self, norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,7 +130,7 @@ class Routed(_BatchNorm):
         _follow(self, mean[0], variance[0], elements[0, 0])
 
     def _unrouted(self, rows: Rows | None, input: Tensor) -> None:
-        """Notice a mask that is lost: recomputation in the backward pass, or a layer frozen in evaluation mode."""
+        """Detect a lost mask: recomputation in the backward pass, or a layer frozen in evaluation mode."""
         if torch.compiler.is_compiling():
             return
         if rows is not None and torch.is_grad_enabled() and input.requires_grad:
@@ -146,13 +149,14 @@ class Routed(_BatchNorm):
             )
 
     def extra_repr(self) -> str:
-        """As in PyTorch, with the options."""
-        return f"{super().extra_repr()}, noise_grad={self.noise_grad}, sync={self.sync}"
+        """PyTorch's, and the options."""
+        options: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return f"{options}, noise_grad={self.noise_grad}, sync={self.sync}"
 
 
 @torch.no_grad()
 def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
-    """Update running statistics if at least two elements per channel were seen; no branch on a tensor's value."""
+    """Update running statistics if there are at least two elements per channel, without branching on a value."""
     if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
         return
     assert norm.num_batches_tracked is not None
@@ -173,9 +177,9 @@ class DAR(Routed):
 
 
 class Auxiliary(Routed):
-    """Auxiliary batch norm, the ablation: a second batch norm (child `noise`) for noise rows, complete.
+    """Auxiliary batch norm, the ablation: noise rows have a complete batch norm of their own (child `noise`).
 
-    At test time, and without a mask, the natural one is used.
+    In evaluation mode, and without a mask, the natural one is used.
     """
 
     def __init__(self, *args: Any, noise_grad: NoiseGrad = "full", **others: Any) -> None:
@@ -183,10 +187,10 @@ class Auxiliary(Routed):
         self.add_noise()
 
     def add_noise(self) -> None:
-        """Attach the second batch norm, with fresh state."""
+        """Attach the second batch norm in its initial state."""
         like = self.weight if self.affine else self.running_mean
-        where: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
-        self.noise = Second(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **where)
+        kind: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
+        self.noise = Second(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **kind)
         for own, new in zip(self.parameters(recurse=False), self.noise.parameters(), strict=True):
             new.requires_grad_(own.requires_grad)
 
@@ -231,7 +235,7 @@ class AuxiliaryBatchNorm3d(Auxiliary, nn.BatchNorm3d):
     """Auxiliary batch norm of (B, K, D, H, W)."""
 
 
-_MADE: dict[tuple[type[Routed], type[_BatchNorm]], type[Routed]] = {
+_ROUTED: dict[tuple[type[Routed], type[_BatchNorm]], type[Routed]] = {
     (DAR, nn.BatchNorm1d): DARBatchNorm1d,
     (DAR, nn.BatchNorm2d): DARBatchNorm2d,
     (DAR, nn.BatchNorm3d): DARBatchNorm3d,
@@ -249,15 +253,15 @@ def plain_class(cls: type[_BatchNorm]) -> type[_BatchNorm]:
 
 
 def routed_class(mixin: type[Routed], plain: type[_BatchNorm]) -> type[Routed]:
-    """`DARBatchNorm2d` for DAR and BatchNorm2d; made once, on demand, for other classes."""
-    if (mixin, plain) not in _MADE:
+    """`DARBatchNorm2d` for DAR and BatchNorm2d; other classes are created on demand, once."""
+    if (mixin, plain) not in _ROUTED:
         name = f"{'DAR' if mixin is DAR else mixin.__name__}{plain.__name__}"
-        made: Any = type(name, (mixin, plain), {"__doc__": f"{mixin.__name__} in front of {plain.__name__}."})
-        _MADE[mixin, plain] = made
-    return _MADE[mixin, plain]
+        cls: Any = type(name, (mixin, plain), {"__doc__": f"{mixin.__name__} in front of {plain.__name__}."})
+        _ROUTED[mixin, plain] = cls
+    return _ROUTED[mixin, plain]
 
 
 def _blank(mixin: type[Routed], plain: type[_BatchNorm]) -> Routed:
-    """An object of a routed class without state, for unpickling."""
+    """An instance of a routed class without state, for unpickling."""
     cls = routed_class(mixin, plain)
     return cls.__new__(cls)

@@ -1,4 +1,4 @@
-"""What a suite file says: methods x datasets x ratios x seeds as TOML. Our own suites stand beside this file."""
+"""Suite files: methods x datasets x ratios x seeds as TOML. The suites of ltbench lie beside this module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Block(BaseModel):
     """Runs that differ in method, dataset, ratio, profile and seed; the fields are the options of `bench run`.
 
     Attributes:
-        methods: names, or paths of .py files; "*" for all that are found.
+        methods: names, or paths of .py files; "*" for all methods of the suite and of installed packages.
         datasets: names.
         imbalance: ratios; none for each dataset's own.
         profile: exp, step or both; none for each dataset's own.
@@ -44,7 +44,7 @@ class Block(BaseModel):
 
 
 class Suite(BaseModel):
-    """A suite's file: blocks of runs; what two blocks have in common runs once."""
+    """Blocks of runs; a run that is in two blocks is carried out once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,7 +60,7 @@ def read_suite(name: str) -> Suite:
     """A suite by name or file.
 
     Raises:
-        UserError: there is none, or it holds what no suite holds; the message names file, line and field.
+        UserError: it does not exist or is not valid; the message names file, line and field.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
@@ -74,24 +74,24 @@ def read_suite(name: str) -> Suite:
         raise UserError(f"{path} is no TOML file: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].replace("Extra inputs are not permitted", f"no suite has this; known: {_known(first)}")
-        raise UserError(f"{path}, line {_line(text, first['loc'])}: {place}: {message}.") from error
+        field = ".".join(map(str, first["loc"]))
+        surplus = f"no suite has this; known: {_field_names(first)}"
+        message = first["msg"].replace("Extra inputs are not permitted", surplus)
+        raise UserError(f"{path}, line {_line(text, first['loc'])}: {field}: {message}.") from error
 
 
-def _known(error: Any) -> str:
-    fields = Block.model_fields if len(error["loc"]) > 1 else Suite.model_fields
-    return ", ".join(fields)
+def _field_names(error: Any) -> str:
+    return ", ".join(Block.model_fields if len(error["loc"]) > 1 else Suite.model_fields)
 
 
-def _line(text: str, place: tuple[int | str, ...]) -> int:
-    """The line that a field of the n-th block stands in; the block's own, or 1, where it is missing."""
+def _line(text: str, location: tuple[int | str, ...]) -> int:
+    """Number of the line of a field, at its location in the parsed file; of its block, or 1, where it is missing."""
     lines = text.splitlines()
-    block = next((part for part in place if isinstance(part, int)), 0)
+    block = next((part for part in location if isinstance(part, int)), 0)
     heads = [k for k, line in enumerate(lines) if re.match(r"\s*\[\[\s*runs\s*\]\]", line)]
     start = heads[block] if block < len(heads) else 0
     stop = heads[block + 1] if block + 1 < len(heads) else len(lines)
-    keys = [part for part in place if isinstance(part, str) and part != "runs"]
+    keys = [part for part in location if isinstance(part, str) and part != "runs"]
     pattern = re.compile(rf"\s*\[*\s*[\"']?{re.escape(keys[0])}[\"']?\s*[=\]]") if keys else None
-    found = (k for k in range(start if len(place) > 1 else 0, stop) if pattern and pattern.match(lines[k]))
-    return next(found, start) + 1
+    candidates = range(start if len(location) > 1 else 0, stop)
+    return next((k for k in candidates if pattern and pattern.match(lines[k])), start) + 1

@@ -1,4 +1,4 @@
-"""The engine for Slurm: a script that submits what is missing as job arrays, shared trainings first.
+"""Engine for Slurm: a script that submits what is missing as job arrays, shared trainings first.
 
 Partition, time limit, account and the like come from the variables that sbatch reads itself (SBATCH_PARTITION,
 SBATCH_TIMELIMIT, SBATCH_ACCOUNT). A job that is pre-empted, or reaches its time limit, finishes its epoch and is queued
@@ -16,18 +16,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import INTERRUPTED, UserError
-from ..queue import FAILED, LOG, Queue, locked, missing, whole_command
-from ..units import Unit
+from ..request import SweepRequest
+from ..scheduler import Queue
+from ..status import FAILED, LOG, locked, missing
 
 if TYPE_CHECKING:
-    from ..runner import Choices
+    from ..units import Unit
 
 LARGEST_ARRAY = 1000  # Slurm's default is 1001
 NOTICE = 120  # seconds between the request to stop and the end
 
+_HEAD = """#!/bin/bash
+# Submits the missing runs of a sweep: bash FILE. Partition and time: SBATCH_PARTITION, SBATCH_TIMELIMIT.
+set -euo pipefail
+cd {folder}  # relative paths of the suite start here, and so do the jobs
+mkdir -p {results} {output}
+"""
 _ARRAY = """
 {name}=$(sbatch --parsable --job-name=ltbench --array=0-{last} --requeue --signal=B:INT@{notice} \\
-    --output={output} --open-mode=append{options}{after} <<'JOB'
+    --output={output} --open-mode=append{options} <<'JOB'
 #!/bin/bash
 folders=(
 {folders}
@@ -56,40 +63,45 @@ echo "submitted {count} runs as job ${name}"
 """
 
 
-def script(units: Sequence[Unit], choices: Choices) -> str:
-    """A bash script that submits the units without a record that nobody is at; run it where sbatch is."""
-    results, runs = choices.results.resolve(), choices.runs.resolve()
+class SlurmEngine:
+    """Submits units to Slurm, which runs them later, or prints the script that does."""
+
+    def __init__(self, request: SweepRequest) -> None:
+        self.request = request
+
+    def run(self, units: Sequence[Unit]) -> None:
+        """Submit what is missing.
+
+        Raises:
+            UserError: there is no sbatch on this machine, or it refuses.
+        """
+        text = script(units, self.request)
+        if self.request.script_only:
+            print(text, end="")
+        else:
+            submit(text)
+
+
+def script(units: Sequence[Unit], request: SweepRequest, largest: int = LARGEST_ARRAY) -> str:
+    """A bash script that submits the units without a record that no process is running; to be run where sbatch is.
+
+    Args:
+        units: of a suite.
+        request: folders and slots; a slot on a GPU stands for one GPU a job.
+        largest: number of jobs in an array.
+    """
+    results, runs = request.results.resolve(), request.runs.resolve()
     todo = [unit for unit in missing(units, results) if not locked(runs / unit.id)]
-    gpu = any("cuda" in slot.options for slot in choices.slots)
-    options = " --gres=gpu:1" if gpu else ""
-    device = ["--device", "cuda" if gpu else "cpu"]
-    bench = [sys.executable, "-m", "ltbench.bench"]
-    lines = [
-        "#!/bin/bash",
-        "# Submits the missing runs of a sweep: bash FILE. Partition and time: SBATCH_PARTITION, SBATCH_TIMELIMIT.",
-        "set -euo pipefail",
-        f"cd {shlex.quote(str(Path.cwd()))}  # where relative paths of the suite lead to; jobs begin there, too",
-        f"mkdir -p {shlex.quote(str(results))} {shlex.quote(str(runs / 'slurm'))}",
-    ]
-    names: list[str] = []
-    leaders, others = _order(todo, choices)
-    for group, after in ((leaders, False), (others, True)):
-        waits = f" --dependency=afterany:{':'.join(f'${name}' for name in names)}" if after and names else ""
-        made = []
-        for k, part in enumerate(_parts(group)):
-            commands = [[*bench, *whole_command(unit, results, runs), *device] for unit in part]
-            name = f"{'second' if after else 'first'}_{k}"
-            made.append(name)
-            lines.append(
-                _ARRAY.format(
-                    name=name, last=len(part) - 1, notice=NOTICE, options=options, after=waits, count=len(part),
-                    output=shlex.quote(str(runs / "slurm" / "%A_%a.txt")), interrupted=INTERRUPTED, log=LOG,
-                    failed=FAILED, folders="\n".join(shlex.quote(str(runs / unit.id)) for unit in part),
-                    commands="\n".join(shlex.quote(shlex.join(words)) for words in commands),
-                )
-            )  # fmt: skip
-        names += made
-    return "\n".join(lines) + ("" if todo else "\necho 'nothing is missing'\n")
+    leaders, others = _by_dependency(todo, results, runs)
+    first = {f"first_{k}": part for k, part in enumerate(_parts(leaders, largest))}
+    second = {f"second_{k}": part for k, part in enumerate(_parts(others, largest))}
+    after = f" --dependency=afterany:{':'.join(f'${name}' for name in first)}"
+    head = _HEAD.format(
+        folder=shlex.quote(str(Path.cwd())), results=shlex.quote(str(results)), output=shlex.quote(str(runs / "slurm"))
+    )
+    arrays = [_array(name, part, request) for name, part in first.items()]
+    arrays += [_array(name, part, request, after) for name, part in second.items()]
+    return head + "".join(arrays) + ("" if todo else "\necho 'nothing is missing'\n")
 
 
 def submit(text: str) -> None:
@@ -100,7 +112,7 @@ def submit(text: str) -> None:
     """
     if shutil.which("sbatch") is None:
         raise UserError(
-            "There is no sbatch on this machine. `--emit sbatch > job.sh` makes the script to run elsewhere."
+            "There is no sbatch on this machine. `--emit sbatch > job.sh` writes the script to run elsewhere."
         )
     done = subprocess.run(["bash"], input=text, text=True, capture_output=True, check=False)
     print(done.stdout, end="")
@@ -108,15 +120,36 @@ def submit(text: str) -> None:
         raise UserError(f"sbatch refuses: {done.stderr.strip() or 'no reason given'}.")
 
 
-def _order(units: Sequence[Unit], choices: Choices) -> tuple[list[Unit], list[Unit]]:
-    """Units that may start at once, and those that wait for a training that one of the first makes."""
-    queue = Queue(units, choices.results, choices.runs)
+def _array(name: str, units: Sequence[Unit], request: SweepRequest, after: str = "") -> str:
+    """The part of the script that submits units as one job array and keeps its number in the variable `name`."""
+    results, runs = request.results.resolve(), request.runs.resolve()
+    gpu = request.slots[0].gpu is not None
+    device = ["--device", "cuda" if gpu else "cpu"]
+    commands = [[sys.executable, "-m", "ltbench.bench", *unit.command(results, runs), *device] for unit in units]
+    return _ARRAY.format(
+        name=name,
+        last=len(units) - 1,
+        count=len(units),
+        notice=NOTICE,
+        output=shlex.quote(str(runs / "slurm" / "%A_%a.txt")),
+        options=(" --gres=gpu:1" if gpu else "") + after,
+        folders="\n".join(shlex.quote(str(runs / unit.id)) for unit in units),
+        commands="\n".join(shlex.quote(shlex.join(words)) for words in commands),
+        log=LOG,
+        failed=FAILED,
+        interrupted=INTERRUPTED,
+    )
+
+
+def _by_dependency(units: Sequence[Unit], results: Path, runs: Path) -> tuple[list[Unit], list[Unit]]:
+    """Units that may start at once, and those that wait for a snapshot that one of the first trains."""
+    queue = Queue(units, results, runs)
     leaders = []
     while unit := queue.take():
         leaders.append(unit)
     return leaders, queue.waiting
 
 
-def _parts(units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
-    for start in range(0, len(units), LARGEST_ARRAY):
-        yield units[start : start + LARGEST_ARRAY]
+def _parts(units: Sequence[Unit], largest: int) -> Iterator[Sequence[Unit]]:
+    for start in range(0, len(units), largest):
+        yield units[start : start + largest]

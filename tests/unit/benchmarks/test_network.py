@@ -12,7 +12,7 @@ from ltbench.benchmarks.network import Classifier, CosineHead, LinearHead
 from ltbench.benchmarks.nn.backbones import backbone_names, build_backbone
 from ltbench.benchmarks.nn.backbones.cifar_resnet import Shortcut
 from ltbench.benchmarks.nn.backbones.wide_resnet import wide_resnet
-from ltbench.benchmarks.training.trainer import build_network
+from ltbench.benchmarks.training.run_spec import build_network
 from torch import nn
 
 
@@ -45,7 +45,7 @@ def test_parameter_counts(name: str, classes: int, count: int) -> None:
 
 
 def test_dropout_changes_only_training() -> None:
-    plain, dropping = (wide_resnet(10, 1, share, nn.BatchNorm2d) for share in (0.0, 0.3))
+    plain, dropping = (wide_resnet(10, 1, dropout, nn.BatchNorm2d) for dropout in (0.0, 0.3))
     dropping.load_state_dict(plain.state_dict())
     images = torch.rand(4, 3, 16, 16)
     assert not torch.allclose(plain(images), dropping(images))
@@ -88,15 +88,15 @@ def test_initial_weights_are_kaiming_over_the_fan_in() -> None:
 
 @pytest.mark.parametrize("name", backbone_names())
 def test_every_backbone_can_be_cut_and_takes_another_norm(name: str) -> None:
-    made = []
+    widths = []
 
     def norm(width: int) -> nn.Module:
-        made.append(width)
+        widths.append(width)
         return nn.BatchNorm2d(width)
 
     with torch.device("meta"):
         backbone = build_backbone(name, norm)
-        assert len(made) == sum(isinstance(module, nn.BatchNorm2d) for module in backbone.modules()) > 0
+        assert len(widths) == sum(isinstance(module, nn.BatchNorm2d) for module in backbone.modules()) > 0
         images = torch.rand(2, 3, 32, 32)
         whole = backbone(images)
         assert whole.shape == (2, backbone.width)

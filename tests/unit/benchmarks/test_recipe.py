@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.recipe import load_recipe, recipe_names
-from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
     0: 0.02, 1: 0.04, 2: 0.06, 3: 0.08, 4: 0.1, 5: 0.1, 6: 0.1, 158: 0.1, 159: 0.1, 160: 1e-3, 161: 1e-3, 162: 1e-3,
@@ -55,11 +55,12 @@ def test_changes_are_parsed_and_named() -> None:
 
 
 def test_augment_on_the_command_line_is_a_change_of_the_recipe() -> None:
-    short = make_plan(["erm"], ["digits-lt"], augment="simclr", settings=("recipe.cutout=2",))[0]
-    long = make_plan(["erm"], ["digits-lt"], settings=("recipe.augment=simclr", "recipe.cutout=2"))[0]
+    short = make_plan(["erm"], ["digits-lt"], RunRequest(augment="simclr", settings=("recipe.cutout=2",)))[0]
+    long = make_plan(["erm"], ["digits-lt"], RunRequest(settings=("recipe.augment=simclr", "recipe.cutout=2")))[0]
     assert (short.recipe.augment, short.recipe.cutout) == ("simclr", 2)
     assert (short.id, short.changed) == (long.id, long.changed)
-    assert make_plan(["erm"], ["digits-lt"], augment="basic")[0].id == make_plan(["erm"], ["digits-lt"])[0].id
+    basic = make_plan(["erm"], ["digits-lt"], RunRequest(augment="basic"))[0]
+    assert basic.id == make_plan(["erm"], ["digits-lt"])[0].id
 
 
 @pytest.mark.parametrize(

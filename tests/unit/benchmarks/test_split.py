@@ -1,4 +1,4 @@
-"""Long-tail profiles, the reference selection, and the types that hold a dataset; no files needed."""
+"""Long-tail profiles, the reference selection, and the types of a dataset; no files needed."""
 
 import hashlib
 import itertools
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from helpers import expected_counts as expected
-from ltbench.benchmarks.split import DataRoot, Dataset, Split, UserError, long_tail_counts, pixel_statistics, select
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.split import DataRoot, Dataset, Split, long_tail_counts, pixel_statistics, select
 
 SHAPES = {"cifar10": (10, 5000), "cifar100": (100, 500)}
 
@@ -53,7 +54,7 @@ def test_counts_of_digits(ratio):
     assert long_tail_counts(100, 10, ratio) == expected.DIGITS[ratio]
 
 
-def test_ratio_one_is_balanced_and_odd_class_numbers_have_the_longer_tail():
+def test_ratio_one_is_balanced_and_odd_numbers_lengthen_the_tail():
     assert long_tail_counts(7, 3, 1) == [7, 7, 7]
     assert long_tail_counts(8, 3, 4, "step") == [8, 2, 2]
     assert long_tail_counts(8, 1, 4) == [8]
@@ -98,9 +99,11 @@ def test_a_larger_ratio_keeps_a_subset(selection):
 
 def test_selections_differ_and_shuffled_means_seed_zero():
     counts = profile("cifar100", 100)
-    shuffled, zero, one = (np.concatenate(ranks("cifar100", counts, how)) for how in ("shuffled", "seed:0", "seed:1"))
-    assert (shuffled == zero).all()
-    assert (shuffled != one).any()
+    shuffled, seed_0, seed_1 = (
+        np.concatenate(ranks("cifar100", counts, how)) for how in ("shuffled", "seed:0", "seed:1")
+    )
+    assert (shuffled == seed_0).all()
+    assert (shuffled != seed_1).any()
     assert all((kept == np.arange(len(kept))).all() for kept in ranks("cifar100", counts, "first"))
 
 
@@ -142,7 +145,7 @@ def test_checksum_depends_on_pixels_labels_and_order():
         dataset(tiny([0, 1]), tiny([1, 0])),
         dataset(tiny([0, 1], value=1), tiny([0, 1])),
     ]
-    assert len({one.checksum for one in sets}) == 4
+    assert len({data.checksum for data in sets}) == 4
     assert sets[0].checksum == dataset(tiny([0, 1]), tiny([0, 1])).checksum
 
 
@@ -158,7 +161,7 @@ def test_pixel_statistics_of_constant_images_allow_division():
     assert min(pixel_statistics(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))[1]) > 0
 
 
-def test_the_data_root_comes_from_the_option_then_the_variable_then_the_default(monkeypatch):
+def test_data_root_from_the_option_the_variable_or_the_default(monkeypatch):
     monkeypatch.setenv("LTBENCH_DATA", "/from/variable")
     assert (str(DataRoot.find("/from/option").path), DataRoot.find("/x").origin) == ("/from/option", "--data-root")
     assert str(DataRoot.find().path) == "/from/variable"

@@ -1,4 +1,4 @@
-"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: what is accepted, and every error."""
+"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: accepted files and every error."""
 
 import hashlib
 import os
@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torchvision.datasets
-from ltbench.benchmarks.split import DataRoot, MissingData, UserError
+from ltbench.benchmarks.errors import MissingData, UserError
+from ltbench.benchmarks.split import DataRoot
 from ltbench.datasets.cifar10_lt import Cifar10LT
 from ltbench.datasets.cifar100_lt import Cifar100LT
 
@@ -97,9 +98,9 @@ def test_missing_data_error_has_its_seven_parts_in_order(source, tmp_path):
         f"bench data download {name}",
         "digits-lt (real images) or waves-lt (procedural)",
     ]
-    places = [text.find(part) for part in parts]
-    assert -1 not in places
-    assert places == sorted(places)
+    positions = [text.find(part) for part in parts]
+    assert -1 not in positions
+    assert positions == sorted(positions)
     assert len(source.supply.tree.splitlines()) <= 8
     assert isinstance(caught.value, FileNotFoundError)
 
@@ -115,10 +116,10 @@ def test_one_missing_file_is_named(root, name):
 def test_a_changed_file_is_refused_and_says_how_to_accept_it(root):
     path = root.path / "cifar-100-python/test"
     expected = hashlib.md5(path.read_bytes()).hexdigest()
-    found = write(path, batch("fine_labels", 100, 1, seed=9))
+    actual = write(path, batch("fine_labels", 100, 1, seed=9))
     with pytest.raises(UserError) as caught:
         Cifar100LT().load(root)
-    for part in (str(path), f"expected {expected}", f"found {found}", "--allow-unverified", "bench data download"):
+    for part in (str(path), f"expected {expected}", f"found {actual}", "--allow-unverified", "bench data download"):
         assert part in str(caught.value)
     assert not isinstance(caught.value, MissingData)
     assert Cifar100LT(n_max=2, imbalance=1).load(unverified(root)).verified is False
@@ -143,7 +144,7 @@ def test_a_pickle_that_would_run_code_is_refused(root, function):
             return function, ("1",)
 
     write(root.path / "cifar-10-batches-py/data_batch_1", {"data": Attack(), "labels": []})
-    with pytest.raises(UserError, match="which has no place in a file of images"):
+    with pytest.raises(UserError, match="which does not belong in a file of images"):
         Cifar10LT().load(unverified(root))
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torchvision.datasets
 from helpers import expected_counts as expected
-from ltbench.benchmarks.split import DataRoot, UserError, long_tail_counts, select
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.split import DataRoot, long_tail_counts, select
 from ltbench.datasets.cifar10_lt import Cifar10LT
 from ltbench.datasets.cifar100_lt import Cifar100LT
 

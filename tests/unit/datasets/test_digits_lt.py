@@ -7,7 +7,8 @@ import pytest
 import sklearn.datasets
 import torch
 from helpers import expected_counts as expected
-from ltbench.benchmarks.split import DataRoot, UserError, pixel_statistics
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.split import DataRoot, pixel_statistics
 from ltbench.datasets import digits_lt
 from ltbench.datasets.digits_lt import DigitsLT
 
@@ -59,14 +60,14 @@ def test_mean_and_deviation_are_those_of_all_images():
 
 
 def test_split_seeds_permute_head_and_tail_and_keep_the_test_set():
-    natural, one, two = (DigitsLT(split_seed=seed).load(ROOT) for seed in range(3))
-    for drawn in (one, two):
+    natural, first, second = (DigitsLT(split_seed=seed).load(ROOT) for seed in range(3))
+    for drawn in (first, second):
         assert sorted(drawn.train.counts.tolist()) == sorted(natural.train.counts.tolist())
         assert drawn.train.counts.tolist() != natural.train.counts.tolist()
         assert torch.equal(drawn.test.images, natural.test.images)
-    assert one.checksum != two.checksum
-    assert one.checksum == DigitsLT(split_seed=1).load(ROOT).checksum
-    assert one.changed == {"split_seed": 1}
+    assert first.checksum != second.checksum
+    assert first.checksum == DigitsLT(split_seed=1).load(ROOT).checksum
+    assert first.changed == {"split_seed": 1}
 
 
 @pytest.mark.parametrize("seed", [0, 3])
@@ -78,8 +79,8 @@ def test_sets_are_nested_and_images_keep_their_label(seed):
         }
 
     everything, labels = digits_lt.read()
-    known = {(label, image.tobytes()) for image, label in zip(everything, labels.tolist(), strict=True)}
-    assert images(50) < images(10) < images(1) < known
+    pool = {(label, image.tobytes()) for image, label in zip(everything, labels.tolist(), strict=True)}
+    assert images(50) < images(10) < images(1) < pool
 
 
 def test_a_changed_file_is_an_error(monkeypatch):

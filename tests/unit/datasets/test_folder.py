@@ -1,4 +1,4 @@
-"""folder:PATH: a user's own images, what is read how, and every error."""
+"""folder:PATH, the user's own images: how they are read, and every error."""
 
 import shutil
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ltbench.benchmarks.split import DataRoot, Dataset, UserError, pixel_statistics
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.split import DataRoot, Dataset, pixel_statistics
 from ltbench.datasets import folder as module
 from ltbench.datasets.folder import Folder
 from PIL import Image
@@ -185,7 +186,7 @@ def test_no_folder_no_image_and_one_class(tmp_path):
         load(tmp_path / "absent")
     for part in ("train", "test"):
         (tmp_path / part / "ant").mkdir(parents=True)
-    with pytest.raises(UserError, match="no image in .*train"):
+    with pytest.raises(UserError, match=r"no image in .*train"):
         load(tmp_path)
     for part in ("train", "test"):
         save(tmp_path / part / "ant/x.png")

@@ -88,7 +88,7 @@ def test_mean_and_deviation_fit(difficulty):
     assert std == pytest.approx(data.std, rel=0.15)
 
 
-def test_easy_images_can_be_told_apart_by_the_nearest_training_image():
+def test_nearest_neighbours_classify_easy_images():
     data = load(n_max=20, imbalance=1, difficulty=0.0)
     train, test = (split.images.flatten(1).float() for split in (data.train, data.test))
     nearest = torch.cdist(test, train).argmin(1)

@@ -16,9 +16,10 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.speed.op_counter import Tally
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import RunSpec, attach_source, build_network
-from ltbench.methods.m2m import COUNTED
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import RunSpec, build_network
+from ltbench.benchmarks.training.shared_start import attach_source
+from ltbench.methods.m2m import TALLY
 
 EASY = ("m2m.gamma=0", "m2m.beta=0")
 
@@ -46,25 +47,25 @@ def test_an_attack_touches_neither_weights_nor_statistics_nor_modes(method: str)
     net.train()
     before = copy.deepcopy(net.state_dict())
     modes = [module.training for module in net.modules()]
-    given = batch.images.clone()
+    arguments = batch.images.clone()
     changed = run.method.transform(batch, net, now)
     assert not torch.equal(changed.images, batch.images) if method == "m2m" else len(changed.images) > 80
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert [module.training for module in net.modules()] == modes
     assert all(parameter.grad is None for parameter in net.parameters())
-    assert torch.equal(batch.images, given)
+    assert torch.equal(batch.images, arguments)
     assert not changed.images.requires_grad
 
 
 def test_the_frozen_network_stays_what_erm_made_of_it(tmp_path: Path) -> None:
-    seen: dict[str, Any] = {}
+    observed: dict[str, Any] = {}
     run = tiny_run("m2m", epochs=5)
     plain = run.method.finish
 
     def finish(net: Classifier, train: Split) -> Classifier:
-        seen.update(copy.deepcopy(net.state_dict()))
-        seen["storages"] = {value.data_ptr() for value in net.get_submodule("source").state_dict().values()}
-        seen["own"] = {value.data_ptr() for key, value in net.state_dict().items() if not key.startswith("source.")}
+        observed.update(copy.deepcopy(net.state_dict()))
+        observed["storages"] = {value.data_ptr() for value in net.get_submodule("source").state_dict().values()}
+        observed["own"] = {value.data_ptr() for key, value in net.state_dict().items() if not key.startswith("source.")}
         return plain(net, train)
 
     object.__setattr__(run.method, "finish", finish)
@@ -72,8 +73,8 @@ def test_the_frozen_network_stays_what_erm_made_of_it(tmp_path: Path) -> None:
     erm = tiny_run("erm", epochs=5)
     carry_out(erm, tmp_path / "other")
     trained = torch.load(tmp_path / "other" / erm.id / "network.pt", weights_only=True)
-    assert all(torch.equal(value, seen[f"source.net.{key}"]) for key, value in trained.items())
-    assert not seen["storages"] & seen["own"]
+    assert all(torch.equal(value, observed[f"source.net.{key}"]) for key, value in trained.items())
+    assert not observed["storages"] & observed["own"]
 
 
 def test_training_mode_does_not_reach_the_frozen_network() -> None:
@@ -88,16 +89,16 @@ def test_translated_images_keep_their_place_and_label() -> None:
     changed = run.method.transform(batch, net, now)
     assert changed.synthetic is not None
     assert changed.origin is not None
-    made = changed.synthetic
-    assert 10 < made.sum() < 80
+    built = changed.synthetic
+    assert 10 < built.sum() < 80
     assert torch.equal(changed.labels, batch.labels)
-    assert torch.equal(changed.images[~made], batch.images[~made])
-    assert not made[batch.labels == run.dataset.train.counts.argmax()].any()
+    assert torch.equal(changed.images[~built], batch.images[~built])
+    assert not built[batch.labels == run.dataset.train.counts.argmax()].any()
     counts = run.dataset.train.counts
-    assert (counts[batch.labels[changed.origin[made]]] > counts[batch.labels[made]]).all()
+    assert (counts[batch.labels[changed.origin[built]]] > counts[batch.labels[built]]).all()
     assert changed.images.min() >= 0
     assert changed.images.max() <= 1
-    moved = (changed.images[made] - batch.images[changed.origin[made]]).flatten(1).norm(dim=1)
+    moved = (changed.images[built] - batch.images[changed.origin[built]]).flatten(1).norm(dim=1)
     assert (moved < 10 * 0.1 + 0.5).all()
 
 
@@ -105,7 +106,7 @@ def test_m2m_counts_where_its_candidates_went() -> None:
     run, net, now, batch = ready("m2m", "m2m.gamma=1", "m2m.beta=0.9")
     changed = run.method.transform(batch, net, now)
     measures = run.method.measures(net, now)
-    assert sum(measures[f"m2m_{name}"] for name in COUNTED[1:]) == pytest.approx(1)
+    assert sum(measures[f"m2m_{name}"] for name in TALLY.rows[1:]) == pytest.approx(1)
     assert measures["m2m_beta"] == 0.9
     assert measures["m2m_translated_class9"] == 0
     assert measures["m2m_translated"] == 0
@@ -179,7 +180,9 @@ def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
             request.getfixturevalue("slots")
         torch.manual_seed(0)  # of BLT's second head
         run, net, now, batch = ready(*settings)
-        fresh = dataclasses.replace(now, fresh=lambda index, given=batch.images: given[index % len(given)].clone())
+        fresh = dataclasses.replace(
+            now, fresh=lambda index, arguments=batch.images: arguments[index % len(arguments)].clone()
+        )
         with Tally() as work:
             changed = run.method.transform(batch, net, fresh)
             loss = trained(run, net, changed, now)
@@ -228,23 +231,24 @@ def test_held_out_images_are_neither_trained_on_nor_tested_on() -> None:
 
 def test_the_dataset_of_a_run_says_that_images_are_held_out() -> None:
     with pytest.warns(UserWarning, match="blt needs images held out .* --set dataset.holdout=true"):
-        blt, erm = make_plan(["blt", "erm"], ["digits-lt"], imbalance="5")
-    same = make_plan(["erm"], ["digits-lt"], imbalance="5", settings=["dataset.holdout=true"])[0]
-    soft = make_plan(["blt"], ["digits-lt"], imbalance="5", settings=["confusion=train_soft"])[0]
-    assert blt.facts == same.facts
-    assert blt.facts.label == "digits-lt exp5 holdout=True"
-    assert erm.facts.label == "digits-lt exp5" == soft.facts.label
-    assert erm.facts.checksum != blt.facts.checksum
+        blt, erm = make_plan(["blt", "erm"], ["digits-lt"], RunRequest(imbalance="5"))
+    same = make_plan(["erm"], ["digits-lt"], RunRequest(imbalance="5", settings=["dataset.holdout=true"]))[0]
+    soft = make_plan(["blt"], ["digits-lt"], RunRequest(imbalance="5", settings=["confusion=train_soft"]))[0]
+    assert blt.facts.dataset == same.facts.dataset
+    assert blt.facts.dataset.label == "digits-lt exp5 holdout=True"
+    assert erm.facts.dataset.label == "digits-lt exp5" == soft.facts.dataset.label
+    assert erm.facts.dataset.checksum != blt.facts.dataset.checksum
 
 
 def test_a_class_of_one_image_cannot_be_held_out() -> None:
     with pytest.raises(UserError, match="has no training image"):
-        make_plan(["blt"], ["digits-lt"], imbalance="100")
+        make_plan(["blt"], ["digits-lt"], RunRequest(imbalance="100"))
 
 
 @pytest.mark.parametrize(
     "settings",
-    [("m2m.criterion=ldam-drw",), ("m2m.criterion=ldam",), ("m2m.lam=0",), ("m2m.iterations=0",), ("m2m.seeds=noise",),
+    [("m2m.base=ldam-drw",), ("m2m.base=ldam-drw", "m2m.base.defer=1"),
+     ("m2m.lam=0",), ("m2m.iterations=0",), ("m2m.seeds=noise",),
      ("m2m.random_start=per_sample", "m2m.attack=fp32"), ("blt.first=own",), ("blt.start_image=class",),
      ("blt.instead=augment",), ("blt.instead=none",), ("blt.target=static",), ("blt.target=random",),
      ("blt.confusion=train_soft", "blt.threshold=three", "blt.rounding=floor", "blt.grad_accumulate=true")],

@@ -13,70 +13,70 @@ from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.methods.open import noise_share
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.methods.open import noise_fraction
 
 COUNTS = torch.tensor([100, 10, 1])
 CIFAR = pytest.mark.skipif("LTBENCH_DATA" not in os.environ, reason="needs real CIFAR: set LTBENCH_DATA")
 
 
 @pytest.mark.parametrize(("delta", "expected"), [(1 / 3, (0, 0.3, 0.33)), (1, (0, 0.9, 0.99)), (0, (0, 0, 0))])
-def test_share_of_noise(delta: float, expected: tuple[float, ...]) -> None:
-    assert noise_share(COUNTS, delta).tolist() == pytest.approx(expected, abs=1e-7)
+def test_fraction_of_noise(delta: float, expected: tuple[float, ...]) -> None:
+    assert noise_fraction(COUNTS, delta).tolist() == pytest.approx(expected, abs=1e-7)
 
 
-def test_share_uses_the_largest_class_wherever_it_stands() -> None:
-    assert noise_share(COUNTS.flip(0), 1 / 3).tolist() == pytest.approx((0.33, 0.3, 0), abs=1e-7)
-    assert noise_share(torch.tensor([7, 7, 7]), 1 / 3).tolist() == [0, 0, 0]
+def test_fraction_uses_the_largest_class_wherever_it_stands() -> None:
+    assert noise_fraction(COUNTS.flip(0), 1 / 3).tolist() == pytest.approx((0.33, 0.3, 0), abs=1e-7)
+    assert noise_fraction(torch.tensor([7, 7, 7]), 1 / 3).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
     ("size", "classes", "ratio", "mean"),
     [(5000, 10, 100, 0.250627), (5000, 10, 50, 0.240027), (500, 100, 100, 0.261020), (500, 100, 50, 0.249280)],
 )
-def test_mean_share_of_noise_in_a_batch(size: int, classes: int, ratio: float, mean: float) -> None:
-    share = noise_share(torch.tensor(long_tail_counts(size, classes, ratio)), 1 / 3)
-    assert float(share.double().mean()) == pytest.approx(mean, abs=6e-7)
+def test_mean_fraction_of_noise_in_a_batch(size: int, classes: int, ratio: float, mean: float) -> None:
+    fraction = noise_fraction(torch.tensor(long_tail_counts(size, classes, ratio)), 1 / 3)
+    assert float(fraction.double().mean()) == pytest.approx(mean, abs=6e-7)
 
 
 def test_shares_of_classes_among_natural_images() -> None:
-    natural = 1 - noise_share(torch.tensor(long_tail_counts(5000, 10, 100)), 1 / 3)
+    natural = 1 - noise_fraction(torch.tensor(long_tail_counts(5000, 10, 100)), 1 / 3)
     assert (natural / natural.sum())[[0, -1]].tolist() == pytest.approx([0.1334, 0.0894], abs=6e-5)
 
 
 def test_expected_counts_top_every_class_up_to_the_largest() -> None:
     """Text and listing of the paper agree: with C x n_max draws a class gets delta x (n_max - n) noise images."""
     counts = torch.tensor(long_tail_counts(5000, 10, 100))
-    noise = noise_share(counts, 1 / 3).double() * 5000
+    noise = noise_fraction(counts, 1 / 3).double() * 5000
     torch.testing.assert_close(noise, (5000 - counts).double() / 3, atol=1e-3, rtol=0)
 
 
 def test_worked_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, net, _ = ready()
-    made.share_ = noise_share(COUNTS, 1 / 3)
+    method, net, _ = ready()
+    method.fraction_ = noise_fraction(COUNTS, 1 / 3)
     uniforms = torch.tensor([0.0, 0.31, 0.29, 0.331])
     monkeypatch.setattr(torch, "rand", lambda *_, **__: uniforms)
     batch = Batch(torch.rand_like(torch.empty(4, 3, 8, 8)), torch.tensor([0, 1, 2, 2]))
-    assert made.transform(batch, net, late()).synthetic.tolist() == [False, False, True, False]
+    assert method.transform(batch, net, late()).synthetic.tolist() == [False, False, True, False]
 
 
 def test_worked_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, net, _ = ready()
-    made.mean_, made.std_ = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25)
+    method, net, _ = ready()
+    method.mean_, method.std_ = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25)
     normals = torch.tensor([-3.0, -1, 0, 1, 2.5]).expand(1, 3, 1, 5)
     monkeypatch.setattr(torch, "randn", lambda *_, **__: normals)
-    noise = made._noise(torch.rand(1, 3, 1, 5), net, late())
+    noise = method._noise(torch.rand(1, 3, 1, 5), net, late())
     assert noise[0, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
     net.normalise.set((0.5,) * 3, (0.25,) * 3)
     assert net.normalise(noise)[0, 0, 0].tolist() == [-2, -1, 0, 1, 2]
-    made.noise_space = "normalised"
-    torch.testing.assert_close(net.normalise(made._noise(torch.rand(1, 3, 1, 5), net, late())), noise)
+    method.noise_space = "normalised"
+    torch.testing.assert_close(net.normalise(method._noise(torch.rand(1, 3, 1, 5), net, late())), noise)
 
 
 def test_clipped_noise_has_the_statistics_of_a_clipped_normal() -> None:
-    made, net, _ = ready()
-    made.mean_, made.std_ = torch.full((3, 1, 1), 0.4989), torch.full((3, 1, 1), 0.2513)
-    noise = made._noise(torch.empty(200, 3, 64, 64), net, late())
+    method, net, _ = ready()
+    method.mean_, method.std_ = torch.full((3, 1, 1), 0.4989), torch.full((3, 1, 1), 0.2513)
+    noise = method._noise(torch.empty(200, 3, 64, 64), net, late())
     assert float(noise.mean()) == pytest.approx(0.49895, abs=8e-4)
     assert float(noise.std()) == pytest.approx(0.24086, abs=8e-4)
     assert float((noise == 0).float().mean()) == pytest.approx(0.02356, abs=5e-4)
@@ -92,11 +92,11 @@ def test_statistics_are_those_of_all_training_pixels() -> None:
 
 
 def test_noise_has_the_statistics_of_each_channel() -> None:
-    made, net, split = ready()
+    method, net, split = ready()
     spread = torch.randint(-9, 10, (len(split), 3, 8, 8), generator=generator(0, "spread"))
     levels = torch.tensor([40, 120, 200])[:, None, None] + spread
-    made.begin_stage(made.stages(10)[0], net, Split(levels.byte(), split.labels, 10))
-    noise = made._noise(torch.empty(500, 3, 8, 8), net, late())
+    method.begin_stage(method.stages(10)[0], net, Split(levels.byte(), split.labels, 10))
+    noise = method._noise(torch.empty(500, 3, 8, 8), net, late())
     assert (255 * noise.mean((0, 2, 3))).tolist() == pytest.approx([40, 120, 200], abs=0.5)
     own = levels.double().std((0, 2, 3)).tolist()
     assert own == pytest.approx([5.48] * 3, abs=0.2)
@@ -116,49 +116,49 @@ def test_noise_has_the_statistics_of_each_channel() -> None:
 def test_statistics_of_real_cifar(
     dataset: str, imbalance: str, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> None:
-    plan = make_plan(["erm"], [dataset], imbalance=imbalance, allow_unverified=True)
-    found = channel_moments(plan[0].dataset.train.images)
-    assert found[0].tolist() == pytest.approx(mean, abs=6e-5)
-    assert found[1].tolist() == pytest.approx(std, abs=6e-5)
+    plan = make_plan(["erm"], [dataset], RunRequest(imbalance=imbalance, allow_unverified=True))
+    matches = channel_moments(plan[0].dataset.train.images)
+    assert matches[0].tolist() == pytest.approx(mean, abs=6e-5)
+    assert matches[1].tolist() == pytest.approx(std, abs=6e-5)
 
 
-def test_noise_is_fresh_and_its_share_as_expected() -> None:
+def test_noise_is_fresh_and_its_fraction_as_expected() -> None:
     """Within five standard deviations, per class, over 400 batches of one epoch's generator."""
-    made, net, split = ready()
+    method, net, split = ready()
     now, batch = late(), batch_of(split)
-    seen, drawn, first = torch.zeros(10), torch.zeros(10), None
+    observed, drawn, first = torch.zeros(10), torch.zeros(10), None
     for _ in range(400):
-        changed = made.transform(batch, net, now)
+        changed = method.transform(batch, net, now)
         assert changed.labels is batch.labels
         assert torch.equal(changed.images[~changed.synthetic], batch.images[~changed.synthetic])
-        seen.index_add_(0, batch.labels, changed.synthetic.float())
+        observed.index_add_(0, batch.labels, changed.synthetic.float())
         drawn.index_add_(0, batch.labels, torch.ones(len(batch.labels)))
         noise = changed.images[changed.synthetic]
         if first is not None and len(noise) and len(first):
             assert not torch.equal(noise[0], first[0])
         first = noise
-    spread = (made.share_ * (1 - made.share_) / drawn).sqrt()
-    assert ((seen / drawn - made.share_).abs() <= 5 * spread).all()
-    assert seen[0] == 0
+    spread = (method.fraction_ * (1 - method.fraction_) / drawn).sqrt()
+    assert ((observed / drawn - method.fraction_).abs() <= 5 * spread).all()
+    assert observed[0] == 0
 
 
 def test_same_seed_same_noise_and_another_another() -> None:
-    made, net, split = ready()
-    images = [made.transform(batch_of(split), net, late(seed)).images for seed in (0, 0, 1)]
+    method, net, split = ready()
+    images = [method.transform(batch_of(split), net, late(seed)).images for seed in (0, 0, 1)]
     assert torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
 
 
 def test_memory_format_of_the_batch_is_kept() -> None:
-    made, net, split = ready()
+    method, net, split = ready()
     batch = batch_of(split)
     batch = batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
-    assert made.transform(batch, net, late()).images.is_contiguous(memory_format=torch.channels_last)
+    assert method.transform(batch, net, late()).images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_draws_of_an_epoch_are_balanced() -> None:
-    made, _, split = ready()
-    labels = split.labels[draw(split, made.sampling(split.counts, late()), generator(0, "draw"), 5000)]
+    method, _, split = ready()
+    labels = split.labels[draw(split, method.sampling(split.counts, late()), generator(0, "draw"), 5000)]
     assert len(labels) == 5000
     assert ((torch.bincount(labels) - 500).abs() < 5 * (5000 * 0.1 * 0.9) ** 0.5).all()
 
@@ -167,6 +167,6 @@ def test_the_record_tells_how_much_noise_an_epoch_drew(tmp_path: Path) -> None:
     record = carry_out(tiny_run("open", epochs=5), tmp_path)
     measures = record.history.measures
     assert [epoch for epoch, _ in measures["open_noise"]] == [4]
-    seen, expected = measures["open_noise"][0][1], measures["open_noise_expected"][0][1]
-    assert 0 < seen < sum(record.dataset.train_counts)
-    assert abs(seen - expected) < 5 * expected**0.5
+    observed, expected = measures["open_noise"][0][1], measures["open_noise_expected"][0][1]
+    assert 0 < observed < sum(record.dataset.train_counts)
+    assert abs(observed - expected) < 5 * expected**0.5

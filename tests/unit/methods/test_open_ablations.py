@@ -15,8 +15,10 @@ from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import Watcher, build_network, execute
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import build_network
+from ltbench.benchmarks.training.trainer import execute
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -27,13 +29,13 @@ ABLATIONS = [{"norm": "auxiliary"}, {"norm": "auxiliary", "noise_grad": "stop"},
 
 
 def test_nothing_happens_before_the_start() -> None:
-    made, net, split = ready()
-    batch, early = batch_of(split), Now("train", 159, 200, generator(0, "test"))
-    assert made.transform(batch, net, early) is batch
-    assert made.sampling(split.counts, early) is None
+    method, net, split = ready()
+    batch, before_start = batch_of(split), Now("train", 159, 200, generator(0, "test"))
+    assert method.transform(batch, net, before_start) is batch
+    assert method.sampling(split.counts, before_start) is None
     at = Now("train", 160, 200, generator(0, "test"))
-    assert made.transform(batch, net, at).synthetic is not None
-    assert made.sampling(split.counts, at).tolist() == [1.0] * 10
+    assert method.transform(batch, net, at).synthetic is not None
+    assert method.sampling(split.counts, at).tolist() == [1.0] * 10
 
 
 @pytest.mark.parametrize("ablation", [{}, {"norm": "auxiliary"}, {"norm": "standard"}], ids=str)
@@ -52,11 +54,11 @@ def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=str)
 def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp_path: Path) -> None:
-    early = {"start": "0.6"}  # so that two epochs are the method's own
-    chosen = settings(early | ablation)
+    before_start = {"start": "0.6"}  # so that two epochs are the method's own
+    chosen = settings(before_start | ablation)
     run = tiny_run("open", epochs=5, settings=chosen)
     whole = carry_out(run, tmp_path / "whole")
-    default = carry_out(tiny_run("open", epochs=5, settings=settings(early)), tmp_path / "default")
+    default = carry_out(tiny_run("open", epochs=5, settings=settings(before_start)), tmp_path / "default")
     assert whole.id != default.id
     assert whole.history.loss != default.history.loss
     (tmp_path / "again" / run.id).mkdir(parents=True)
@@ -83,71 +85,71 @@ def test_no_ablation_reads_back_from_the_device(ablation: dict[str, str]) -> Non
 
 
 def test_second_norm_starts_as_a_copy_when_noise_begins() -> None:
-    made, net, split = ready(norm="auxiliary")
+    method, net, split = ready(norm="auxiliary")
     norm: Any = net.backbone.stem[1]  # type: ignore[index]
     net(torch.rand(8, 3, 8, 8))
     for epoch, equal in ((7, False), (8, True)):
-        made.begin_epoch(net, split, Now("train", epoch, 10, generator(0, "test")))
+        method.begin_epoch(net, split, Now("train", epoch, 10, generator(0, "test")))
         assert torch.equal(norm.running_mean, norm.noise.running_mean) == equal
     net(torch.rand(8, 3, 8, 8))
-    made.begin_epoch(net, split, late())
+    method.begin_epoch(net, split, late())
     assert not torch.equal(norm.running_mean, norm.noise.running_mean)
 
 
 def test_second_norm_stays_fresh_if_asked() -> None:
-    made, net, split = ready(norm="auxiliary", noise_init="fresh")
+    method, net, split = ready(norm="auxiliary", noise_init="fresh")
     net(torch.rand(8, 3, 8, 8))
-    made.begin_epoch(net, split, Now("train", 8, 10, generator(0, "test")))
+    method.begin_epoch(net, split, Now("train", 8, 10, generator(0, "test")))
     norm: Any = net.backbone.stem[1]  # type: ignore[index]
     assert torch.equal(norm.noise.running_mean, torch.zeros(8))
     assert not torch.equal(norm.running_mean, torch.zeros(8))
 
 
 def test_a_share_of_noise_that_cannot_be_is_noticed() -> None:
-    made, net, split = ready()
+    method, net, split = ready()
     net.noise_count += torch.tensor([90.0, 50.0, 35.0])  # type: ignore[operator]
     with pytest.warns(UserWarning, match="noise images in an epoch; .* were expected"):
-        made.begin_epoch(net, split, late())
+        method.begin_epoch(net, split, late())
     now = late()
     for _ in range(30):
-        made.transform(batch_of(split), net, now)
-    made.begin_epoch(net, split, late())
+        method.transform(batch_of(split), net, now)
+    method.begin_epoch(net, split, late())
     assert net.noise_count.tolist() == [0, 0, 0]  # type: ignore[operator,union-attr]
 
 
-def step(made: Any, net: Classifier, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+def step(method: Any, net: Classifier, batch: Batch) -> tuple[Tensor, list[Tensor]]:
     net.zero_grad()
-    loss = made.loss(net, batch, late())
+    loss = method.loss(net, batch, late())
     loss.backward()
     return loss.detach(), [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
 
 
 def test_control_drop_equals_a_batch_without_the_noise_rows() -> None:
-    made, net, split = ready(control="drop")
-    batch = made.transform(batch_of(split), net, late())
+    method, net, split = ready(control="drop")
+    batch = method.transform(batch_of(split), net, late())
     assert batch.synthetic is not None
     assert 0 < int(batch.synthetic.sum()) < len(batch.labels)
-    found = step(made, net, batch)
+    matches = step(method, net, batch)
     natural = Batch(batch.images[~batch.synthetic], batch.labels[~batch.synthetic])
-    expected = step(made, build_network(tiny_run("open")), natural)
-    for one, other in zip([found[0], *found[1]], [expected[0], *expected[1]], strict=True):
-        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+    expected = step(method, build_network(tiny_run("open")), natural)
+    for first, other in zip([matches[0], *matches[1]], [expected[0], *expected[1]], strict=True):
+        torch.testing.assert_close(first, other, atol=2e-5, rtol=1e-4)
 
 
 def test_loss_is_the_mean_over_all_rows_and_standard_norm_mixes_them() -> None:
-    made, net, split = ready()
+    method, net, split = ready()
     standard, plain, _ = ready(norm="standard")
-    batch = made.transform(batch_of(split), net, late())
+    batch = method.transform(batch_of(split), net, late())
     loss = float(standard.loss(plain, batch, late()).detach())
     expected = torch.nn.functional.cross_entropy(build_network(tiny_run())(batch.images), batch.labels)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
-    assert float(made.loss(net, batch, late()).detach()) != pytest.approx(loss, rel=1e-3)
+    assert float(method.loss(net, batch, late()).detach()) != pytest.approx(loss, rel=1e-3)
 
 
 def test_additive_noise_is_the_image_plus_noise_clipped() -> None:
-    made, net, split = ready(noise="additive", strength="25", delta="1")
+    method, net, split = ready(noise="additive", strength="25", delta="1")
     batch = batch_of(split)
-    changed = made.transform(batch, net, late())
+    changed = method.transform(batch, net, late())
     difference = (changed.images - batch.images)[changed.synthetic]
     inner = (batch.images[changed.synthetic] > 0.4) & (batch.images[changed.synthetic] < 0.6)
     assert float(difference[inner].std()) == pytest.approx(25 / 255, rel=0.1)
@@ -156,19 +158,19 @@ def test_additive_noise_is_the_image_plus_noise_clipped() -> None:
 
 
 def test_appended_noise_for_balanced_data() -> None:
-    made, net, split = ready(append="0.25", start="0")
+    method, net, split = ready(append="0.25", start="0")
     batch = batch_of(split, 128)
-    changed = made.transform(batch, net, late())
+    changed = method.transform(batch, net, late())
     assert len(changed.labels) == 160
     assert changed.synthetic.tolist() == [False] * 128 + [True] * 32
     assert torch.equal(changed.images[:128], batch.images)
-    assert made.sampling(split.counts, late()) is None
-    labels = torch.cat([made.transform(batch, net, late(seed)).labels[128:] for seed in range(200)])
+    assert method.sampling(split.counts, late()) is None
+    labels = torch.cat([method.transform(batch, net, late(seed)).labels[128:] for seed in range(200)])
     counts = torch.bincount(labels, minlength=10)
     assert ((counts - 640).abs() < 5 * (6400 * 0.1 * 0.9) ** 0.5).all()
 
 
-class Count(Watcher):
+class Count(Callback):
     """Counts training images."""
 
     images = 0
@@ -190,7 +192,7 @@ def test_epoch_length(tmp_path: Path) -> None:
 
 
 def test_warns_where_no_noise_would_come(tmp_path: Path) -> None:
-    plan = make_plan(["open"], ["digits-lt"], imbalance="1", epochs="5", settings=["dataset.n_max=12"])
+    plan = make_plan(["open"], ["digits-lt"], RunRequest(imbalance="1", epochs="5", settings=["dataset.n_max=12"]))
     with pytest.warns(UserWarning, match="open inserts no noise"):
         carry_out(plan[0], tmp_path)
 
@@ -215,7 +217,7 @@ def test_settings_that_contradict_each_other(fields: dict[str, Any], message: st
 def test_backbone_without_batch_norm() -> None:
     """noise_grad=stop cuts before the classifier, which amounts to the same; what needs a batch norm is refused."""
     run = tiny_run("open")
-    made = run.method
+    method = run.method
 
     def backbone() -> torch.nn.Sequential:
         torch.manual_seed(0)
@@ -226,15 +228,15 @@ def test_backbone_without_batch_norm() -> None:
         return layers
 
     with pytest.warns(UserWarning, match="no batch norm to route"):
-        net = made.network(backbone, 10, LinearHead)
-    made.begin_stage(made.stages(10)[0], net, run.dataset.train)
-    batch = made.transform(batch_of(run.dataset.train), net, late())
-    _, with_noise = step(made, net, batch)
+        net = method.network(backbone, 10, LinearHead)
+    method.begin_stage(method.stages(10)[0], net, run.dataset.train)
+    batch = method.transform(batch_of(run.dataset.train), net, late())
+    _, with_noise = step(method, net, batch)
     natural = ~batch.synthetic  # type: ignore[operator]
-    _, alone = step(made, net, Batch(batch.images[natural], batch.labels[natural]))
-    share = float(natural.float().mean())
-    for mixed, one in list(zip(with_noise, alone, strict=True))[:4]:
-        torch.testing.assert_close(mixed, share * one, atol=1e-6, rtol=1e-4)
+    _, alone = step(method, net, Batch(batch.images[natural], batch.labels[natural]))
+    fraction = float(natural.float().mean())
+    for mixed, first in list(zip(with_noise, alone, strict=True))[:4]:
+        torch.testing.assert_close(mixed, fraction * first, atol=1e-6, rtol=1e-4)
     for fields in ({"norm": "auxiliary"}, {"noise_grad": "affine_frozen"}):
         with pytest.raises(UserError, match="has no batch norm"):
             configure(load("methods", "open"), fields).network(backbone, 10, LinearHead)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from ltbench.benchmarks.network import Classifier, LinearHead
 from ltbench.benchmarks.nn.backbones import build_backbone
 from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.precision import autocast, rounding
-from ltbench.benchmarks.speed.op_counter import make_ready
+from ltbench.benchmarks.speed.op_counter import bring_to
 from ltbench.methods._shared.noise_rows import teaches_the_head_alone
 from torch import Tensor, nn
 
@@ -25,20 +25,19 @@ CPU = torch.device("cpu")
 def trained(settings: tuple[str, ...], noise: list[int]) -> tuple[list[tuple[int, bool]], list[Tensor]]:
     """Rows of each pass and whether it learns; loss, gradients and buffers after a batch of 12 with some noise."""
     torch.manual_seed(0)
-    run = make_ready(tiny_run("open", epochs=10, settings=settings), 0.9, CPU)
-    method: Any = run.run.method
+    active, _ = bring_to(tiny_run("open", epochs=10, settings=settings), 0.9, CPU)
+    net, method, recipe = active.net, cast(Any, active.spec.method), active.spec.recipe
     images = torch.rand(12, 3, 8, 8, generator=generator(0, "images")).contiguous(memory_format=torch.channels_last)
     mask = torch.zeros(12, dtype=torch.bool)
     mask[noise] = True
     passes: list[tuple[int, bool]] = []
-    run.net.backbone.register_forward_pre_hook(lambda layer, x: passes.append((len(x[0]), torch.is_grad_enabled())))
-    recipe = run.run.recipe
+    net.backbone.register_forward_pre_hook(lambda layer, x: passes.append((len(x[0]), torch.is_grad_enabled())))
     with rounding(recipe.precision, images):
         with autocast(recipe.precision, CPU):
-            loss = method.loss(run.net, Batch(images, torch.arange(12) % 10, mask), late())
+            loss = method.loss(net, Batch(images, torch.arange(12) % 10, mask), late())
         loss.backward()
-    gradients = [torch.zeros(1) if p.grad is None else p.grad for p in run.net.parameters()]
-    return passes, [loss, *gradients, *run.net.buffers()]
+    gradients = [torch.zeros(1) if p.grad is None else p.grad for p in net.parameters()]
+    return passes, [loss, *gradients, *net.buffers()]
 
 
 @pytest.mark.parametrize("noise", [[], [3], [0, 1, 5, 11], list(range(10)), list(range(11)), list(range(12))], ids=len)
@@ -47,13 +46,13 @@ def test_apart_or_together_is_the_same(
     settings: tuple[str, ...], noise: list[int], request: pytest.FixtureRequest
 ) -> None:
     passes, first = trained(settings, noise)
-    natural, made = 12 - len(noise), [(len(noise), False)] if noise and "open.control=drop" not in settings else []
-    assert passes == ([*made, (natural, True)] if natural > 1 else [(12, True)])
+    natural, built = 12 - len(noise), [(len(noise), False)] if noise and "open.control=drop" not in settings else []
+    assert passes == ([*built, (natural, True)] if natural > 1 else [(12, True)])
     request.getfixturevalue("slots")
     passes, second = trained(settings, noise)
     assert passes == [(12, True)]
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-3)
+    for left, other in zip(first, second, strict=True):
+        torch.testing.assert_close(left, other, atol=2e-5, rtol=1e-3)
 
 
 def test_every_layer_learns_in_bfloat16() -> None:
@@ -61,9 +60,9 @@ def test_every_layer_learns_in_bfloat16() -> None:
     passes, (_, *gradients) = trained(("recipe.precision=bf16",), [0, 1, 5, 11])
     assert passes == [(4, False), (8, True)]
     _, (_, *expected) = trained((), [0, 1, 5, 11])
-    for one, other in zip(gradients, expected, strict=True):
+    for left, other in zip(gradients, expected, strict=True):
         if other.is_floating_point() and other.dim() > 1:
-            assert (one - other).norm() < 0.2 * other.norm()
+            assert (left - other).norm() < 0.2 * other.norm()
 
 
 @pytest.mark.parametrize("field", ["norm=auxiliary", "norm=standard", "noise_grad=full", "noise_grad=affine_frozen"])

@@ -18,9 +18,9 @@ from ltbench.benchmarks.nn.backbones import build_backbone
 from ltbench.benchmarks.nn.dar_batch_norm import convert_batchnorm
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.benchmarks.training.loop import make_optimiser
-from ltbench.benchmarks.training.plan import make_plan
-from ltbench.benchmarks.training.trainer import build_network
+from ltbench.benchmarks.training.optimiser import make_optimiser
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import frequent_classes, pair_up
 from ltbench.methods.rsg import find_cut, is_step
 from torch import nn
@@ -28,7 +28,7 @@ from torch import nn
 
 def started(name: str = "ldam-drw", **fields: Any) -> tuple[Any, Classifier, Batch]:
     """RSG on a tiny network in float64, with a batch that has frequent and rare classes."""
-    run = tiny_run("rsg", settings=(f"rsg.criterion={name}", *(f"rsg.{k}={v}" for k, v in fields.items())))
+    run = tiny_run("rsg", settings=(f"rsg.base={name}", *(f"rsg.{k}={v}" for k, v in fields.items())))
     net, split = build_network(run), run.dataset.train
     torch.manual_seed(0)
     run.method.begin_stage(run.method.stages(10)[0], net, split)
@@ -54,28 +54,28 @@ CENTRES = {"rsg.centres", "rsg.weight", "rsg.bias"}
 
 
 def test_what_is_trained_before_and_after_generation_begins() -> None:
-    made, net, batch = started(detach_rare="true")
+    method, net, batch = started(detach_rare="true")
     net.rsg.centres.data.normal_()  # type: ignore[union-attr]
-    made.loss(net, batch, when(0.7)).backward()
+    method.loss(net, batch, when(0.7)).backward()
     assert moved(net) == LOWER | UPPER | CENTRES | {"rsg.contrast"}
     net.zero_grad()
-    made.loss(net, batch, when(0.8)).backward()
+    method.loss(net, batch, when(0.8)).backward()
     assert moved(net) == LOWER | UPPER | CENTRES | {"rsg.transform"}
     assert all(parameter.grad is None for parameter in net.rsg.contrast.parameters())  # type: ignore[union-attr]
 
 
 @pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")  # which makes the lower gradient exactly zero
 def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
-    made, net, batch = started()
+    method, net, batch = started()
     net.eval()
     for detached, reached in ((True, False), (False, True)):
-        made.detach_rare = detached
+        method.detach_rare = detached
         net.zero_grad()
-        maps = net.backbone[: made.cut_](net.normalise(batch.images))
-        pairs = pair_up(made.frequent_[batch.labels], made.transfer_)
-        change, _ = net.rsg(maps.detach(), batch.labels, net.rsg.shares(maps, batch.labels).detach(), pairs)  # type: ignore[operator,union-attr]
+        maps = net.backbone[: method.cut_](net.normalise(batch.images))
+        pairs = pair_up(method.frequent_[batch.labels], method.transfer_)
+        change, _ = net.rsg(maps.detach(), batch.labels, net.rsg.assignment(maps, batch.labels).detach(), pairs)  # type: ignore[operator,union-attr]
         base = maps.detach() if detached else maps
-        made._criterion(net, base[pairs.rare] + change, batch.labels[pairs.rare], ~pairs.valid, when(0.8)).backward()
+        method._upper_loss(net, base[pairs.rare] + change, batch.labels[pairs.rare], ~pairs.valid, when(0.8)).backward()
         assert bool(moved(net) & LOWER) == reached
         assert {"rsg.transform"} | UPPER <= moved(net)
         assert not moved(net) & (CENTRES | {"rsg.contrast"})
@@ -84,22 +84,22 @@ def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
 @pytest.mark.parametrize("name", ["erm", "cb-rw", "focal", "cb-focal", "m-drw", "ldam-drw"])
 def test_slots_without_a_map_change_nothing(name: str) -> None:
     """Loss and gradients equal those of plain batch norms and a batch of exactly N + s_new rows."""
-    made, net, batch = started(name)
-    maps = net.backbone[: made.cut_](net.normalise(batch.images)).detach()
-    pairs = pair_up(made.frequent_[batch.labels], made.transfer_)
+    method, net, batch = started(name)
+    maps = net.backbone[: method.cut_](net.normalise(batch.images)).detach()
+    pairs = pair_up(method.frequent_[batch.labels], method.transfer_)
     assert 0 < int(pairs.valid.sum()) < len(maps)
     new, labels = torch.randn_like(maps), batch.labels[pairs.rare]
     empty = torch.cat([torch.zeros_like(pairs.valid), ~pairs.valid])
     padded = torch.cat([batch.labels, torch.where(pairs.valid, labels, -100)])
-    made._criterion(net, torch.cat([maps, new]), padded, empty, when(0.9)).backward()
+    method._upper_loss(net, torch.cat([maps, new]), padded, empty, when(0.9)).backward()
     plain = copy.deepcopy(net)
     plain.zero_grad()
-    upper = convert_batchnorm(plain.backbone[made.cut_ :], "standard")
+    upper = convert_batchnorm(plain.backbone[method.cut_ :], "standard")
     logits = plain.head(upper(torch.cat([maps, new[pairs.valid]])))
-    made.loss_(logits, torch.cat([batch.labels, labels[pairs.valid]]), 0.9).backward()
-    for one, other in zip(net.parameters(), plain.parameters(), strict=True):
-        if one.grad is not None or other.grad is not None:
-            torch.testing.assert_close(one.grad, other.grad, atol=2e-5, rtol=1e-3)
+    method.criterion(logits, torch.cat([batch.labels, labels[pairs.valid]]), when(0.9)).backward()
+    for left, other in zip(net.parameters(), plain.parameters(), strict=True):
+        if left.grad is not None or other.grad is not None:
+            torch.testing.assert_close(left.grad, other.grad, atol=2e-5, rtol=1e-3)
 
 
 def test_a_cpu_leaves_out_the_slots_that_a_gpu_computes_for_nothing(request: pytest.FixtureRequest) -> None:
@@ -107,17 +107,17 @@ def test_a_cpu_leaves_out_the_slots_that_a_gpu_computes_for_nothing(request: pyt
     for path in ("few", "slots"):
         if path == "slots":
             request.getfixturevalue("slots")
-        made, net, batch = started()
+        method, net, batch = started()
         net.rsg.centres.data.normal_(generator=random_numbers(0, "centres"))  # type: ignore[union-attr]
         rows: list[int] = []
         net.backbone[-1].register_forward_pre_hook(lambda layer, maps, rows=rows: rows.append(len(maps[0])))
-        loss = made.loss(net, batch, when(0.8))
+        loss = method.loss(net, batch, when(0.8))
         loss.backward()
         results.append((rows[-1], [loss, *(p.grad for p in net.parameters() if p.grad is not None), *net.buffers()]))
     (few, first), (slots, second) = results
     assert 24 < few < slots == 48
-    for one, other in zip(first, second, strict=True):
-        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-3)
+    for left, other in zip(first, second, strict=True):
+        torch.testing.assert_close(left, other, atol=2e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("rows_", [1, 2, 3, 7], ids=str)
@@ -129,22 +129,22 @@ def test_odd_small_and_one_sided_batches(
 ) -> None:
     if path == "slots":
         request.getfixturevalue("slots")
-    made, net, batch = started()
-    frequent = made.frequent_[batch.labels]
+    method, net, batch = started()
+    frequent = method.frequent_[batch.labels]
     chosen = {"frequent": frequent.nonzero(), "rare": (~frequent).nonzero()}.get(kind, torch.arange(24)[:, None])
     index = chosen[:, 0][-rows_:]
-    loss = made.loss(net, Batch(batch.images[index], batch.labels[index]), when(progress))
+    loss = method.loss(net, Batch(batch.images[index], batch.labels[index]), when(progress))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in net.parameters())
 
 
 def test_evaluation_is_the_plain_backbone() -> None:
-    made, net, batch = started()
+    method, net, batch = started()
     net.eval()
     plain = net.head(net.backbone(net.normalise(batch.images)))
     assert torch.equal(net(batch.images), plain)
-    finished = made.finish(net, tiny_run("rsg").dataset.train)
+    finished = method.finish(net, tiny_run("rsg").dataset.train)
     assert not hasattr(finished, "rsg")
     assert all(type(module) is nn.BatchNorm2d for module in finished.modules() if isinstance(module, nn.BatchNorm2d))
 
@@ -156,10 +156,10 @@ def test_evaluation_is_the_plain_backbone() -> None:
 )  # fmt: skip
 def test_settings_follow_the_profile(counts: list[int], step: bool, number: int) -> None:
     sizes = torch.tensor(counts).flip(0)
-    made = configure(load("methods", "rsg"), {})
+    method = configure(load("methods", "rsg"), {})
     assert bool(is_step(sizes)) == step
-    assert made._frequent(sizes).nonzero()[:, 0].tolist() == list(range(len(counts) - number, len(counts)))
-    assert float(made._transfer(sizes)) == (0.01 if step else 1.0)
+    assert method._frequent(sizes).nonzero()[:, 0].tolist() == list(range(len(counts) - number, len(counts)))
+    assert float(method._transfer(sizes)) == (0.01 if step else 1.0)
     reference = configure(load("methods", "rsg"), {"preset": "reference"})
     assert reference._frequent(sizes).nonzero()[:, 0].tolist() == list(range(int(len(counts) * 0.2)))
     assert float(reference._transfer(sizes)) == 1.0
@@ -190,19 +190,19 @@ def test_refusals() -> None:
         started(frequent=0.99)
     with pytest.raises(UserError, match="makes 0 of 4 classes frequent"):
         configure(load("methods", "rsg"), {"preset": "reference"})._frequent(torch.tensor([9, 5, 3, 1]))
-    made, net, _ = started()
+    method, net, _ = started()
     with torch.no_grad():
         net.rsg.centres[0, 0, 0] = float("inf")  # type: ignore[union-attr,index,operator]
     with pytest.raises(UserError, match="centres of rsg diverged"):
-        made.begin_epoch(net, tiny_run("rsg").dataset.train, when(0.5))
+        method.begin_epoch(net, tiny_run("rsg").dataset.train, when(0.5))
 
 
 def test_contrastive_module_rests_once_generation_begins() -> None:
     run = tiny_run("rsg")
-    made, net, batch = started()
+    method, net, batch = started()
     optimiser = make_optimiser(net, run.recipe)
     before = {k: v.clone() for k, v in net.rsg.contrast.state_dict().items()}  # type: ignore[union-attr]
-    made.loss(net, batch, when(0.8)).backward()
+    method.loss(net, batch, when(0.8)).backward()
     optimiser.step()
     after = net.rsg.contrast.state_dict()  # type: ignore[union-attr]
     assert all(torch.equal(before[key], after[key]) for key in before)
@@ -213,8 +213,8 @@ def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None
     """Both phases, on a dozen procedural images; the finished network is the plain backbone."""
     data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
     recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
-    settings = [*data, *recipe, "criterion=erm", "start=0.5", "frequent=0.34"]
-    run = make_plan(["rsg"], ["waves-lt"], imbalance="3", epochs="2", settings=settings)[0]
+    settings = [*data, *recipe, "base=erm", "start=0.5", "frequent=0.34"]
+    run = make_plan(["rsg"], ["waves-lt"], RunRequest(imbalance="3", epochs="2", settings=settings))[0]
     record = carry_out(run, tmp_path)
     assert len(record.history.loss) == 2
     assert all(math.isfinite(loss) for loss in record.history.loss)

@@ -16,20 +16,22 @@ DATA = dataset([200, 50, 10])
 FP32, BF16, AUTO = (RECIPE | {"precision": name} for name in ("fp32", "bf16", "auto"))
 
 
-def made(
+def run_with(
     recipe: dict[str, object], correct: int, seed: int = 0, method: str = "erm", fast: bool | None = None
 ) -> Record:
-    one = record(DATA, [correct] * 3, method, seed, recipe=recipe)
-    return one.model_copy(update={"environment": one.environment.model_copy(update={"bf16": fast})})
+    plain = record(DATA, [correct] * 3, method, seed, recipe=recipe)
+    return plain.model_copy(update={"environment": plain.environment.model_copy(update={"bf16": fast})})
 
 
-def test_pairs_share_all_but_the_field_and_the_last_line_takes_all() -> None:
-    records = [made(FP32, 50 + seed, seed) for seed in range(3)] + [made(BF16, 51 + seed, seed) for seed in range(3)]
+def test_pairs_share_all_but_the_field_and_the_last_line_pools() -> None:
+    records = [run_with(FP32, 50 + seed, seed) for seed in range(3)] + [
+        run_with(BF16, 51 + seed, seed) for seed in range(3)
+    ]
     records += [
-        made(FP32, 70, 0, "ldam-drw"),
-        made(BF16, 66, 0, "ldam-drw"),
-        made(FP32, 10, 7),
-        made(BF16, 10, 8, "drs"),
+        run_with(FP32, 70, 0, "ldam-drw"),
+        run_with(BF16, 66, 0, "ldam-drw"),
+        run_with(FP32, 10, 7),
+        run_with(BF16, 10, 8, "drs"),
     ]
     table = compare_across("precision", "bf16", "fp32", records).frame
     assert list(table["method"]) == ["erm", "ldam-drw", "all"]
@@ -41,7 +43,7 @@ def test_pairs_share_all_but_the_field_and_the_last_line_takes_all() -> None:
 
 def test_numbers_are_the_same_however_they_are_written() -> None:
     slow, fast = FP32 | {"lr": 0.1}, FP32 | {"lr": 0.5}
-    table = compare_across("lr", "0.50", "0.10", [made(slow, 50), made(fast, 60)]).frame
+    table = compare_across("lr", "0.50", "0.10", [run_with(slow, 50), run_with(fast, 60)]).frame
     assert list(table["difference"]) == ["+10.0", "+10.0"]
 
 
@@ -50,7 +52,7 @@ def test_numbers_are_the_same_however_they_are_written() -> None:
 )
 def test_what_cannot_be_compared_is_one_sentence(field: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        compare_across(field, "9", "3", [made(FP32, 50)])
+        compare_across(field, "9", "3", [run_with(FP32, 50)])
 
 
 def test_command(cli: Callable[..., Answer]) -> None:
@@ -63,4 +65,4 @@ def test_command(cli: Callable[..., Answer]) -> None:
 def test_what_would_be_ignored_is_refused(cli: Callable[..., Answer]) -> None:
     assert cli("compare", "bf16", "fp32", "--across", "precision", "--out", "x.png").code == 2
     with pytest.raises(UserError, match="same value"):
-        compare_across("precision", "bf16", "bf16", [made(FP32, 50)])
+        compare_across("precision", "bf16", "bf16", [run_with(FP32, 50)])

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.report_records import dataset, lifelike_setting, record
-from ltbench.report.class_plots import _shares, class_counts, class_lines, moving_mean
+from ltbench.report.figures import caption, drawn
+from ltbench.report.figures.bars import group_bars
+from ltbench.report.figures.classes import _fractions, class_counts, class_lines, moving_mean
+from ltbench.report.figures.style import save
 from ltbench.report.groups import Group
-from ltbench.report.plots import caption, drawn, group_bars
 from ltbench.report.statistics import settings
-from ltbench.report.style import save
 
 
-def test_bars_leave_the_place_of_an_empty_group() -> None:
+def test_bars_leave_a_gap_for_an_empty_group() -> None:
     setting = lifelike_setting()
     (axes,) = group_bars(setting, setting.shots).axes
     assert [len(bars) for bars in axes.containers if hasattr(bars, "patches")] == [2, 2, 2]
@@ -69,12 +70,12 @@ def test_confusions_count_classes_of_equal_size_apart() -> None:
     confusion[:3, 0] = 10
     confusion[3:, 3] = 8
     confusion[3:, 0] = 2
-    shares = _shares(confusion, counts, [Group("frequent", (0, 1, 2)), Group("rare", (3, 4, 5))])
-    assert shares[0].tolist() == pytest.approx([1 / 3, 0, 0, 2 / 3])
-    assert shares[1].tolist() == pytest.approx([0.8 / 3, 0.2, 0, 1.6 / 3])
+    fractions = _fractions(confusion, counts, [Group("frequent", (0, 1, 2)), Group("rare", (3, 4, 5))])
+    assert fractions[0].tolist() == pytest.approx([1 / 3, 0, 0, 2 / 3])
+    assert fractions[1].tolist() == pytest.approx([0.8 / 3, 0.2, 0, 1.6 / 3])
 
 
-def test_rows_that_a_figure_leaves_out_are_told() -> None:
+def test_a_caption_says_that_rows_are_left_out() -> None:
     many = lifelike_setting(methods=14)
     assert len(drawn(many).rows) == 10
     assert many.baseline in drawn(many).rows

@@ -43,15 +43,15 @@ def test_cifar_has_the_known_numbers_of_classes(num_classes: int, ratio: int) ->
     ],
 )
 def test_borders(rule: str, many: list[int], medium: list[int], few: list[int]) -> None:
-    found = shot_groups([500, 101, 100, 99, 21, 20, 19], rule)
-    assert [classes(found, name) for name in ("many", "medium", "few")] == [many, medium, few]
-    assert f"convention {rule}" in found.rule
+    grouping = shot_groups([500, 101, 100, 99, 21, 20, 19], rule)
+    assert [classes(grouping, name) for name in ("many", "medium", "few")] == [many, medium, few]
+    assert f"convention {rule}" in grouping.rule
 
 
 def test_an_empty_group_says_why() -> None:
-    found = shot_groups(long_tail_counts(5000, 10, 100))
-    assert found.groups[2].missing == "no class has fewer than 20 training images"
-    assert [group.missing for group in found.groups[:2]] == ["", ""]
+    grouping = shot_groups(long_tail_counts(5000, 10, 100))
+    assert grouping.groups[2].missing == "no class has fewer than 20 training images"
+    assert [group.missing for group in grouping.groups[:2]] == ["", ""]
 
 
 def test_unknown_rule_names_the_known_ones() -> None:
@@ -60,10 +60,10 @@ def test_unknown_rule_names_the_known_ones() -> None:
 
 
 def test_a_small_set_is_cut_into_thirds_and_says_so() -> None:
-    found = shot_groups([100, 10, 30, 20, 5, 60, 50])  # no class exceeds 100: 7 classes, 2 at either end
-    assert [classes(found, name) for name in ("many", "medium", "few")] == [[0, 5], [2, 3, 6], [1, 4]]
-    assert found.rule.startswith("thirds")
-    assert "no class has more than 100" in found.rule
+    grouping = shot_groups([100, 10, 30, 20, 5, 60, 50])  # no class exceeds 100: 7 classes, 2 at either end
+    assert [classes(grouping, name) for name in ("many", "medium", "few")] == [[0, 5], [2, 3, 6], [1, 4]]
+    assert grouping.rule.startswith("thirds")
+    assert "no class has more than 100" in grouping.rule
     assert not shot_groups([101, 10, 30]).rule.startswith("thirds")
 
 
@@ -74,17 +74,17 @@ def test_thirds_give_the_remainder_to_the_middle() -> None:
 
 
 def test_five_groups_of_an_exponential_profile_are_blocks() -> None:
-    found = five_groups(long_tail_counts(500, 100, 100))
-    assert classes(found, "G5") == list(range(20))
-    assert classes(found, "G1") == list(range(80, 100))
+    grouping = five_groups(long_tail_counts(500, 100, 100))
+    assert classes(grouping, "G5") == list(range(20))
+    assert classes(grouping, "G1") == list(range(80, 100))
 
 
 def test_a_tie_puts_the_higher_index_into_the_smaller_group() -> None:
     counts = long_tail_counts(500, 100, 100)
     assert counts[79] == counts[80] == 12
-    found = five_groups(counts)
-    assert 79 in classes(found, "G2")
-    assert 80 in classes(found, "G1")
+    grouping = five_groups(counts)
+    assert 79 in classes(grouping, "G2")
+    assert 80 in classes(grouping, "G1")
     assert by_size([5, 7, 5, 7]) == [1, 3, 0, 2]
 
 
@@ -93,9 +93,9 @@ def test_groups_follow_counts_not_class_order() -> None:
 
 
 def test_five_groups_of_a_number_that_5_does_not_divide() -> None:
-    found = five_groups(list(range(12, 0, -1)))
-    assert sizes(found) == (3, 3, 2, 2, 2)
-    assert sorted(k for group in found.groups for k in group.classes) == list(range(12))
+    grouping = five_groups(list(range(12, 0, -1)))
+    assert sizes(grouping) == (3, 3, 2, 2, 2)
+    assert sorted(k for group in grouping.groups for k in group.classes) == list(range(12))
 
 
 @pytest.mark.parametrize(("counts", "reason"), [([7] * 10, "same number"), ([4, 3, 2, 1], "fewer than 5 classes")])
@@ -104,8 +104,8 @@ def test_no_five_groups_without_a_ranking(counts: list[int], reason: str) -> Non
 
 
 def test_a_step_profile_has_halves() -> None:
-    found = equal_groups(long_tail_counts(5000, 10, 50, "step"), "step")
-    assert classes(found, "frequent") == [0, 1, 2, 3, 4]
-    assert classes(found, "rare") == [5, 6, 7, 8, 9]
+    grouping = equal_groups(long_tail_counts(5000, 10, 50, "step"), "step")
+    assert classes(grouping, "frequent") == [0, 1, 2, 3, 4]
+    assert classes(grouping, "rare") == [5, 6, 7, 8, 9]
     assert sizes(halves(long_tail_counts(100, 5, 10, "step"))) == (2, 3)
     assert sizes(equal_groups([5, 4, 3, 2, 1], "natural")) == (1, 1, 1, 1, 1)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from helpers.report_records import cifar, dataset, keep_logits, lifelike, record
+from ltbench.report.figures import figures
 from ltbench.report.logits import TAUS, corrections, log_prior, read_scores, scores, tail_priors
-from ltbench.report.plots import figures
+from ltbench.report.sources import Evidence
 from ltbench.report.statistics import settings
-from ltbench.report.tables import corrected
+from ltbench.report.tables.adjusted import adjusted
 
 COUNTS = [100, 20, 5]
 Z = np.array([[2.0, 1.0, 0.0], [1.0, 2.0, 0.5]])
@@ -34,7 +35,7 @@ def test_worked_example_of_logit_adjustment() -> None:
     assert predictions(ONE, [0, 1, 2]) == [2, 1]
 
 
-def test_worked_example_of_a_told_prior() -> None:
+def test_worked_example_of_another_test_prior() -> None:
     """PC-softmax: to the uniform prior, and to the reversed one."""
     uniform = np.exp(Z[0] - log_prior(COUNTS))
     assert uniform / uniform.sum() == pytest.approx([0.180307, 0.331656, 0.488037], abs=1e-5)
@@ -46,15 +47,15 @@ def test_hits_equal_a_naive_loop() -> None:
     draw = np.random.default_rng(0)
     logits, labels = draw.normal(size=(5000, 7)).astype(np.float16), draw.integers(0, 7, 5000)
     counts = [90, 4, 60, 30, 9, 200, 2]
-    found = scores(logits, labels, counts)
+    result = scores(logits, labels, counts)
     for k in (0, ZERO, 17, len(TAUS) - 1):
         wrong = logits.astype(np.float32) - np.float32(TAUS[k]) * log_prior(counts).astype(np.float32)
         naive = [int(((wrong.argmax(1) == c) & (labels == c)).sum()) for c in range(7)]
-        assert found.hits[k].tolist() == pytest.approx(naive, abs=1)
+        assert result.hits[k].tolist() == pytest.approx(naive, abs=1)
     _, priors = tail_priors(counts)
-    told = logits.astype(np.float32) - log_prior(counts) + np.log(priors[3])
-    assert found.told[3].tolist() == pytest.approx(
-        [((told.argmax(1) == c) & (labels == c)).sum() for c in range(7)], abs=1
+    shifted = logits.astype(np.float32) - log_prior(counts) + np.log(priors[3])
+    assert result.hits_by_prior[3].tolist() == pytest.approx(
+        [((shifted.argmax(1) == c) & (labels == c)).sum() for c in range(7)], abs=1
     )
 
 
@@ -75,9 +76,9 @@ def test_ece_by_hand_and_bins() -> None:
     def two(p: float) -> list[float]:
         return [float(np.log(p)), float(np.log(1 - p))]
 
-    found = scores(np.array([two(0.9), two(0.9), two(0.6), two(0.6)]), np.array([0, 1, 0, 0]), [10, 10])
-    assert found.ece == pytest.approx(0.4, abs=1e-6)
-    assert found.bins[:, 0].sum() == 4
+    result = scores(np.array([two(0.9), two(0.9), two(0.6), two(0.6)]), np.array([0, 1, 0, 0]), [10, 10])
+    assert result.ece == pytest.approx(0.4, abs=1e-6)
+    assert result.bins[:, 0].sum() == 4
     certain = scores(np.array([[50.0, -50.0]]), np.array([0]), [10, 10])
     assert certain.bins[-1].tolist() == [1, 1, 1]
 
@@ -99,38 +100,38 @@ def test_corrections_pair_with_the_adjusted_baseline(tmp_path: Path) -> None:
     data = cifar(10, 100)
     runs = [lifelike(data, m, s, lift) for m, lift in (("erm", 0.0), ("drw", 0.3)) for s in range(3)]
     keep_logits(runs[:5], tmp_path)
-    found, problems = read_scores(runs, tmp_path)
-    assert (len(found), problems) == (5, [])
+    by_id, problems = read_scores(runs, tmp_path)
+    assert (len(by_id), problems) == (5, [])
     (setting,) = settings(runs)
-    made = {c.row.label: c for c in corrections(setting, found)}
-    assert made["erm"].plain.mean == pytest.approx(setting.baseline.overall.mean, abs=0.002)  # type: ignore[union-attr]
-    assert made["drw"].plain.n == 2
-    against = made["drw"].against
+    rows = {c.row.label: c for c in corrections(setting, by_id)}
+    assert rows["erm"].plain.mean == pytest.approx(setting.baseline.overall.mean, abs=0.002)  # type: ignore[union-attr]
+    assert rows["drw"].plain.n == 2
+    against = rows["drw"].against
     assert against is not None
     assert against.n == 2
     assert against.mean == pytest.approx(
-        np.mean([found[run.id].hits[ZERO].sum() / 10_000 for run in runs[3:5]])
-        - np.mean([found[run.id].hits[ONE].sum() / 10_000 for run in runs[:2]])
+        np.mean([by_id[run.id].hits[ZERO].sum() / 10_000 for run in runs[3:5]])
+        - np.mean([by_id[run.id].hits[ONE].sum() / 10_000 for run in runs[:2]])
     )
-    best = made["erm"]
+    best = rows["erm"]
     assert best.best.mean >= max(best.plain.mean, best.adjusted.mean)
-    frame = corrected(setting, found).frame
+    frame = adjusted(setting, Evidence(by_id)).frame
     assert list(frame["method"]) == [row.label for row in setting.rows]
-    assert "tradeoff" in figures(setting, found)
-    assert "reliability" in figures(setting, found)
+    assert "tradeoff" in figures(setting, by_id)
+    assert "reliability" in figures(setting, by_id)
 
 
 def test_of_equal_strengths_the_mildest_is_named(tmp_path: Path) -> None:
     (setting,) = settings([record(dataset([50, 50]), [80, 60])])
     keep_logits(setting.runs, tmp_path)
-    found, _ = read_scores(setting.runs, tmp_path)
-    assert [made.best_tau for made in corrections(setting, found)] == [0.0]  # a balanced prior changes nothing
+    by_id, _ = read_scores(setting.runs, tmp_path)
+    assert [row.best_tau for row in corrections(setting, by_id)] == [0.0]  # a balanced prior changes nothing
 
 
 def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None:
     (setting,) = settings([record(dataset([200, 50]), [50, 50])])
     assert read_scores(setting.runs, tmp_path) == ({}, [])
-    assert corrected(setting, {}).frame.empty
+    assert adjusted(setting, Evidence()).frame.empty
     assert not {"tradeoff", "reliability"} & set(figures(setting, {}))
     assert "priors" in figures(setting, {})  # counts are enough for it
 
@@ -144,25 +145,25 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
         (lambda z, y: (z.ravel(), y), "other test images"),
     ],
 )
-def test_logits_of_another_run_are_left_out_with_a_word(change, reason: str, tmp_path: Path) -> None:
+def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, tmp_path: Path) -> None:
     run = record(dataset([200, 50]), [80, 40])
     keep_logits([run], tmp_path)
     path = tmp_path / run.id / "logits.npz"
     stored = np.load(path)
     logits, labels = change(stored["logits"], stored["labels"])
     np.savez(path, logits=logits, labels=labels)
-    found, (problem,) = read_scores([run], tmp_path)
-    assert found == {}
+    by_id, (problem,) = read_scores([run], tmp_path)
+    assert by_id == {}
     assert str(path) in problem
     assert reason in problem
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no zip at all"])
-def test_damaged_logits_are_left_out_with_a_word(content: bytes, tmp_path: Path) -> None:
+def test_damaged_logits_are_left_out_with_a_warning(content: bytes, tmp_path: Path) -> None:
     run = record(dataset([200, 50]), [80, 20])
     path = tmp_path / run.id / "logits.npz"
     path.parent.mkdir()
     path.write_bytes(content)
-    found, (problem,) = read_scores([run], tmp_path)
-    assert found == {}
+    by_id, (problem,) = read_scores([run], tmp_path)
+    assert by_id == {}
     assert str(path) in problem

@@ -16,12 +16,13 @@ from helpers.command import Answer
 from helpers.report_records import METHODS, RECIPE, cifar, dataset, keep_logits, lifelike, record, store
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
-from ltbench.report import figure_cache as draw
 from ltbench.report.build import build, figure_formats
+from ltbench.report.document import section
 from ltbench.report.published import read_published
-from ltbench.report.sources import Sources
+from ltbench.report.sources import Evidence, Sources
 from ltbench.report.statistics import Options, settings
-from ltbench.report.tables import Evidence, beside_published, tables
+from ltbench.report.tables import tables
+from ltbench.report.tables.published import published
 
 Cli = Callable[..., Answer]
 STRANGE = r"a_b&c%#$~^\{}|<b>*_x_*`[y](z)\"'"
@@ -37,8 +38,8 @@ def strange_records() -> list[Record]:
 def test_strange_names_are_text_everywhere(tmp_path: Path) -> None:
     store(strange_records(), tmp_path / "results")
     options = Options(published=True, optimism=True)
-    made = build(Sources(tmp_path / "results"), tmp_path / "out", options=options, formats=["svg"])
-    assert made.warnings == []
+    report = build(Sources(tmp_path / "results"), tmp_path / "out", options=options, formats=["svg"])
+    assert report.warnings == []
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
     assert "<b>*" not in page
     assert "<i>" not in page.split("<main")[1].split("</main>")[0].replace("<img", "")
@@ -117,7 +118,7 @@ def test_published_numbers_stand_beside_ours_with_their_source() -> None:
         for s in (0, 1)
     ]
     (setting,) = settings(runs, Options(published=True))
-    table = beside_published(setting, read_published())
+    table = published(setting, Evidence(published=read_published()))
     line = table.frame.iloc[0]
     assert (line["published"], line["ours"], line["difference"]) == ("77.0", "70.0 ± 0.0", "−7.0")
     assert line["protocol differs in"] == "epochs 200; best test epoch"
@@ -125,47 +126,7 @@ def test_published_numbers_stand_beside_ours_with_their_source() -> None:
     named = {name for note in table.notes[1:] for name in re.findall(r"^\((\d+)\)", note)}
     assert named == {source.strip("()") for source in table.frame["source"]}
     other = settings([record(dataset([200, 50]), [50, 50])], Options(published=True))[0]
-    assert "Published" not in " ".join(t.title for t in tables(other, Evidence(published=read_published())))
-
-
-def test_figures_are_drawn_again_only_when_something_has_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    runs = [lifelike(cifar(10, 100), m, 0, 0.1) for m in ("erm", "drw")]
-    other = lifelike(cifar(10, 50), "erm", 0, 0.1)
-    store([*runs, other], tmp_path / "results")
-    drawn: list[str] = []
-    original, figures = draw.draw, draw.figures
-    few = ("cost", "tradeoff")  # the others take long
-    monkeypatch.setattr(draw, "figures", lambda *job: {k: v for k, v in figures(*job).items() if k in few})
-    monkeypatch.setattr(draw, "draw", lambda job: drawn.append(job.setting.dataset.label) or original(job))
-
-    def report(**options: object) -> list[Path]:
-        drawn.clear()
-        return build(
-            Sources(tmp_path / "results", tmp_path / "runs"), tmp_path / "out", formats=["svg"], **options
-        ).paths
-
-    first = report()
-    assert sorted(drawn) == ["cifar10-lt exp100", "cifar10-lt exp50"]
-    assert report() == first
-    assert drawn == []
-    keep_logits([other], tmp_path / "runs")
-    assert len(report()) == len(first) + 1
-    assert drawn == ["cifar10-lt exp50"]
-    next((tmp_path / "out" / "figures").glob("*exp100*-cost.svg")).unlink()
-    report()
-    assert drawn == ["cifar10-lt exp100"]
-    report(options=Options(baseline="drw"))
-    assert sorted(drawn) == ["cifar10-lt exp100", "cifar10-lt exp50"]
-
-
-def test_several_processes_draw_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store([lifelike(cifar(10, ratio), "erm", 0, 0.1) for ratio in (10, 50, 100)], tmp_path / "results")
-    several = build(Sources(tmp_path / "results"), tmp_path / "a", formats=["svg"])
-    monkeypatch.setattr(draw, "_cores", lambda: 1)
-    alone = build(Sources(tmp_path / "results"), tmp_path / "b", formats=["svg"])
-    assert [p.read_bytes() for p in several.paths] == [p.read_bytes() for p in alone.paths]
+    assert "Published" not in " ".join(t.title for t in section(other, Evidence(published=read_published())).tables)
 
 
 def test_formats() -> None:

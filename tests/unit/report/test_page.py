@@ -51,13 +51,16 @@ def page(browser: Browser, file: Path, request: pytest.FixtureRequest) -> Iterat
     """The page, opened from disk; at the end: no message on the console, no request to anywhere."""
     width, height, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-    opened, seen = context.new_page(), []
-    opened.on("console", lambda message: seen.append(message.text))
-    opened.on("pageerror", lambda error: seen.append(str(error)))
-    opened.on("request", lambda asked: seen.append(asked.url) if not asked.url.startswith(("file:", "data:")) else None)
+    opened, problems = context.new_page(), []
+    opened.on("console", lambda message: problems.append(message.text))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on(
+        "request",
+        lambda request: problems.append(request.url) if not request.url.startswith(("file:", "data:")) else None,
+    )
     opened.goto(file.as_uri())
     yield opened
-    assert seen == []
+    assert problems == []
     assert opened.title() == "ltbench leaderboard"  # no text from a record ran as code
     context.close()
 
@@ -86,10 +89,10 @@ def test_sorting_understands_durations_and_signs(page: Page) -> None:
     costs = page.locator("table.board").nth(1)
     names = costs.locator("thead th").all_inner_texts()
     costs.locator("thead th").nth(names.index("minus erm")).locator("button").click()
-    found = board(page, names.index("minus erm"), 1)
-    values = [float(text.split(" ")[0].replace("−", "-")) for text in found if text != "–"]
+    texts = board(page, names.index("minus erm"), 1)
+    values = [float(text.split(" ")[0].replace("−", "-")) for text in texts if text != "–"]
     assert values == sorted(values, reverse=True)
-    assert found[-1] == "–"
+    assert texts[-1] == "–"
 
 
 def test_filter_hides_rows_settings_and_links(page: Page) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from helpers.report_records import dataset, record
-from ltbench.report.paired_tests import difference, in_points, paired, permutation_test, signed
+from ltbench.report.paired_tests import difference, paired, permutation_test
+from ltbench.report.sources import Evidence
 from ltbench.report.statistics import Options, settings
-from ltbench.report.tables import Evidence, beside_baseline, tables
+from ltbench.report.tables import tables
+from ltbench.report.tables.cost import cost
+from ltbench.report.text import in_points, signed
 from scipy import stats
 
 DATA = dataset([200, 50])
@@ -20,23 +23,23 @@ def runs(method: str, *accuracies: int) -> list:
 
 def test_interval_and_p_by_hand() -> None:
     """Differences 1, 2, 3: mean 2, s.d. 1, t(2, 0.975) = 4.303: 2 ± 4.303 / sqrt(3). Signs: 2 of 8 reach a sum of 6."""
-    found = paired([0.01, 0.02, 0.03])
-    assert (found.mean, found.n) == (pytest.approx(0.02), 3)
-    assert found.low == pytest.approx(0.02 - 0.04302653 / 3**0.5)
-    assert found.high == pytest.approx(0.02 + 0.04302653 / 3**0.5)
-    assert found.p == 0.25
-    assert found.verdict == "not separable"
-    assert in_points(found) == "+2.0 [−0.5, +4.5]"
+    result = paired([0.01, 0.02, 0.03])
+    assert (result.mean, result.n) == (pytest.approx(0.02), 3)
+    assert result.low == pytest.approx(0.02 - 0.04302653 / 3**0.5)
+    assert result.high == pytest.approx(0.02 + 0.04302653 / 3**0.5)
+    assert result.p == 0.25
+    assert result.verdict == "not separable"
+    assert in_points(result) == "+2.0 [−0.5, +4.5]"
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8])
 def test_interval_and_p_are_scipy_s(n: int) -> None:
     values = np.random.default_rng(n).normal(0.01, 0.02, n)
-    found, test = paired(values.tolist()), stats.ttest_1samp(values, 0)
+    result, test = paired(values.tolist()), stats.ttest_1samp(values, 0)
     interval = test.confidence_interval(0.95)
-    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert (result.low, result.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
     exact = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert found.p == pytest.approx(exact.pvalue)
+    assert result.p == pytest.approx(exact.pvalue)
 
 
 def test_many_pairs_are_drawn_and_still_agree() -> None:
@@ -65,9 +68,9 @@ def test_only_shared_seeds_are_paired() -> None:
     a = [record(DATA, [60, 60], "a", seed) for seed in (0, 1, 2)]
     b = [record(DATA, [50, 50 + seed], "b", seed) for seed in (1, 2, 3)]
     x, y = settings([*a, *b])[0].rows
-    found = difference(x, y)
-    assert found is not None
-    assert (found.n, found.mean) == (2, pytest.approx((0.095 + 0.09) / 2))
+    result = difference(x, y)
+    assert result is not None
+    assert (result.n, result.mean) == (2, pytest.approx((0.095 + 0.09) / 2))
     lone = settings([a[0], b[2]])[0].rows
     assert difference(*lone) is None
 
@@ -76,7 +79,7 @@ def test_differences_of_groups() -> None:
     a, b = record(DATA, [60, 32], "a"), record(DATA, [50, 40], "b")
     x, y = settings([a, b])[0].rows
     by_group = [difference(x, y, [0]), difference(x, y, [1])]
-    assert [found.mean for found in by_group if found] == [pytest.approx(0.1), pytest.approx(-0.08)]
+    assert [result.mean for result in by_group if result] == [pytest.approx(0.1), pytest.approx(-0.08)]
 
 
 def test_signed_points() -> None:
@@ -86,9 +89,9 @@ def test_signed_points() -> None:
 
 
 def test_the_table_names_the_baseline_and_the_verdicts() -> None:
-    found = [*runs("erm", 50, 51, 52), *runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53), *runs("cb-rw", 40, 41)]
-    (setting,) = settings(found)
-    frame = beside_baseline(setting).frame.set_index("method")
+    records = [*runs("erm", 50, 51, 52), *runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53), *runs("cb-rw", 40, 41)]
+    (setting,) = settings(records)
+    frame = cost(setting, Evidence()).frame.set_index("method")
     assert frame.loc["drw", "minus erm"] == "+10.3 [+8.9, +11.8]"
     assert frame["verdict"].to_dict() == {
         "drw": "better", "drs": "not separable", "erm": "the baseline", "cb-rw": "not separable",
@@ -97,11 +100,11 @@ def test_the_table_names_the_baseline_and_the_verdicts() -> None:
 
 
 def test_another_baseline_and_one_without_records() -> None:
-    found = [*runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53)]
-    table = beside_baseline(settings(found, Options(baseline="drs"))[0])
+    records = [*runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53)]
+    table = cost(settings(records, Options(baseline="drs"))[0], Evidence())
     assert table.title == "Difference to drs, and cost"
     assert table.frame.loc[0, "minus drs"] == "+10.0 [+7.5, +12.5]"
-    table = tables(settings(found)[0], Evidence())[1]
+    table = tables(settings(records)[0], Evidence())[1]
     assert table.title == "Cost"
     assert table.notes[0] == "No differences: erm has no record here."
     assert not any("minus" in name for name in table.frame)
@@ -109,6 +112,6 @@ def test_another_baseline_and_one_without_records() -> None:
 
 def test_rows_of_different_settings_are_never_paired() -> None:
     other = dataset([200, 50], checksum="cd" * 32)
-    found = settings([*runs("erm", 50, 51, 52), *(record(other, [60, 60], "drw", s) for s in range(3))])
-    assert len(found) == 2
-    assert all(len(setting.rows) == 1 for setting in found)
+    both = settings([*runs("erm", 50, 51, 52), *(record(other, [60, 60], "drw", s) for s in range(3))])
+    assert len(both) == 2
+    assert all(len(setting.rows) == 1 for setting in both)

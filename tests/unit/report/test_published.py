@@ -43,13 +43,13 @@ def test_numbers_read_by_hand(source: str, where: str, column: str, row: str, ex
 
 
 def test_no_cell_stands_twice() -> None:
-    seen = set()
+    cells = set()
     for t in TABLES:
         for row, values in t.rows.items():
             for column, number in zip(t.columns, values, strict=True):
                 key = (t.source, t.where, t.backbone, t.epochs, t.augmentation, column, row)
-                assert number == "-" or key not in seen, key
-                seen.add(key)
+                assert number == "-" or key not in cells, key
+                cells.add(key)
 
 
 @pytest.mark.parametrize("key", sorted(set(GOOD)))
@@ -79,14 +79,14 @@ def test_what_else_is_refused(change: dict[str, object], message: str) -> None:
 
 
 def test_a_missing_or_damaged_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Cannot read the published numbers in .*nothing.toml"):
+    with pytest.raises(UserError, match=r"Cannot read the published numbers in .*nothing\.toml"):
         read_published(tmp_path / "nothing.toml")
     (tmp_path / "bad.toml").write_text("[[table")
     with pytest.raises(UserError, match=r"bad\.toml"):
         read_published(tmp_path / "bad.toml")
 
 
-def test_errors_become_accuracies_and_the_same_protocol_has_no_mark() -> None:
+def test_errors_become_accuracies_and_equal_protocols_no_mark() -> None:
     table = PublishedTable.model_validate(GOOD | {"standard_errors": {"erm": [0.2]}})
     (setting,) = settings([record(cifar(10, 100), [700] * 10, recipe=PLAIN)])
     (match,) = matches(setting, [table])
@@ -142,3 +142,10 @@ def test_augmentation_in_the_words_of_papers() -> None:
 
 def test_the_file_stands_where_the_report_looks() -> None:
     assert FILE.is_file()
+
+
+@pytest.mark.parametrize("base", ["erm", "focal", "m-drw"])
+def test_rsg_on_other_losses_has_the_labels_of_our_rows(base: str) -> None:
+    run = record(cifar(10, 50), [700] * 10, "rsg", changed={"base": base}, recipe=PLAIN)
+    (match,) = matches(settings([run])[0], TABLES)
+    assert match.label == f"rsg (base={base})"

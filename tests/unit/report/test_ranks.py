@@ -10,10 +10,11 @@ from helpers.report_records import cifar, record, store
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
 from ltbench.report.build import build
-from ltbench.report.ranks import diagram, notes, ranks
+from ltbench.report.figures.rank_diagram import rank_diagram
+from ltbench.report.figures.style import save
+from ltbench.report.ranks import notes, ranks
 from ltbench.report.sources import Sources
 from ltbench.report.statistics import settings
-from ltbench.report.style import save
 from scipy import stats
 
 RATIOS = (10, 20, 50, 100, 150, 200)
@@ -30,11 +31,11 @@ def over_ratios(methods: dict[str, tuple[int, ...]] = ORDER, ratios: tuple[int, 
 
 def test_friedman_by_hand() -> None:
     """Ranks 3, 2, 1 five times and 2, 3, 1 once; chi2 = 12 N / (k (k + 1)) (sum of squares - k (k + 1)^2 / 4)."""
-    found = ranks(settings(over_ratios()))
-    assert found.mean.to_dict() == pytest.approx({"open": 1.0, "drw": 13 / 6, "erm": 17 / 6})
+    over = ranks(settings(over_ratios()))
+    assert over.mean.to_dict() == pytest.approx({"open": 1.0, "drw": 13 / 6, "erm": 17 / 6})
     chi2 = 12 * 6 / (3 * 4) * (1 + (13 / 6) ** 2 + (17 / 6) ** 2 - 3 * 16 / 4)
-    assert found.p == pytest.approx(stats.chi2.sf(chi2, 2))
-    assert found.p == pytest.approx(stats.friedmanchisquare(*found.accuracies.to_numpy().T).pvalue)
+    assert over.p == pytest.approx(stats.chi2.sf(chi2, 2))
+    assert over.p == pytest.approx(stats.friedmanchisquare(*over.accuracies.to_numpy().T).pvalue)
 
 
 def test_ties_share_a_rank() -> None:
@@ -43,24 +44,24 @@ def test_ties_share_a_rank() -> None:
 
 
 def test_nemenyi_separates_the_ends() -> None:
-    found = ranks(settings(over_ratios()))
-    assert found.pairs.loc["open", "erm"] < 0.05 < found.pairs.loc["open", "drw"]
+    over = ranks(settings(over_ratios()))
+    assert over.pairs.loc["open", "erm"] < 0.05 < over.pairs.loc["open", "drw"]
     gap = (17 / 6 - 1) / np.sqrt(3 * 4 / (6 * 6)) * np.sqrt(2)
-    assert found.pairs.loc["open", "erm"] == pytest.approx(stats.studentized_range.sf(gap, 3, np.inf), rel=1e-4)
+    assert over.pairs.loc["open", "erm"] == pytest.approx(stats.studentized_range.sf(gap, 3, np.inf), rel=1e-4)
 
 
 def test_what_only_few_datasets_have_is_left_out() -> None:
     extra = [record(cifar(10, 10), [990] * 10, "rare"), record(cifar(10, 300), [500] * 10, "erm")]
-    found = ranks(settings([*over_ratios(), *extra]))
-    assert set(found.accuracies) == set(ORDER)
-    assert len(found.accuracies) == 6
+    over = ranks(settings([*over_ratios(), *extra]))
+    assert set(over.accuracies) == set(ORDER)
+    assert len(over.accuracies) == 6
 
 
 @pytest.mark.parametrize("short", ["datasets", "methods"])
 def test_too_few_are_refused(short: str) -> None:
     few = {name: values[:5] for name, values in ORDER.items()}
     runs = over_ratios(few, RATIOS[:5]) if short == "datasets" else over_ratios({"a": ORDER["erm"], "b": ORDER["drw"]})
-    with pytest.raises(UserError, match="No ranks over datasets: that takes 3 methods with records on the same 6"):
+    with pytest.raises(UserError, match="No ranks over datasets: they need 3 methods with records on the same 6"):
         ranks(settings(runs))
 
 
@@ -77,7 +78,7 @@ def test_notes_claim_no_more_than_the_test() -> None:
 
 def test_the_diagram_is_drawn_and_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ltbench.report.build.draw_all", lambda jobs, say: [[] for _ in jobs])  # the others take long
-    figure = diagram(ranks(settings(over_ratios())))
+    figure = rank_diagram(ranks(settings(over_ratios())))
     assert figure.get_figheight() == pytest.approx(1.2)  # room for the labels of both sides
     assert save(figure, "png").startswith(b"\x89PNG")
     store(over_ratios(), tmp_path / "results")

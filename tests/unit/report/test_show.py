@@ -14,11 +14,15 @@ from helpers.tiny import planned
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Prerequisite
 from ltbench.benchmarks.records.store import read_all
-from ltbench.report.compare import comparison, pairs
-from ltbench.report.costs import borrowed_seconds, costs, duration, optimism, size, total_seconds
-from ltbench.report.describe import circumstances, command, find_record
+from ltbench.benchmarks.utils.formatting import duration
+from ltbench.report.compare import pairs
+from ltbench.report.costs import borrowed_seconds, costs, optimism, total_seconds
+from ltbench.report.describe import circumstances, command
+from ltbench.report.show import find_record
+from ltbench.report.sources import Evidence
 from ltbench.report.statistics import Options, settings
-from ltbench.report.tables import Evidence
+from ltbench.report.tables.comparison import comparison
+from ltbench.report.text import size
 
 Cli = Callable[..., Answer]
 COMMITTED = [r for r in read_all(Path(ltbench.bench.__file__).parent / "results")[0] if r.dataset.name == "digits-lt"]
@@ -32,7 +36,7 @@ def test_the_command_of_a_committed_record_plans_the_same_run(run) -> None:
     assert planned(words[1:]) == run.id
 
 
-def test_the_command_names_what_was_changed_and_what_it_cannot_know() -> None:
+def test_the_command_names_changes_and_leaves_gaps_for_paths() -> None:
     data = cifar(10, 50, "step", changed={"holdout": True}, options={"holdout": True}, verified=False)
     changed = {"lam": 0.5, "on": False, "recipe.drops": [[0.5, 0.1]], "recipe.epochs": 9, "word": "a b"}
     text = command(record(data, [1] * 10, "m2m", seed=4, changed=changed), [4, 5])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helpers.report_records import RECIPE, dataset, record
-from ltbench.benchmarks.records.schema import run_id
+from ltbench.benchmarks.records.schema import RunFacts
 from ltbench.report.notes import notes
 from ltbench.report.statistics import class_accuracies, mean_accuracy, settings, spread
 
@@ -12,13 +12,13 @@ DATA = dataset([200, 50, 10])  # one class each in many, medium, few
 
 
 def test_spread() -> None:
-    found = spread([0.5, 0.6, 0.7])
-    assert (found.mean, found.sd, found.n) == (pytest.approx(0.6), pytest.approx(0.1), 3)
+    result = spread([0.5, 0.6, 0.7])
+    assert (result.mean, result.sd, result.n) == (pytest.approx(0.6), pytest.approx(0.1), 3)
     assert spread([0.5, 0.7]).sd == pytest.approx(0.1414213562)  # n - 1 in the denominator
     assert spread([0.5]).sd is None
 
 
-def test_overall_is_the_mean_over_classes_also_where_the_test_set_is_unbalanced() -> None:
+def test_overall_is_the_mean_over_classes_of_any_test_set() -> None:
     r = record(dataset([200, 50], test_counts=[1000, 10]), [900, 1])
     assert class_accuracies(r).tolist() == [0.9, 0.1]
     assert mean_accuracy(r) == pytest.approx(0.5)  # the plain accuracy would be 901 / 1010 = 0.892
@@ -53,11 +53,11 @@ def test_rows_are_sorted_and_labelled_by_what_was_changed() -> None:
     assert [row.label for row in setting.rows] == ["ldam-drw (max_m=0.3, s=20)", "mine (file cdcdcdcd)", "erm"]
 
 
-def test_equal_labels_are_told_apart() -> None:
+def test_equal_labels_are_made_distinct() -> None:
     """The defaults of a method changed between versions: other values, nothing `changed`."""
     old = record(DATA, [50, 40, 30], changed={"s": 20.0})
     values = {"s": 30.0}
-    key = run_id("erm", None, values, DATA, RECIPE, 0)
+    key = RunFacts("erm", None, values, {}, DATA, RECIPE, 0).id
     new = old.model_copy(update={"id": key, "hyperparameters": values})
     first, second = settings([old, new])[0].rows
     assert first.label.startswith("erm (s=20) [")
@@ -84,13 +84,13 @@ def test_a_repeated_run_counts_once() -> None:
     ids=["checksum", "verified", "imbalance", "epochs", "unnamed recipe value"],
 )
 def test_unlike_circumstances_are_never_in_one_table(other) -> None:
-    found = settings([record(DATA, [50, 50, 50]), other])
-    assert [len(setting.rows) for setting in found] == [1, 1]
-    assert found[0].title != found[1].title
-    assert found[0].id != found[1].id
+    both = settings([record(DATA, [50, 50, 50]), other])
+    assert [len(setting.rows) for setting in both] == [1, 1]
+    assert both[0].title != both[1].title
+    assert both[0].id != both[1].id
 
 
-def test_a_recipe_field_of_later_times_does_not_part_old_records_from_new_ones() -> None:
+def test_a_recipe_field_added_later_separates_no_records() -> None:
     """A record made before `augment` existed is one of basic augmentation."""
     old = record(DATA, [50, 50, 50])
     new = record(DATA, [60, 60, 60], seed=1, recipe=RECIPE | {"augment": "basic", "optimiser": "sgd"})

@@ -22,7 +22,7 @@ def uniform(*shape: int, name: str = "numbers") -> Tensor:
 
 
 def floats(count: int, size: int = 12) -> Tensor:
-    """Noise, with black, white, grey and one-coloured images among it."""
+    """Noise, and among it black, white, grey and single-coloured images."""
     images = uniform(count, 3, size, size + 1, name="images").float()
     images[0], images[1], images[2] = 0, 1, 0.3
     images[3] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
@@ -88,16 +88,16 @@ def test_coins_strengths_and_orders_have_their_distributions() -> None:
     count = 40_000
     images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     drawn = Augment(images, recipe_of(augment="simclr", cutout=16)).draw(count, random())
-    for coin, chance in (
+    for coin, probability in (
         (drawn.hue != 0, ops.JITTERED),
         (drawn.blends[:, 6, 0] == 0, ops.GREY),
         (drawn.side != 0, ops.BLURRED),
     ):
-        assert abs(float(coin.double().mean()) - chance) < 5 * (chance * (1 - chance) / count) ** 0.5
+        assert abs(float(coin.double().mean()) - probability) < 5 * (probability * (1 - probability) / count) ** 0.5
     jittered = drawn.hue != 0
     before = (drawn.blends[:, :3] != torch.tensor([1.0, 0.0, 0.0])).any(2).sum(1)[jittered]
-    places = torch.bincount(before, minlength=4) / len(before)
-    assert places.tolist() == pytest.approx([0.25] * 4, abs=5 * (0.1875 / len(before)) ** 0.5), "place of the hue"
+    positions = torch.bincount(before, minlength=4) / len(before)
+    assert positions.tolist() == pytest.approx([0.25] * 4, abs=5 * (0.1875 / len(before)) ** 0.5), "position of the hue"
     factors = drawn.blends[jittered, :6, 0]
     assert 0.6 <= float(factors.min()) < 0.61
     assert 1.39 < float(factors.max()) <= 1.4
@@ -106,14 +106,14 @@ def test_coins_strengths_and_orders_have_their_distributions() -> None:
     assert float(sides.max()) <= float(ops.side_weight(torch.tensor(2.0))) + 1e-6
 
 
-def test_hole_has_the_share_of_a_clipped_square() -> None:
+def test_hole_has_the_area_of_a_clipped_square() -> None:
     images = torch.full((1, 3, 32, 32), 255, dtype=torch.uint8)
     augment = Augment(images, recipe_of(cutout=16, crop_padding=0))
     drawn = augment.draw(20_000, random())
-    share = 1 - augment(torch.zeros(20_000, dtype=torch.int64), drawn)[:, 0].mean((1, 2))
-    shares = torch.tensor([min(32, centre + 8) - max(0, centre - 8) for centre in range(32)]).double() / 32
-    assert float(share.mean()) == pytest.approx(float(shares.mean() ** 2), abs=5 * float(share.std()) / 20_000**0.5)
-    assert float(share.min()) == 1 / 16, "in a corner a quarter of the hole is left"
+    area = 1 - augment(torch.zeros(20_000, dtype=torch.int64), drawn)[:, 0].mean((1, 2))
+    sides = torch.tensor([min(32, centre + 8) - max(0, centre - 8) for centre in range(32)]).double() / 32
+    assert float(area.mean()) == pytest.approx(float(sides.mean() ** 2), abs=5 * float(area.std()) / 20_000**0.5)
+    assert float(area.min()) == 1 / 16, "a quarter of the hole is left in a corner"
     for axis in (0, 1):
         assert (torch.bincount(drawn.hole[:, axis], minlength=32) - 625).abs().max() < 5 * 625**0.5
 

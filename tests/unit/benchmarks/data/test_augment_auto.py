@@ -19,7 +19,7 @@ ROUNDED = {"ShearX", "ShearY", "Rotate"}  # ties between two pixels may go eithe
 
 
 def pictures(count: int, height: int, width: int) -> Tensor:
-    """Noise, smooth pictures, flat ones and ones of few levels, uint8 (count, 3, H, W)."""
+    """Noise, smooth images, constant images and images of few levels, uint8 (count, 3, H, W)."""
     random = generator(0, "pictures")
     coarse = torch.rand(count, 3, 4, 4, generator=random)
     images = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
@@ -46,10 +46,10 @@ def test_operation_equals_torchvision_at_every_level_and_sign(name: str, size: t
             own = auto.strength(name, level if magnitudes.ndim else None, sign, *size)
             assert own == pytest.approx(amount, abs=1e-7)
             row = torch.tensor(auto.operation(name, own, *size)).expand(len(images), -1)
-            found = auto.apply(images, row)
+            actual = auto.apply(images, row)
             expected = torch.stack([_apply_op(x, name, amount, InterpolationMode.NEAREST, None) for x in images])
-            wrong += int((found != expected).sum())
-            total += found.numel()
+            wrong += int((actual != expected).sum())
+            total += actual.numel()
     few = 0.001 if size == (32, 32) else 0.005  # a small image has more ties
     assert wrong <= (few * total if name in ROUNDED else 0)
 
@@ -70,11 +70,11 @@ def test_draws_follow_the_policy() -> None:
     count = 100_000
     drawn = policy.draw(torch.rand(count, 5, generator=generator(0, "auto"), dtype=torch.float64))
     for number in range(2):
-        chance = float(policy.chances[:, number].mean())
-        # An operation may be the identity by its strength; there is one in the policy: Color of level 0, chance 0.7.
-        chance -= 0.7 / 25 if number else 0
+        probability = float(policy.probabilities[:, number].mean())
+        # One operation of the policy has the strength 0, which is the identity: Color of level 0, probability 0.7.
+        probability -= 0.7 / 25 if number else 0
         acts = (drawn[:, number] != policy.identity).any(1).double().mean()
-        assert abs(float(acts) - chance) < 5 * (chance * (1 - chance) / count) ** 0.5
+        assert abs(float(acts) - probability) < 5 * (probability * (1 - probability) / count) ** 0.5
     turned = drawn[:, 0, list(auto.COLUMNS).index("d")]
     rotated = turned[(turned != 0) & (drawn[:, 0, list(auto.COLUMNS).index("b")] != 0)]
     assert len(rotated) == pytest.approx(count * 0.7 / 25, rel=0.1)
@@ -82,7 +82,7 @@ def test_draws_follow_the_policy() -> None:
 
 
 def test_distribution_equals_torchvision_s() -> None:
-    """Mean, spread and share of black of many outputs of one image, each side with its own random numbers."""
+    """Mean, spread and fraction of black of many outputs of one image, each side with its own random numbers."""
     image, count = pictures(8, 32, 32)[7], 3000
     policy = auto.AutoAugment(32, 32)
     rows = policy.draw(torch.rand(count, 5, generator=generator(0, "auto"), dtype=torch.float64))

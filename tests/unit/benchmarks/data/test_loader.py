@@ -1,4 +1,4 @@
-"""Draws and augmentation."""
+"""Draws of an epoch and the batches made from them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ltbench.benchmarks.data.augment import Augment, CropFlip
-from ltbench.benchmarks.data.loader import batches, draw, generator
+from ltbench.benchmarks.data.loader import batches, draw, epoch_generators, generator
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import Split
 from torchvision.transforms import functional
@@ -30,8 +30,8 @@ def test_crop_and_flip_equal_torchvision_image_by_image(padding: int, flip: bool
         whole = F.pad(split.images[which], (padding,) * 4)
         whole = functional.hflip(whole) if mirrored else whole
         assert torch.equal(image, functional.crop(whole, row, column, 9, 9))
-    seen = parameters.unique(dim=0)
-    assert len(seen) == (2 if flip else 1) * (2 * padding + 1) ** 2, "every shift and flip occurs, per image"
+    distinct = parameters.unique(dim=0)
+    assert len(distinct) == (2 if flip else 1) * (2 * padding + 1) ** 2, "every shift and flip occurs, per image"
 
 
 def test_without_probabilities_every_image_comes_once() -> None:
@@ -41,15 +41,15 @@ def test_without_probabilities_every_image_comes_once() -> None:
     assert index.tolist() != list(range(75))
 
 
-def test_draws_follow_the_class_probabilities_and_are_uniform_within_a_class() -> None:
+def test_draws_follow_class_probabilities_uniform_within_classes() -> None:
     split = split_of([60, 30, 10])
     index = torch.cat([draw(split, torch.tensor([1.0, 1.0, 2.0]), generator(0, "draw", e)) for e in range(600)])
     classes = torch.bincount(split.labels[index]) / len(index)
     assert classes.tolist() == pytest.approx([0.25, 0.25, 0.5], abs=0.01)
     per_image = torch.bincount(index, minlength=100).double()
-    for label, share in enumerate((0.25, 0.25, 0.5)):
+    for label, fraction in enumerate((0.25, 0.25, 0.5)):
         hits = per_image[split.labels == label]
-        expected = share * len(index) / len(hits)
+        expected = fraction * len(index) / len(hits)
         assert ((hits - expected).abs() < 5 * expected**0.5).all(), "each image of a class is as likely as the next"
 
 
@@ -64,17 +64,17 @@ def test_batches_keep_or_drop_the_last_short_one(drop_last: str, sizes: list[int
     split = split_of([50, 20, 5])
     recipe = load_recipe("digits", {"batch_size": "32", "drop_last": drop_last})[0]
     augment = Augment(split.images, recipe)
-    found = list(batches(split, augment, recipe, None, seed=0, stage="train", epoch=0))
-    assert [len(batch.labels) for batch in found] == sizes
-    assert all(batch.images.dtype == torch.float32 for batch in found)
-    assert all(float(batch.images.min()) >= 0 and float(batch.images.max()) <= 1 for batch in found)
+    epoch = list(batches(split, augment, None, epoch_generators(0, "train", 0)))
+    assert [len(batch.labels) for batch in epoch] == sizes
+    assert all(batch.images.dtype == torch.float32 for batch in epoch)
+    assert all(float(batch.images.min()) >= 0 and float(batch.images.max()) <= 1 for batch in epoch)
 
 
 def test_a_last_batch_of_one_image_joins_the_one_before_it() -> None:
     split = split_of([50, 10, 5])
     recipe = load_recipe("digits", {"batch_size": "32"})[0]
-    found = list(batches(split, Augment(split.images, recipe), recipe, None, seed=0, stage="train", epoch=0))
-    assert [len(batch.labels) for batch in found] == [32, 33]
+    epoch = batches(split, Augment(split.images, recipe), None, epoch_generators(0, "train", 0))
+    assert [len(batch.labels) for batch in epoch] == [32, 33]
 
 
 def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
@@ -83,7 +83,7 @@ def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
     augment = Augment(split.images, recipe)
 
     def first(seed: int, stage: str, epoch: int) -> torch.Tensor:
-        return next(iter(batches(split, augment, recipe, None, seed, stage, epoch))).images
+        return next(iter(batches(split, augment, None, epoch_generators(seed, stage, epoch)))).images
 
     torch.rand(17)  # other random numbers do not matter
     assert torch.equal(first(0, "train", 3), first(0, "train", 3))
@@ -93,17 +93,17 @@ def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
 
 @pytest.mark.parametrize("channels_last", ["true", "false"])
 def test_basic_batches_are_crops_and_flips_bit_for_bit(channels_last: str) -> None:
-    """Committed records depend on the draws: a recipe without the other augmentations must never see them."""
+    """Committed records depend on the draws: other augmentations must not change a recipe that does without them."""
     split = split_of([50, 20, 5])
     changes = {"batch_size": "32", "crop_padding": "2", "flip": "true", "channels_last": channels_last}
     recipe = load_recipe("digits", changes)[0]
-    found = list(batches(split, Augment(split.images, recipe), recipe, None, seed=3, stage="train", epoch=2))
+    epoch = list(batches(split, Augment(split.images, recipe), None, epoch_generators(3, "train", 2)))
     index = draw(split, None, generator(3, "draw", "train", 2))
     crops = CropFlip(split.images, 2, True)
     images = crops(index, crops.draw(75, generator(3, "augment", "train", 2)))
-    assert torch.equal(torch.cat([batch.images for batch in found]), images.float().div(255))
+    assert torch.equal(torch.cat([batch.images for batch in epoch]), images.float().div(255))
     layout = torch.channels_last if channels_last == "true" else torch.contiguous_format
-    assert all(batch.images.is_contiguous(memory_format=layout) for batch in found)
+    assert all(batch.images.is_contiguous(memory_format=layout) for batch in epoch)
 
 
 def test_images_keep_their_labels() -> None:
@@ -111,5 +111,5 @@ def test_images_keep_their_labels() -> None:
     split.images[:] = split.labels.view(-1, 1, 1, 1).byte()  # the label is written into the pixels
     recipe = load_recipe("digits", {"crop_padding": "0", "flip": "true"})[0]
     for probabilities in (None, torch.ones(3)):
-        for batch in batches(split, Augment(split.images, recipe), recipe, probabilities, 0, "train", 0):
+        for batch in batches(split, Augment(split.images, recipe), probabilities, epoch_generators(0, "train", 0)):
             assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.labels)

@@ -1,4 +1,4 @@
-"""Conversion of whole models, the mask's way to the layers, and what noise images teach a network."""
+"""Conversion of whole models, the mask of their layers, and the gradients of noise images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network(name: str, kind: Any = "dar", **options: Any) -> Classifier:
     if kind is not None:
         convert_batchnorm(backbone, kind, **options)
     for norm in batchnorms(backbone):
-        nn.init.ones_(norm.weight)  # timm starts some at 0, which lets no gradient into their branch
+        nn.init.ones_(norm.weight)  # timm initialises some with 0, which blocks the gradient of their branch
     return Classifier(backbone, LinearHead, 10)
 
 
@@ -42,7 +42,7 @@ def images(name: str) -> Tensor:
 
 
 def gradients(net: nn.Module, loss: Tensor) -> dict[str, bool]:
-    """Whether each parameter got a gradient other than zero."""
+    """Whether each parameter has a gradient other than zero."""
     net.zero_grad()
     loss.backward()
     return {name: p.grad is not None and bool(p.grad.abs().sum() > 0) for name, p in net.named_parameters()}
@@ -55,41 +55,41 @@ def test_what_noise_rows_teach(name: str, mode: str) -> None:
     net = network(name, noise_grad=mode)
     with noise_rows(net.backbone, MASK):
         logits = net(images(name))
-    got = gradients(net, F.cross_entropy(logits[MASK], torch.tensor([1, 2])))
+    learns = gradients(net, F.cross_entropy(logits[MASK], torch.tensor([1, 2])))
     affine = {f"backbone.{path}.{part}" for path, module in net.backbone.named_modules()
               if module in batchnorms(net.backbone) for part in ("weight", "bias")}  # fmt: skip
-    convolutions = {name for name in got if name.startswith("backbone.")} - affine
-    assert {name for name in got if name.startswith("head.")} <= {name for name, any_ in got.items() if any_}
+    convolutions = {name for name in learns if name.startswith("backbone.")} - affine
+    assert {name for name in learns if name.startswith("head.")} <= {name for name, does in learns.items() if does}
     assert len(convolutions) > 10
-    assert all(got[name] == (mode != "stop") for name in convolutions)
-    assert all(got[name] == (mode == "full") for name in affine)
+    assert all(learns[name] == (mode != "stop") for name in convolutions)
+    assert all(learns[name] == (mode == "full") for name in affine)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_stop_gives_the_backbone_the_gradient_of_the_natural_images_alone(name: str) -> None:
+def test_stop_leaves_the_gradient_of_the_natural_images(name: str) -> None:
     x, labels = images(name).double(), torch.tensor([3, 1, 2, 0, 5, 7])
-    found = []
+    results = []
     for rows in (slice(None), ~MASK):
         net = network(name).double()
         features = net.backbone
         with noise_rows(features, MASK[rows]):
             logits = F.linear(features(x[rows]), net.head.weight, net.head.bias)  # type: ignore[arg-type]
         F.cross_entropy(logits, labels[rows]).backward()
-        found.append([parameter.grad for parameter in features.parameters()])
-    share = float((~MASK).sum()) / len(MASK)
-    for mixed, natural in zip(*found, strict=True):
-        torch.testing.assert_close(mixed, share * natural, atol=1e-12, rtol=1e-9)
+        results.append([parameter.grad for parameter in features.parameters()])
+    fraction = float((~MASK).sum()) / len(MASK)
+    for mixed, natural in zip(*results, strict=True):
+        torch.testing.assert_close(mixed, fraction * natural, atol=1e-12, rtol=1e-9)
 
 
-def test_auxiliary_norm_learns_from_noise_rows_and_leaves_the_natural_one_alone() -> None:
+def test_only_the_auxiliary_norm_learns_from_noise_rows() -> None:
     net = network("resnet20", "auxiliary")
     with noise_rows(net.backbone, MASK):
         logits = net(images("resnet20"))
-    got = gradients(net, F.cross_entropy(logits[MASK], torch.tensor([1, 2])))
+    learns = gradients(net, F.cross_entropy(logits[MASK], torch.tensor([1, 2])))
     for norm in ("stem.1", "stage3.2.norm1"):
-        assert got[f"backbone.{norm}.noise.weight"]
-        assert not got[f"backbone.{norm}.weight"]
-    assert got["backbone.stage1.0.conv1.weight"]
+        assert learns[f"backbone.{norm}.noise.weight"]
+        assert not learns[f"backbone.{norm}.weight"]
+    assert learns["backbone.stage1.0.conv1.weight"]
     with noise_rows(net.backbone, torch.zeros(6, dtype=torch.bool)):
         net(images("resnet20")).sum().backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
@@ -134,26 +134,26 @@ def test_state_of_a_new_auxiliary_norm(start: Any) -> None:
     with torch.no_grad():
         norm.weight.fill_(2)
         norm.running_mean.fill_(7)  # type: ignore[union-attr]
-    made: Any = convert_batchnorm(norm, "auxiliary", noise_init=start)
-    assert made.noise.weight.tolist() == [2 if start == "copy" else 1] * 3
-    assert made.noise.running_mean.tolist() == [7 if start == "copy" else 0] * 3
-    assert made.noise.weight is not made.weight
+    converted: Any = convert_batchnorm(norm, "auxiliary", noise_init=start)
+    assert converted.noise.weight.tolist() == [2 if start == "copy" else 1] * 3
+    assert converted.noise.running_mean.tolist() == [7 if start == "copy" else 0] * 3
+    assert converted.noise.weight is not converted.weight
 
 
 def test_other_batch_norms() -> None:
     """timm's with an activation, SyncBatchNorm, one of one dimension, a single layer, one used twice."""
     import timm
 
-    made = convert_batchnorm(timm.create_model("efficientnet_lite0", num_classes=0))
+    converted = convert_batchnorm(timm.create_model("efficientnet_lite0", num_classes=0))
     plain = timm.create_model("efficientnet_lite0", num_classes=0)
-    plain.load_state_dict(made.state_dict())
+    plain.load_state_dict(converted.state_dict())
     x = torch.rand(4, 3, 32, 32)
-    assert torch.equal(made.eval()(x), plain.eval()(x))
-    with noise_rows(made.train(), torch.arange(4) < 2):
-        routed = made(x)
+    assert torch.equal(converted.eval()(x), plain.eval()(x))
+    with noise_rows(converted.train(), torch.arange(4) < 2):
+        routed = converted(x)
     first = plain.train().bn1(plain.conv_stem(x[2:]))
-    with noise_rows(made, torch.arange(4) < 2):
-        torch.testing.assert_close(made.bn1(made.conv_stem(x))[2:], first)
+    with noise_rows(converted, torch.arange(4) < 2):
+        torch.testing.assert_close(converted.bn1(converted.conv_stem(x))[2:], first)
     assert torch.isfinite(routed).all()
     sync: Any = convert_batchnorm(nn.SyncBatchNorm(3))
     assert sync.sync
@@ -191,18 +191,18 @@ def _within(net: nn.Module) -> None:
 
 def test_misuse_is_noticed() -> None:
     half = nn.Sequential(DARBatchNorm2d(3), nn.BatchNorm2d(3))
-    with pytest.raises(ValueError, match="1 of 2 batch norms of Sequential know no noise mask"):
+    with pytest.raises(ValueError, match="1 of 2 batch norms of Sequential take no noise mask"):
         NoiseAware(half)
-    with pytest.raises(ValueError, match="know no noise mask"), noise_rows(half, MASK):
+    with pytest.raises(ValueError, match="take no noise mask"), noise_rows(half, MASK):
         pass
-    late = NoiseAware(nn.Sequential(DARBatchNorm2d(3)))
-    late.model = nn.SyncBatchNorm.convert_sync_batchnorm(late.model)
-    with pytest.raises(ValueError, match="know no noise mask"):
-        late(torch.rand(6, 3, 2, 2), MASK)
+    replaced = NoiseAware(nn.Sequential(DARBatchNorm2d(3)))
+    replaced.model = nn.SyncBatchNorm.convert_sync_batchnorm(replaced.model)
+    with pytest.raises(ValueError, match="take no noise mask"):
+        replaced(torch.rand(6, 3, 2, 2), MASK)
     layer = DARBatchNorm2d(3)
     with noise_rows(layer, MASK), pytest.raises(ValueError, match="has 6 entries but the layer's input 12 rows"):
         layer(torch.rand(12, 3, 2, 2))
-    layer._is_replica = True  # type: ignore[assignment]  # what DataParallel marks its copies with
+    layer._is_replica = True  # type: ignore[assignment]  # set by DataParallel on its copies
     with noise_rows(layer, MASK), pytest.raises(RuntimeError, match="DistributedDataParallel"):
         layer(torch.rand(3, 3, 2, 2))
     own = nn.SyncBatchNorm(3)
@@ -241,8 +241,8 @@ def test_converted_models_can_be_pickled(kind: Any) -> None:
 
 
 def test_a_new_auxiliary_norm_is_frozen_like_the_natural_one() -> None:
-    made: Any = convert_batchnorm(nn.BatchNorm2d(3).requires_grad_(False), "auxiliary")
-    assert not made.noise.weight.requires_grad
+    converted: Any = convert_batchnorm(nn.BatchNorm2d(3).requires_grad_(False), "auxiliary")
+    assert not converted.noise.weight.requires_grad
 
 
 def test_masks_may_be_nested() -> None:
@@ -264,18 +264,18 @@ def test_activation_checkpointing() -> None:
         out = checkpoint(inner, x, use_reentrant=False)
     with pytest.raises(RuntimeError, match="activation checkpointing"):
         out.sum().backward()
-    checkpoint(inner, x, use_reentrant=False).sum().backward()  # a step without a mask is no mistake
+    checkpoint(inner, x, use_reentrant=False).sum().backward()  # a step without a mask is allowed
 
     def with_mask(x: Tensor) -> Any:
         with noise_rows(inner, MASK):
             return inner(x)
 
-    found = []
+    results = []
     for function in (inner, with_mask, lambda x: checkpoint(with_mask, x, use_reentrant=False)):
         net.zero_grad()
         with noise_rows(net, MASK):
             out = net[1](function(x))  # type: ignore[index]
         (out**3).sum().backward()
-        found.append([out.detach(), *(parameter.grad.clone() for parameter in net.parameters())])
-    for other in found[1:]:
-        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+        results.append([out.detach(), *(parameter.grad.clone() for parameter in net.parameters())])
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

@@ -17,8 +17,8 @@ def _rank(rank: int, folder: str, mode: str, sync: bool) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     x, mask, net = _batch()
     rows = slice(0, 4) if rank == 0 else slice(4, 8)
-    made: Any = convert_batchnorm(net, noise_grad=mode, sync=sync)  # type: ignore[arg-type]
-    wrapped = nn.parallel.DistributedDataParallel(NoiseAware(made))
+    model: Any = convert_batchnorm(net, noise_grad=mode, sync=sync)  # type: ignore[arg-type]
+    wrapped = nn.parallel.DistributedDataParallel(NoiseAware(model))
     for noise in (mask[rows], None):
         out = wrapped(x[rows], noise)
         (out**3).mean().backward()
@@ -51,10 +51,10 @@ def test_two_processes(mode: Any, sync: bool, tmp_path: Path) -> None:
             out = aware(x[rows], noise)
             (out**3).mean().backward()
         gradients.append([parameter.grad for parameter in net.parameters()])
-        found = torch.cat([rank["out"] for rank in ranks]) if sync else ranks[number]["out"]
-        torch.testing.assert_close(found, out.detach(), **exact)
+        actual = torch.cat([rank["out"] for rank in ranks]) if sync else ranks[number]["out"]
+        torch.testing.assert_close(actual, out.detach(), **exact)
         if sync or number == 0:  # buffers follow rank 0 only at the next forward pass
             torch.testing.assert_close(ranks[number]["state"], dict(net.state_dict()), **exact)
     for rank in ranks:
-        for found, *parts_ in zip(rank["grad"], *gradients, strict=True):
-            torch.testing.assert_close(found, sum(parts_) / len(parts_), **exact)
+        for actual, *terms in zip(rank["grad"], *gradients, strict=True):
+            torch.testing.assert_close(actual, sum(terms) / len(terms), **exact)

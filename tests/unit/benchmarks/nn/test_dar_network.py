@@ -1,4 +1,4 @@
-"""DAR-BN in networks: types, several steps, graphs."""
+"""DAR-BN in networks: autocast, several steps, compiled graphs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ MODES = ("stop", "affine_frozen", "full")
 def test_bfloat16_autocast_keeps_the_type_and_exact_statistics(mode: str) -> None:
     x = torch.randn(32, 4, 8, 8).bfloat16()
     mask = torch.arange(32) < 8
-    exact, made = DARBatchNorm2d(4, noise_grad=mode).double(), DARBatchNorm2d(4, noise_grad=mode)
-    for module in (exact, made):
+    exact, norm = DARBatchNorm2d(4, noise_grad=mode).double(), DARBatchNorm2d(4, noise_grad=mode)
+    for module in (exact, norm):
         nn.init.constant_(module.weight, 2)
         nn.init.constant_(module.bias, 0.5)
     with torch.autocast("cpu", torch.bfloat16):
         x.requires_grad_()
-        with noise_rows(made, mask):
-            out = made(x)
+        with noise_rows(norm, mask):
+            out = norm(x)
     out.sum().backward()
     assert x.grad is not None
     assert out.dtype == x.grad.dtype == torch.bfloat16
     with noise_rows(exact, mask):
         reference = exact(x.double())
     torch.testing.assert_close(out.double(), reference, atol=1e-2, rtol=2**-8)
-    torch.testing.assert_close(made.running_var.double(), exact.running_var, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(norm.running_var.double(), exact.running_var, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -80,8 +80,8 @@ def test_one_graph_serves_every_mask(mode: str) -> None:
         for module, call in ((net, compiled), (other, other)):
             module.zero_grad()
             (call(x, mask) ** 3).sum().backward()
-        for one, two in zip(net.parameters(), other.parameters(), strict=True):
-            torch.testing.assert_close(one.grad, two.grad)
+        for a, b in zip(net.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad)
         torch.testing.assert_close(net.state_dict(), other.state_dict())
     assert counter.frame_count == 2  # one for masks, one for none
     compiled(x, masks(6)[1])
@@ -90,26 +90,26 @@ def test_one_graph_serves_every_mask(mode: str) -> None:
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.float32])
 def test_a_mask_that_is_not_of_booleans_is_refused(kind: torch.dtype) -> None:
-    with pytest.raises(TypeError, match="Write mask.bool"), noise_rows(DARBatchNorm2d(1).double(), MASK.to(kind)):
+    with pytest.raises(TypeError, match=r"Write mask\.bool"), noise_rows(DARBatchNorm2d(1).double(), MASK.to(kind)):
         pass
 
 
 def test_frozen_layers() -> None:
-    """In evaluation mode within training, `batch` keeps noise out of gamma whatever it holds; `running` warns."""
+    """In evaluation mode within training, `batch` keeps infinite noise out of all gradients; `running` warns."""
     x = X.clone()
     x[MASK] = float("inf")
-    made = DARBatchNorm2d(1, eval_noise="batch").double().eval()
-    with noise_rows(made, MASK):
-        made(x.requires_grad_())[~MASK].sum().backward()
-    assert torch.isfinite(made.weight.grad).all()
+    norm = DARBatchNorm2d(1, eval_noise="batch").double().eval()
+    with noise_rows(norm, MASK):
+        norm(x.requires_grad_())[~MASK].sum().backward()
+    assert torch.isfinite(norm.weight.grad).all()
     assert (x.grad[MASK] == 0).all()  # type: ignore[index]
-    made = DARBatchNorm2d(1).double().eval()
-    with noise_rows(made, MASK), pytest.warns(UserWarning, match="ignores the noise mask"):
-        made(X.clone().requires_grad_())
+    norm = DARBatchNorm2d(1).double().eval()
+    with noise_rows(norm, MASK), pytest.warns(UserWarning, match="ignores the noise mask"):
+        norm(X.clone().requires_grad_())
 
 
 def test_an_empty_batch_gives_an_empty_output() -> None:
-    made = DARBatchNorm2d(1).double()
-    with noise_rows(made, MASK[:0]):
-        assert made(X[:0]).shape == (0, 1, 1, 2)
-    assert int(made.num_batches_tracked) == 0
+    norm = DARBatchNorm2d(1).double()
+    with noise_rows(norm, MASK[:0]):
+        assert norm(X[:0]).shape == (0, 1, 1, 2)
+    assert int(norm.num_batches_tracked) == 0

@@ -33,7 +33,7 @@ class After(Before):
 
 @dataclass
 class SourceBefore(Source):
-    place: ClassVar[tuple[str, ...]] = ()
+    paths: ClassVar[tuple[str, ...]] = ()
     n_max: int = 5
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from ltbench.benchmarks.records import migrate as module
 from ltbench.benchmarks.records.migrate import TABLE, converted, invalid, migrate
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.records.store import find_records, read_all
+from ltbench.benchmarks.registry import changed, configure, load
 
 OLD = Path(__file__).parents[3] / "data" / "schema-1"
 COMMITTED = Path(module.__file__).parents[2] / "results"
@@ -84,6 +86,22 @@ def test_invalid_records_are_moved_and_not_deleted(results: Path) -> None:
     kept = find_records(results.with_name("results-schema-1"))
     assert {json.loads(path.read_text())["method"] for path in kept} == {"m2m", "erm"}
     assert not list(results.glob("cifar10*")), "empty folders do not stay"
+
+
+@pytest.mark.parametrize("name", sorted(module.BASES))
+def test_bases_have_the_values_that_their_methods_have(name: str) -> None:
+    assert dataclasses.asdict(configure(load("methods", name), {})) == module.BASES[name]
+
+
+@pytest.mark.parametrize(("criterion", "defer"), [("ldam", 1.0), ("ldam-drw", 0.6)])
+def test_m2m_on_a_margin_loss_keeps_its_deferral(criterion: str, defer: float) -> None:
+    values = old("m2m")
+    values["hyperparameters"] |= {"attack": "fp32", "criterion": criterion, "start": 0.6}
+    values["changed"] = {"attack": "fp32", "criterion": criterion, "start": 0.6}
+    new = converted(with_id(values))
+    assert (new["hyperparameters"]["base"], new["hyperparameters"]["base_values"]["defer"]) == ("ldam-drw", defer)
+    method, plugin = configure(load("methods", "m2m"), new["hyperparameters"]), load("methods", "m2m")
+    assert changed(method, plugin) == new["changed"]
 
 
 def test_m2m_in_float32_says_whose_network_it_used() -> None:

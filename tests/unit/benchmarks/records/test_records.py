@@ -1,20 +1,25 @@
-"""Records and checkpoints: whole or not at all, checked before they are trusted."""
+"""Records: written atomically, checked when they are read."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import ltbench.bench
 import pytest
 import torch
-from helpers.tiny import carry_out, tiny_run, without_timings
+from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.schema import Record
-from ltbench.benchmarks.records.store import misplaced, read_all, read_record, write_record
-from ltbench.benchmarks.training import checkpoint
+from ltbench.benchmarks.records.environment import ROOT, checkout, environment
+from ltbench.benchmarks.records.schema import DatasetFacts, Prerequisite, Record, RunFacts
+from ltbench.benchmarks.records.store import find_records, misplaced, read_all, read_record, record_path, write_record
 from ltbench.benchmarks.utils.atomic_write import write_atomically
+
+RESULTS = Path(ltbench.bench.__file__).parent / "results"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,7 @@ def test_round_trip(record: Record, tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == ["record.json"], "no temporary file is left"
 
 
-def test_the_last_epoch_is_the_result_and_the_best_stands_beside_it(record: Record) -> None:
+def test_the_last_epoch_is_the_result_beside_the_best_one(record: Record) -> None:
     assert record.final.epoch == record.recipe["epochs"] - 1 == record.history.evaluated_epochs[-1]
     assert record.history.accuracy[-1] == pytest.approx(sum(record.final.correct) / 500)
     assert sum(record.best.correct) / 500 == pytest.approx(max(record.history.accuracy))
@@ -43,8 +48,8 @@ def test_the_last_epoch_is_the_result_and_the_best_stands_beside_it(record: Reco
 
 def edited(record: Record, **changes: Any) -> str:
     content = json.loads(record.to_json())
-    for place, value in changes.items():
-        target, *path = place.split("__")[::-1]
+    for name, value in changes.items():
+        target, *path = name.split("__")[::-1]
         part = content
         for key in reversed(path):
             part = part[key]
@@ -133,57 +138,54 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def state(number: int) -> dict[str, Any]:
-    return {"epoch": number, "net": {"weight": torch.full((3,), float(number))}}
+def test_every_committed_id_follows_from_the_facts_of_its_record() -> None:
+    for path in find_records(RESULTS):
+        values = json.loads(path.read_text())
+        facts = RunFacts(**{field.name: values[field.name] for field in dataclasses.fields(RunFacts)})
+        facts = dataclasses.replace(facts, dataset=DatasetFacts(**values["dataset"]))
+        assert facts.id == values["id"]
+        assert record_path(RESULTS, facts) == path
+        assert facts.setting_id[:8] in path.name
 
 
-def test_checkpoints_keep_two_and_load_the_newer(tmp_path: Path) -> None:
-    assert checkpoint.load(tmp_path) is None
-    for number in (1, 2, 3):
-        checkpoint.save(tmp_path, state(number), number)
-    loaded = checkpoint.load(tmp_path)
-    assert loaded is not None
-    assert loaded["epoch"] == 3
-    assert len(list(tmp_path.iterdir())) == 2
-    checkpoint.remove(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_runs_that_differ_in_the_seed_share_their_setting(record: Record) -> None:
+    other = tiny_run(seed=1).facts
+    assert (other.setting_id, record.facts.setting_id) == (record.facts.setting_id, tiny_run().facts.setting_id)
+    assert other.id != record.id == record.facts.id
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
-def test_a_damaged_checkpoint_is_noticed_and_the_one_before_it_used(tmp_path: Path, damage: str) -> None:
-    for number in (1, 2):
-        checkpoint.save(tmp_path, state(number), number)
-    newer = tmp_path / checkpoint.SLOTS[0]
-    content = bytearray(newer.read_bytes())
-    if damage == "flip":
-        content[len(content) // 2] ^= 1
-    newer.write_bytes({"flip": bytes(content), "truncate": bytes(content[:100]), "empty": b""}[damage])
-    with pytest.warns(UserWarning, match="damaged"):
-        loaded = checkpoint.load(tmp_path)
-    assert loaded is not None
-    assert loaded["epoch"] == 1
+def test_a_prerequisite_without_a_seed_is_of_an_earlier_record(record: Record) -> None:
+    facts = {"method": "erm", "id": record.id, "use": "prefix", "epochs": 1, "seconds": 1.0, "reused": False}
+    assert Prerequisite(**facts, commit=None).seed is None
 
 
-def test_resuming_past_a_damaged_checkpoint_gives_the_same_record(record: Record, tmp_path: Path) -> None:
-    run = tiny_run()
-    carry_out(run, tmp_path)  # leaves both checkpoints of the last two epochs
-    newest = tmp_path / run.id / checkpoint.SLOTS[3 % 2]
-    content = bytearray(newest.read_bytes())
-    content[len(content) // 2] ^= 1
-    newest.write_bytes(bytes(content))
-    with pytest.warns(UserWarning, match="damaged"):
-        again = carry_out(tiny_run(), tmp_path)
-    assert without_timings(again) == without_timings(record)
+def test_environment_names_the_commit_of_the_checkout() -> None:
+    """Wherever its module lies in the package; None would say that there is no checkout."""
+    root = RESULTS.parent
+    words = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    head = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ROOT.samefile(root)
+    assert environment(torch.device("cpu")).commit == (head.stdout.strip() if (root / ".git").exists() else None)
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    run = tiny_run()
-    carry_out(run, tmp_path)
-    for slot in checkpoint.SLOTS:
-        path = tmp_path / run.id / slot
-        loaded = checkpoint._read(path)
-        assert loaded is not None
-        loaded["net"].popitem()
-        checkpoint.save(path.parent, {k: v for k, v in loaded.items() if k != "number"}, loaded["number"])
-    with pytest.raises(UserError, match="another version"):
-        carry_out(tiny_run(), tmp_path)
+def test_environment_sees_uncommitted_changes_of_the_code_alone(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c", *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert checkout(tmp_path) == (None, None)
+    git("init", "-q")
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "mine.py").write_text("1")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    head = git("rev-parse", "HEAD").strip()
+    assert checkout(tmp_path) == (head, False)
+    (tmp_path / "notes.txt").write_text("1")
+    assert checkout(tmp_path) == (head, False)
+    (tmp_path / "methods" / "other.py").write_text("1")
+    assert checkout(tmp_path) == (head, True)
+
+
+def test_bf16_is_not_measured(record: Record) -> None:
+    assert record.environment.bf16 is None

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers.command import Answer
-from ltbench.benchmarks.cli import speed as commands
 from ltbench.benchmarks.data.augment import as_floats
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.precision import _PRODUCTS, Rounding, bf16_speed, rounding
-from ltbench.benchmarks.speed import dataloader_baseline as rivals
-from ltbench.benchmarks.speed import interleaved as turns
-from ltbench.benchmarks.speed import measure
-from ltbench.benchmarks.speed import microbenchmarks as parts
-from ltbench.benchmarks.speed import synthetic as made
+from ltbench.benchmarks.speed import dataloader_baseline as baseline
+from ltbench.benchmarks.speed.interleaved import alternate, ratio
 from ltbench.benchmarks.speed.profile import PARTS, profiles
-from ltbench.benchmarks.training.plan import make_plan
+from ltbench.benchmarks.speed.synthetic import CIFAR_10_LT, Scale, synthetic_specs
+from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from ltbench.benchmarks.utils.device import find_device
 from PIL import Image
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -29,27 +26,32 @@ from torch.utils._python_dispatch import TorchDispatchMode
 CPU = torch.device("cpu")
 
 
-def test_variants_take_turns_and_the_first_round_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_alternate_and_the_first_round_does_not_count() -> None:
     order: list[str] = []
     times = iter([9.0, 9.0, 2.0, 1.0, 6.0, 2.0, 4.0, 4.0])
-    monkeypatch.setattr(turns, "timed", lambda work, device: (work(), next(times))[1])
-    seconds = turns.take_turns({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
+
+    def clock(work: Callable[[], Any], device: torch.device) -> float:
+        work()
+        return next(times)
+
+    variants = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    seconds = alternate(variants, 3, CPU, clock=clock)
     assert order == ["a", "b"] * 4
-    found = turns.ratio(seconds["a"], seconds["b"])
-    assert found.rounds == (2.0, 3.0, 1.0)
-    assert (found.median, found.seconds) == (2.0, 4.0)
-    assert str(found) == "2.00 [1.00, 3.00]"
+    times_as_long = ratio(seconds["a"], seconds["b"])
+    assert times_as_long.rounds == (2.0, 3.0, 1.0)
+    assert (times_as_long.median, times_as_long.seconds) == (2.0, 4.0)
+    assert str(times_as_long) == "2.00 [1.00, 3.00]"
 
 
-def test_profile_has_every_part_of_a_step_at_both_ends_of_training() -> None:
-    run = make_plan(["open"], ["digits-lt"], epochs="10", settings=["dataset.n_max=30"], imbalance="5")[0]
+def test_profile_has_every_part_of_a_step_early_and_late() -> None:
+    run = make_plan(["open"], ["digits-lt"], RunRequest(epochs="10", settings=["dataset.n_max=30"], imbalance="5"))[0]
     first, last = profiles(run, CPU)
-    for one in (first, last):
-        assert set(one.parts) == set(PARTS)
-        assert all(seconds >= 0 for seconds in one.parts.values())
-        assert one.whole > 0
-        assert 0 < sum(operation.share for operation in one.operations) <= 1.0001
-        assert any("convolution" in operation.name for operation in one.operations)
+    for profile in (first, last):
+        assert set(profile.parts) == set(PARTS)
+        assert all(seconds >= 0 for seconds in profile.parts.values())
+        assert profile.whole > 0
+        assert 0 < sum(operation.fraction for operation in profile.operations) <= 1.0001
+        assert any("convolution" in operation.name for operation in profile.operations)
     assert (first.epoch, last.epoch) == (0, 9)
     assert last.parts["transform"] > first.parts["transform"], "noise is inserted late"
     assert last.counts.operations > first.counts.operations
@@ -81,19 +83,10 @@ def test_unknown_names_are_answered_with_the_nearest(
     assert "Traceback" not in answer.err
 
 
-def test_speed_command_writes_tables_and_all_rounds(
-    cli: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On images, a network and rounds that are small enough for a test."""
-    for module, name, value in (
-        (made, "LARGEST", 60), (made, "TESTS", 3), (made, "RATIO", 10), (parts, "WORKERS", 1), (parts, "SHORT", 1),
-        (measure, "ROUNDS", 2),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, value)
-    small = ["recipe.backbone=resnet8-narrow", "recipe.batch_size=32"]
-    monkeypatch.setattr(made, "made_runs", partial(made.made_runs, settings=small))
+def test_speed_command_writes_tables_and_all_rounds(cli: Callable[..., Answer]) -> None:
     words = (
         "speed",
+        "--quick",
         "--methods",
         "drs,open,blt",
         "--against",
@@ -108,22 +101,30 @@ def test_speed_command_writes_tables_and_all_rounds(
     text = Path("out/speed.md").read_text()
     for word in ("| input | crop, flip |", "| loop | evaluation", "| open | 1.00 |", "[1.00, 1.00]", "torch 2."):
         assert word in text
-    found = json.loads(Path("all.json").read_text())
-    assert list(found["steps"]) == ["blt", "drs", "erm", "open"]
-    assert len(found["steps"]["open"]["time"]["rounds"]) == 2
-    assert len(found["loop"]["epoch"]["rounds"]) == 2
-    assert found["peak"] > 0
+    results = json.loads(Path("all.json").read_text())
+    assert list(results["steps"]) == ["blt", "drs", "erm", "open"]
+    assert len(results["steps"]["open"]["time"]["rounds"]) == 2
+    assert len(results["loop"]["epoch"]["rounds"]) == 2
+    assert results["peak"] > 0
+
+
+def test_speed_measures_in_the_sizes_of_a_published_set() -> None:
+    assert Scale(5000, 100, 1000, (), 5, 10, 4) == CIFAR_10_LT
+    (spec,) = synthetic_specs(["erm"])
+    assert (spec.dataset.train.counts.tolist()[0], spec.dataset.train.counts.tolist()[-1]) == (5000, 50)
+    assert spec.dataset.test.counts.tolist() == [1000] * 10
+    assert (spec.recipe.backbone, spec.recipe.batch_size) == ("resnet32", 128)
 
 
 def test_common_loop_sees_the_images_that_ours_sees() -> None:
-    run = make_plan(["erm"], ["waves-lt"], recipe="cifar", settings=["dataset.n_max=20"], imbalance="2")[0]
+    run = make_plan(["erm"], ["waves-lt"], RunRequest(recipe="cifar", settings=["dataset.n_max=20"], imbalance="2"))[0]
     moments = (run.dataset.mean, run.dataset.std)
-    images = rivals.PILImages(run.dataset.train, rivals.test_transform(moments))
+    images = baseline.PILImages(run.dataset.train, baseline.test_transform(moments))
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in moments)
     ours = (as_floats(run.dataset.train.images, run.recipe) - mean) / std
     theirs = torch.stack([images[k][0] for k in range(len(images))])
     torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-6)
-    hole = rivals.PILCutout(16)(Image.new("RGB", (32, 32), (255, 255, 255)))
+    hole = baseline.PILCutout(16)(Image.new("RGB", (32, 32), (255, 255, 255)))
     assert 64 <= sum(pixel == 0 for pixel in hole.convert("L").tobytes()) <= 256
 
 
@@ -133,7 +134,7 @@ def test_bfloat16_is_measured_for_the_speed_report_alone() -> None:
 
 def test_precision_auto_is_refused() -> None:
     with pytest.raises(UserError, match="precision = 'auto': input should be 'fp32' or 'bf16'"):
-        make_plan(["erm"], ["digits-lt"], settings=["recipe.precision=auto"])
+        make_plan(["erm"], ["digits-lt"], RunRequest(settings=["recipe.precision=auto"]))
 
 
 METHOD = """from dataclasses import dataclass
@@ -148,14 +149,9 @@ class Reads(Method):
 """
 
 
-@pytest.mark.parametrize("command", [("profile", "-d", "digits-lt", "-m"), ("speed", "--methods")])
-def test_a_step_that_reads_back_is_one_sentence(
-    cli: Callable[..., Answer], command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("command", [("profile", "-d", "digits-lt", "-m"), ("speed", "--quick", "--methods")])
+def test_a_step_that_reads_back_is_one_sentence(cli: Callable[..., Answer], command: tuple[str, ...]) -> None:
     Path("reads.py").write_text(METHOD)
-    for module, name, value in ((made, "LARGEST", 30), (made, "RATIO", 10), (made, "TESTS", 2), (measure, "ROUNDS", 1)):
-        monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(made, "made_runs", partial(made.made_runs, settings=["recipe.backbone=resnet8-narrow"]))
     answer = cli(*command, "reads.py")
     assert answer.code == 2
     assert "reads a value back" in answer.err
@@ -164,8 +160,9 @@ def test_a_step_that_reads_back_is_one_sentence(
 
 @pytest.mark.parametrize("option", ["start_image=class", "instead=augment"])
 def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
-    run = make_plan(["blt"], ["digits-lt"], epochs="3", settings=["dataset.n_max=30", option], imbalance="5")[0]
-    assert profiles(run, CPU)[-1].whole > 0
+    request = RunRequest(epochs="3", settings=["dataset.n_max=30", option], imbalance="5")
+    (spec,) = make_plan(["blt"], ["digits-lt"], request)
+    assert profiles(spec, CPU)[-1].whole > 0
 
 
 def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
@@ -174,7 +171,7 @@ def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
     answer = cli("profile", "-m", "erm", "-d", "digits-lt", "--device", "cuda")
     assert answer.code == 2
     assert "--device cpu" in answer.err
-    assert commands.find_device("auto") == CPU
+    assert find_device("auto") == CPU
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -189,9 +186,9 @@ def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
         logits = out.flatten(1)[:, :32] @ weights.flatten()[: 32 * 5].view(32, 5)
         return [logits, *torch.autograd.grad(logits.float().square().mean(), (images, weights))]
 
-    with _Seen() as seen, Rounding():
+    with _Products() as watched, Rounding():
         rounded = results()
-    assert seen.products == {"convolution", "convolution_backward", "mm"}
+    assert watched.products == {"convolution", "convolution_backward", "mm"}
     for ours, own in zip(rounded, results(), strict=True):
         assert ours.dtype == torch.bfloat16
         assert (ours - own).norm() <= 2**-7 * own.norm(), "two roundings of 8 bits"
@@ -201,7 +198,7 @@ def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
     assert ((ours.double() - wide).abs() <= 2**-8 * wide.abs() + 1e-4).all(), "at most one rounding from the truth"
 
 
-class _Seen(TorchDispatchMode):
+class _Products(TorchDispatchMode):
     """Names the products that take place, none of which may be left in bfloat16."""
 
     def __init__(self) -> None:

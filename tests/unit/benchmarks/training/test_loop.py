@@ -12,8 +12,11 @@ from helpers.tiny import carry_out, tiny_run, without_timings
 from ltbench.benchmarks.method import Batch, Method, Now, Split, Stage
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.training import checkpoint
-from ltbench.benchmarks.training.loop import make_optimiser, train
-from ltbench.benchmarks.training.trainer import RunSpec, Watcher, build_network, execute
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.loop import train
+from ltbench.benchmarks.training.optimiser import make_optimiser
+from ltbench.benchmarks.training.run_spec import RunSpec, build_network
+from ltbench.benchmarks.training.trainer import execute
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
@@ -31,7 +34,7 @@ class TwoStages(Method):
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         if stage.name == "features":
             net.helper = nn.Linear(10, 10)
-            net.register_buffer("seen", torch.zeros(()))
+            net.register_buffer("steps", torch.zeros(()))
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         noise = torch.rand(batch.images.shape, generator=now.generator, device=batch.images.device)
@@ -44,10 +47,10 @@ class TwoStages(Method):
         return self.criterion(logits, batch.labels, now)
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        net.seen.add_(1)  # type: ignore[operator,union-attr]
+        net.steps.add_(1)  # type: ignore[operator,union-attr]
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        del net.helper, net.seen
+        del net.helper, net.steps
         return net
 
 
@@ -55,7 +58,7 @@ def two_stages(epochs: int = 4) -> RunSpec:
     return dataclasses.replace(tiny_run(epochs=epochs), name="two-stages", method=TwoStages())
 
 
-class StopIn(Watcher):
+class StopIn(Callback):
     """Interrupt in the middle of an epoch, after `epochs` whole ones."""
 
     def __init__(self, epochs: int) -> None:
@@ -65,7 +68,7 @@ class StopIn(Watcher):
         if self.left == 0:
             raise KeyboardInterrupt
 
-    def epoch(self, trail: object) -> None:
+    def epoch(self, history: object) -> None:
         self.left -= 1
 
 
@@ -89,10 +92,10 @@ def test_a_run_killed_after_its_last_epoch_only_evaluates(tmp_path: Path) -> Non
 
 def test_frozen_parts_do_not_move_and_trained_ones_do(tmp_path: Path) -> None:
     run = two_stages()
-    net, recipe = build_network(run), run.recipe
+    net = build_network(run)
     states = {}
-    for end in train(run.method, net, run.dataset.train, recipe, run.seed):
-        states[end.stage] = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
+    for end in train(run, net, run.dataset.train):
+        states[end.active.number] = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     moved = {name for name in states[0] if not torch.equal(states[0][name], states[1][name])}
     assert moved == {"head.weight", "head.bias"}
 
@@ -106,13 +109,13 @@ class FreezesItself(TwoStages):
         net.backbone[0].requires_grad_(False)
 
 
-def test_what_a_method_freezes_stays_frozen_and_a_stage_gives_back_what_it_froze() -> None:
-    run = two_stages()
+def test_a_stage_unfreezes_what_it_froze_and_nothing_else() -> None:
+    run = dataclasses.replace(two_stages(), method=FreezesItself())
     net = build_network(run)
     before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
     trained = {}
-    for end in train(FreezesItself(), net, run.dataset.train, run.recipe, run.seed):
-        trained[end.stage] = {name for name, p in net.named_parameters() if p.requires_grad}
+    for end in train(run, net, run.dataset.train):
+        trained[end.active.number] = {name for name, p in net.named_parameters() if p.requires_grad}
     stem = {name for name in before if name.startswith("backbone.stem")}
     assert all(torch.equal(before[name], net.get_parameter(name)) for name in stem)
     assert trained[0] == {name for name, _ in net.named_parameters()} - stem
@@ -123,12 +126,12 @@ def test_what_a_method_freezes_stays_frozen_and_a_stage_gives_back_what_it_froze
 def test_a_parameter_may_receive_its_first_gradient_late() -> None:
     """The helper of TwoStages does; torch's fused SGD raises a TypeError if its momentum starts as None."""
     net = build_network(tiny_run())
-    net.late = nn.Linear(10, 10)
+    net.helper = nn.Linear(10, 10)
     optimiser = make_optimiser(net, tiny_run().recipe)
     images = torch.rand(4, 3, 8, 8)
-    for late in (False, True):
+    for helps in (False, True):
         logits = net(images)
-        (net.late(logits) if late else logits).sum().backward()  # type: ignore[operator]
+        (net.helper(logits) if helps else logits).sum().backward()  # type: ignore[operator]
         optimiser.step()
 
 
@@ -147,18 +150,17 @@ def test_sgd_computes_what_the_formula_says() -> None:
 
 
 def test_the_loss_of_an_epoch_is_the_mean_of_its_steps() -> None:
-    seen: list[Tensor] = []
+    losses: list[Tensor] = []
 
-    class Watched(TwoStages):
+    class Noting(TwoStages):
         def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
             loss = super().criterion(logits, labels, now)
-            seen.append(loss.detach())
+            losses.append(loss.detach())
             return loss
 
-    run = tiny_run()
-    net = build_network(run)
-    end = next(train(Watched(), net, run.dataset.train, run.recipe, run.seed))
-    assert end.loss == pytest.approx(float(torch.stack(seen).mean()))
+    run = dataclasses.replace(tiny_run(), method=Noting())
+    end = next(train(run, build_network(run), run.dataset.train))
+    assert end.loss == pytest.approx(float(torch.stack(losses).mean()))
     assert end.images == len(run.dataset.train)
 
 
@@ -176,9 +178,9 @@ def test_checkpoint_holds_everything(tmp_path: Path) -> None:
         execute(run, CPU, tmp_path, StopIn(5))
     state = checkpoint.load(tmp_path / run.id)
     assert state is not None
-    assert (state["stage"], state["epoch"]) == (1, 0)
-    assert float(state["net"]["seen"]) > 0
-    assert {key.split(".")[0] for key in state["net"]} == {"normalise", "backbone", "head", "helper", "seen"}
+    assert (state.stage, state.epoch) == (1, 0)
+    assert float(state.net["steps"]) > 0
+    assert {key.split(".")[0] for key in state.net} == {"normalise", "backbone", "head", "helper", "steps"}
 
 
 def test_adam_trains_and_resumes_exactly(tmp_path: Path) -> None:

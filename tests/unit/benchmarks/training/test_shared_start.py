@@ -1,4 +1,4 @@
-"""What runs share: trained once, found again, told in the record, safe to interrupt."""
+"""What runs share: trained once, reused, named in the record, safe to interrupt."""
 
 from __future__ import annotations
 
@@ -8,40 +8,25 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock, Timeout
+from helpers.callbacks import Counter, StopAfter
 from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Method, Needs
 from ltbench.benchmarks.network import CosineHead, Head
-from ltbench.benchmarks.sweeps.run_missing import run_missing
+from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training import checkpoint
-from ltbench.benchmarks.training.shared_start import erm_of, snapshot_of
-from ltbench.benchmarks.training.trainer import RunSpec, Trail, Watcher, execute
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.run_spec import RunSpec
+from ltbench.benchmarks.training.shared_start import shared_trainings
+from ltbench.benchmarks.training.trainer import execute
 
 CPU = torch.device("cpu")
 
 
-class Counter(Watcher):
-    """Counts epochs by method."""
-
-    def __init__(self) -> None:
-        self.epochs: dict[str, int] = {}
-
-    def start(self, run: RunSpec, epochs: int, done: int) -> None:
-        self.name = run.name
-
-    def epoch(self, trail: object) -> None:
-        self.epochs[self.name] = self.epochs.get(self.name, 0) + 1
-
-
-class StopAfter(Watcher):
-    """Interrupts after some epochs, when the last of them is saved."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def epoch(self, trail: Trail) -> None:
-        if len(trail.losses) == self.epochs:
-            raise KeyboardInterrupt
+def erm_id(spec: RunSpec) -> str:
+    """Id of the ERM run that a run builds on."""
+    (shared,) = shared_trainings(spec)
+    return shared.spec.id
 
 
 def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
@@ -49,9 +34,10 @@ def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
     plan = [tiny_run(name, epochs=5) for name in ("drs", "drw", "m2m", "open", "erm")]
     records, failed = run_missing(plan, CPU, tmp_path / "results", tmp_path / "runs", counter, lambda text: None)
     assert not failed
-    assert counter.epochs == {"erm": 5, "drs": 1, "drw": 1, "m2m": 1, "open": 1}
+    assert counter.epochs == {"erm": 5 + 5, "drs": 1, "drw": 1, "m2m": 1, "open": 1}, "m2m: another seed's network"
     for record in records:
-        assert {part.id for part in record.cost.prerequisites} == {plan[4].id}
+        ids = {"prefix": plan[4].id, "network": tiny_run("erm", seed=1, epochs=5).id}
+        assert all(part.id == ids[part.use] for part in record.cost.prerequisites)
         assert all(part.seconds > 0 for part in record.cost.prerequisites)
     assert [len(record.cost.prerequisites) for record in records] == [1, 1, 2, 1, 1]
 
@@ -59,41 +45,41 @@ def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
 def test_the_erm_run_of_a_prerequisite_is_the_erm_run(tmp_path: Path) -> None:
     """Same id; finished from where the others left it, with the record that it has by itself."""
     drs, erm = tiny_run("drs", epochs=5), tiny_run("erm", epochs=5)
-    assert erm_of(drs).id == erm.id
+    assert erm_id(drs) == erm.id
     carry_out(drs, tmp_path / "a")
     counter = Counter()
-    late = execute(erm, CPU, tmp_path / "a", counter)
+    whole = execute(erm, CPU, tmp_path / "a", counter)
     assert counter.epochs == {"erm": 1}
-    assert without_timings(late) == without_timings(carry_out(tiny_run("erm", epochs=5), tmp_path / "b"))
-    assert late.cost.resumed == 0
+    assert without_timings(whole) == without_timings(carry_out(tiny_run("erm", epochs=5), tmp_path / "b"))
+    assert whole.cost.resumed == 0
 
 
 def test_another_recipe_seed_or_dataset_is_another_training() -> None:
     run = tiny_run("drs")
     others = [tiny_run("drs", seed=1), tiny_run("drs", settings=("recipe.lr=0.05",)),
               tiny_run("drs", settings=("dataset.holdout=true",)), tiny_run("drs", epochs=4)]  # fmt: skip
-    assert len({erm_of(each).id for each in [run, *others]}) == 5
-    assert erm_of(tiny_run("open", settings=("delta=0.5",))).id == erm_of(run).id
+    assert len({erm_id(each) for each in [run, *others]}) == 5
+    assert erm_id(tiny_run("open", settings=("delta=0.5",))) == erm_id(run)
 
 
-def test_a_deferral_that_no_other_method_shares_gets_its_own_snapshot(tmp_path: Path) -> None:
+def test_a_deferral_of_its_own_gets_a_snapshot_of_its_own(tmp_path: Path) -> None:
     carry_out(tiny_run("erm", epochs=5), tmp_path)
     counter = Counter()
-    early = tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
-    shared = execute(early, CPU, tmp_path, counter)
+    soon = tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
+    shared = execute(soon, CPU, tmp_path, counter)
     assert counter.epochs == {"erm": 2, "drs": 3}
     own = on_its_own(tiny_run("drs", epochs=5, settings=("drs.defer=0.4",)))
     assert without_timings(shared) == without_timings(carry_out(own, tmp_path / "own"))
 
 
-def test_an_interrupted_erm_run_that_is_further_on_keeps_its_progress(tmp_path: Path) -> None:
+def test_an_interrupted_erm_run_further_on_keeps_its_progress(tmp_path: Path) -> None:
     erm = tiny_run("erm", epochs=5, settings=("recipe.drops=[[0.2, 0.1]]",))
     with pytest.raises(KeyboardInterrupt):
         execute(erm, CPU, tmp_path, StopAfter(4))
     carry_out(tiny_run("drs", epochs=5, settings=("recipe.drops=[[0.2, 0.1]]", "drs.defer=0.4")), tmp_path)
     left = checkpoint.load(tmp_path / erm.id)
     assert left is not None
-    assert left["number"] == 4
+    assert left.number == 4
 
 
 @pytest.mark.parametrize(("method", "prefix"), [("drs", 2), ("m2m", 5)])
@@ -105,9 +91,9 @@ def test_an_erm_run_stopped_just_where_others_begin(method: str, prefix: int, tm
     for path in (tmp_path / erm.id).glob("epoch-*.pt"):
         path.unlink()
     settings = ("drs.defer=0.4",) if method == "drs" else ()
-    found = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path)
+    record = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path)
     plain = carry_out(tiny_run(method, epochs=5, settings=settings), tmp_path / "other")
-    assert without_timings(found) == without_timings(plain)
+    assert without_timings(record) == without_timings(plain)
 
 
 @pytest.mark.parametrize("recipe", [("recipe.momentum=0",), ("recipe.optimiser=adam", "recipe.lr=0.001")])
@@ -117,14 +103,14 @@ def test_shared_and_own_beginnings_agree_for_other_optimisers(recipe: tuple[str,
     assert without_timings(shared) == without_timings(own)
 
 
-def test_a_prefix_that_was_interrupted_resumes_though_the_erm_run_has_ended(tmp_path: Path) -> None:
+def test_an_interrupted_prefix_resumes_though_erm_has_ended(tmp_path: Path) -> None:
     carry_out(tiny_run("erm", epochs=10), tmp_path)
     checkpoint.remove(tmp_path / tiny_run("erm", epochs=10).id)
-    early = tiny_run("drs", epochs=10, settings=("drs.defer=0.5",))
+    soon = tiny_run("drs", epochs=10, settings=("drs.defer=0.5",))
     with pytest.raises(KeyboardInterrupt):
-        execute(early, CPU, tmp_path, StopAfter(4))
+        execute(soon, CPU, tmp_path, StopAfter(4))
     counter = Counter()
-    execute(early, CPU, tmp_path, counter)
+    execute(soon, CPU, tmp_path, counter)
     assert counter.epochs == {"erm": 1, "drs": 5}
 
 
@@ -137,42 +123,27 @@ def test_an_erm_run_made_of_another_run_s_beginning_says_so(tmp_path: Path) -> N
     assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]  # nothing of ERM's own
 
 
-def test_checkpoints_without_factors_of_the_learning_rate_still_resume(tmp_path: Path) -> None:
-    """They were made before a stage could slow a part of the network."""
-    run = tiny_run("ldam-drw", epochs=3)
-    with pytest.raises(KeyboardInterrupt):
-        execute(run, CPU, tmp_path, StopAfter(2))
-    state = checkpoint.load(tmp_path / run.id)
-    assert state is not None
-    for group in state["optimiser"]["param_groups"]:
-        del group["factor"]
-    number = state.pop("number")
-    checkpoint.save(tmp_path / run.id, state, number)
-    resumed = carry_out(run, tmp_path)
-    assert without_timings(resumed) == without_timings(carry_out(tiny_run("ldam-drw", epochs=3), tmp_path / "other"))
-
-
 def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None:
     drs, ldam = tiny_run("drs", epochs=2, settings=("drs.defer=0.5",)), tiny_run("ldam-drw", epochs=2)
-    folder = tmp_path / "runs" / erm_of(drs).id
+    folder = tmp_path / "runs" / erm_id(drs)
     folder.mkdir(parents=True)
     said: list[str] = []
     with FileLock(folder / "run.lock") as lock:
         with pytest.raises(Timeout):
-            snapshot_of(drs, 1, CPU, tmp_path / "runs", Watcher(), wait=False)
+            execute(drs, CPU, tmp_path / "runs", wait=False)
 
         def say(text: str) -> None:
             said.append(text)
             lock.release(force=True)
 
-        records, _ = run_missing([drs, ldam], CPU, tmp_path / "results", tmp_path / "runs", Watcher(), say)
+        records, _ = run_missing([drs, ldam], CPU, tmp_path / "results", tmp_path / "runs", Callback(), say)
     assert [record.method for record in records] == ["drs", "ldam-drw"]
-    assert any("another process trains what it builds on" in text for text in said)
+    assert any("another process is training what it starts from" in text for text in said)
 
 
 def test_a_damaged_snapshot_is_trained_again(tmp_path: Path) -> None:
     first = carry_out(tiny_run("drs", epochs=5), tmp_path)
-    for path in (tmp_path / erm_of(tiny_run("drs", epochs=5)).id).glob("epoch-*.pt"):
+    for path in (tmp_path / erm_id(tiny_run("drs", epochs=5))).glob("epoch-*.pt"):
         path.write_bytes(path.read_bytes()[:-1000])
     (tmp_path / tiny_run("drs", epochs=5).id).rename(tmp_path / "away")
     with warnings.catch_warnings(record=True) as caught:
@@ -195,16 +166,5 @@ class Wrong(Method):
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     run = tiny_run("drs")
     wrong = RunSpec("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
-    with pytest.raises(UserError, match=r"needs\(\) says that it begins as ERM, but ERM's weights do not fit"):
+    with pytest.raises(UserError, match=r"needs\(\) says that it begins as erm, but erm's weights do not fit"):
         carry_out(wrong, tmp_path)
-
-
-def test_a_snapshot_of_an_earlier_version_serves_and_the_record_says_that_its_commit_is_unknown(tmp_path: Path) -> None:
-    erm = tiny_run("erm", epochs=5)
-    carry_out(erm, tmp_path)
-    state = checkpoint.load_snapshot(tmp_path / erm.id, 4)
-    assert state is not None
-    del state["environment"]
-    checkpoint.save_snapshot(tmp_path / erm.id, state, 4)
-    (shared,) = carry_out(tiny_run("drs", epochs=5), tmp_path).cost.prerequisites
-    assert (shared.reused, shared.commit, shared.dirty, shared.torch) == (True, None, None, None)

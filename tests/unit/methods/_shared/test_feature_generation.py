@@ -23,36 +23,36 @@ def rows(request: pytest.FixtureRequest) -> str:
 
 def example(memory: bool = False) -> Generator:
     """The generator of the worked example: 3 classes, 2 channels, 2 centres."""
-    made = Generator(3, 2, 2, 1, memory).double()
+    method = Generator(3, 2, 2, 1, memory).double()
     with torch.no_grad():
-        made.weight.copy_(torch.tensor([[[1, -1], [0.5, 0]], [[0, 1], [1, 0]], [[2, 0], [0, -1]]]))
-        made.bias.copy_(torch.tensor([[0, 0.5], [0, 0], [-0.5, 0.5]]))
-        made.centres.copy_(torch.tensor([[[1, 0], [0, 1]], [[0.5, 0.5], [1, 1]], [[0, 0], [0, 2]]]))
-        made.transform.weight.zero_()
-        made.transform.weight[:, :, 1, 1] = torch.tensor([[0.5, 0.25], [-0.5, 1.0]])
-        made.transform.bias.copy_(torch.tensor([0.1, -0.1]))  # type: ignore[union-attr]
-        for parameter in made.contrast.parameters():
+        method.weight.copy_(torch.tensor([[[1, -1], [0.5, 0]], [[0, 1], [1, 0]], [[2, 0], [0, -1]]]))
+        method.bias.copy_(torch.tensor([[0, 0.5], [0, 0], [-0.5, 0.5]]))
+        method.centres.copy_(torch.tensor([[[1, 0], [0, 1]], [[0.5, 0.5], [1, 1]], [[0, 0], [0, 2]]]))
+        method.transform.weight.zero_()
+        method.transform.weight[:, :, 1, 1] = torch.tensor([[0.5, 0.25], [-0.5, 1.0]])
+        method.transform.bias.copy_(torch.tensor([0.1, -0.1]))  # type: ignore[union-attr]
+        for parameter in method.contrast.parameters():
             parameter.zero_()
-        made.contrast.head.bias[1] = math.log(3)
-    return made
+        method.contrast.head.bias[1] = math.log(3)
+    return method
 
 
 def test_worked_centre_losses() -> None:
-    made, labels = example(), torch.tensor([0, 2, 0, 1])
-    shares = made.shares(MAPS, labels)
+    method, labels = example(), torch.tensor([0, 2, 0, 1])
+    assignment = method.assignment(MAPS, labels)
     expected = [(0.880797, 0.119203), (0.622459, 0.377541), (0.851953, 0.148047), (0.562177, 0.437823)]
-    assert shares.tolist() == [pytest.approx(pair, abs=1e-6) for pair in expected]
-    first, second = made.centre_loss(MAPS, labels, shares), made.pair_loss(MAPS, labels)
+    assert assignment.tolist() == [pytest.approx(pair, abs=1e-6) for pair in expected]
+    first, second = method.centre_loss(MAPS, labels, assignment), method.pair_loss(MAPS, labels)
     assert first.item() == pytest.approx(6.512584, abs=1e-6)
     assert second.item() == pytest.approx(0.836988, abs=1e-6)
     (first + second).backward()
-    assert made.centres.grad is not None
-    assert made.bias.grad is not None
+    assert method.centres.grad is not None
+    assert method.bias.grad is not None
     centres = [[[0, -2.613547], [-0.534500, 0.148047]], [[0, -0.281088], [0.437824, 0.218912]],
                [[-0.622459, -0.622459], [-0.377541, 1.132622]]]  # fmt: skip
-    torch.testing.assert_close(made.centres.grad, torch.tensor(centres, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(method.centres.grad, torch.tensor(centres, dtype=torch.float64), atol=1e-6, rtol=0)
     biases = [[-0.126129, 0.126129], [-0.061534, 0.061534], [-0.470007, 0.470007]]
-    torch.testing.assert_close(made.bias.grad, torch.tensor(biases, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(method.bias.grad, torch.tensor(biases, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 CASES = {  # labels: generated labels, first term of CESC, MV and gradient of T's bias by channel, by memory
@@ -64,16 +64,16 @@ CASES = {  # labels: generated labels, first term of CESC, MV and gradient of T'
 
 @pytest.mark.parametrize("case", CASES)
 def test_worked_generation(case: tuple[int, ...], rows: str) -> None:
-    made, labels = example(rows == "memory"), torch.tensor(case)
-    shares = made.shares(MAPS, labels)
-    assert made.centre_loss(MAPS, labels, shares).item() == pytest.approx(CASES[case][1], abs=1e-6)
+    method, labels = example(rows == "memory"), torch.tensor(case)
+    assignment = method.assignment(MAPS, labels)
+    assert method.centre_loss(MAPS, labels, assignment).item() == pytest.approx(CASES[case][1], abs=1e-6)
     pairs = pair_up(FREQUENT[labels], 1.0)
-    change, loss = made(MAPS, labels, shares.detach(), pairs)
+    change, loss = method(MAPS, labels, assignment.detach(), pairs)
     loss.backward()
     assert labels[pairs.rare][pairs.valid].tolist() == list(CASES[case][0])
     expected = CASES[case][2 if rows == "channel" else 3]
     assert loss.item() == pytest.approx(expected[0], abs=1e-5)
-    assert made.transform.bias.grad.tolist() == pytest.approx(expected[1:], abs=1e-5)  # type: ignore[union-attr]
+    assert method.transform.bias.grad.tolist() == pytest.approx(expected[1:], abs=1e-5)  # type: ignore[union-attr]
     if case == (0, 2, 0, 1):
         new = (MAPS[pairs.rare] + change)[:2].flatten(1).tolist()
         assert new[0] == pytest.approx([0.225, 1.6, 0.975, 0.6, 1.4, 0.4, 1.9, 1.9])
@@ -116,14 +116,16 @@ def test_equals_the_naive_reference(seed: int, rows: str) -> None:
     labels[:2] = torch.tensor([0, 3])
     frequent = torch.tensor([True, True, False, False])
     pairs = pair_up(frequent[labels], 1.0)
-    shares = ours.shares(maps, labels)
-    change, variance = ours(maps, labels, shares.detach(), pairs)
-    made = (maps[pairs.rare] + change)[pairs.valid]
-    (ours.centre_loss(maps, labels, shares) + ours.pair_loss(maps, labels) + variance + (made**3).sum()).backward()
+    assignment = ours.assignment(maps, labels)
+    change, variance = ours(maps, labels, assignment.detach(), pairs)
+    method = (maps[pairs.rare] + change)[pairs.valid]
+    (
+        ours.centre_loss(maps, labels, assignment) + ours.pair_loss(maps, labels) + variance + (method**3).sum()
+    ).backward()
     names = labels.tolist()
     met = naive_rsg.pairs(frequent[labels].tolist(), 1.0)
     expected, loss = naive_rsg.generate(theirs, maps, names, met)
-    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(method, expected)
     torch.testing.assert_close(variance, loss)
     for parameter in theirs.contrast.parameters():
         parameter.requires_grad_(False)
@@ -132,16 +134,16 @@ def test_equals_the_naive_reference(seed: int, rows: str) -> None:
         parameter.requires_grad_(True)
     centre, pair = naive_rsg.centre_loss(theirs, maps, names), naive_rsg.pair_loss(theirs, maps, names)
     (centre + pair + frozen + (expected**3).sum()).backward()
-    for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, atol=1e-9, rtol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
+    for (name, left), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(left.grad, other.grad, atol=1e-9, rtol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
 
 
 def test_zero_vectors_pass_no_gradient() -> None:
-    made = example()
+    method = example()
     with torch.no_grad():
-        made.transform.weight.zero_()
-        made.transform.bias.zero_()  # type: ignore[union-attr]
+        method.transform.weight.zero_()
+        method.transform.bias.zero_()  # type: ignore[union-attr]
     labels = torch.tensor([0, 2, 0, 1])
-    _, loss = made(MAPS, labels, made.shares(MAPS, labels).detach(), pair_up(FREQUENT[labels], 1.0))
+    _, loss = method(MAPS, labels, method.assignment(MAPS, labels).detach(), pair_up(FREQUENT[labels], 1.0))
     loss.backward()
-    assert float(made.transform.bias.grad.abs().max()) < 100  # type: ignore[union-attr]
+    assert float(method.transform.bias.grad.abs().max()) < 100  # type: ignore[union-attr]

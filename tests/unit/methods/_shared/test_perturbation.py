@@ -8,7 +8,8 @@ from ltbench.benchmarks.method import Stage
 from ltbench.benchmarks.network import SquashingCosineHead
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.methods._shared.perturbation import ascend, capacity, draw_classes, pick, tail_classes, target_chances
+from ltbench.methods._shared.perturbation import Ascent, ascend, capacity, pick, tail_classes, target_probabilities
+from ltbench.methods._shared.rows import draw_columns
 from ltbench.methods.blt import BLT
 from torch import Tensor
 
@@ -35,20 +36,20 @@ def test_squashing_cosine_worked_numbers(alpha: float, beta: float, expected: li
 
 def test_confusion_worked_numbers_and_their_orientation() -> None:
     predicted_by_true = torch.tensor([[50.0, 3, 0], [0, 4, 1], [0, 3, 9]])
-    chances = target_chances(predicted_by_true.T)
-    assert chances.tolist() == [[0, 0, 0], [0.5, 0, 0.5], [0, 1, 0]]
-    assert draw_classes(chances[[1, 1, 2]], torch.tensor([0.1, 0.9, 0.5])).tolist() == [0, 2, 1]
+    probabilities = target_probabilities(predicted_by_true.T)
+    assert probabilities.tolist() == [[0, 0, 0], [0.5, 0, 0.5], [0, 1, 0]]
+    assert draw_columns(probabilities[[1, 1, 2]], torch.tensor([0.1, 0.9, 0.5])).tolist() == [0, 2, 1]
 
 
 @pytest.mark.parametrize(
-    ("share", "ceil", "expected"),
+    ("fraction", "ceil", "expected"),
     [(0.25, True, [1, 1, 1, 1, 2, 2]), (0.25, False, [0, 0, 0, 1, 1, 1]),
      (0.5, True, [1, 1, 2, 2, 3, 4]), (0.5, False, [0, 1, 1, 2, 2, 3])],
 )  # fmt: skip
-def test_number_of_hallucinated_images(share: float, ceil: bool, expected: list[int]) -> None:
+def test_number_of_hallucinated_images(fraction: float, ceil: bool, expected: list[int]) -> None:
     for tails, number in zip((1, 2, 3, 4, 5, 7), expected, strict=True):
         tail = torch.arange(10) < tails
-        rows, valid = pick(tail, torch.rand(10), share, 6, ceil)
+        rows, valid = pick(tail, torch.rand(10), fraction, 6, ceil)
         assert valid.sum() == number
         assert tail[rows[valid]].all()
         assert len(set(rows.tolist())) == 6
@@ -60,13 +61,13 @@ def two_logits(images: Tensor) -> Tensor:
 
 def test_ascent_worked_numbers() -> None:
     start = torch.tensor([[3.0, 0.0]])
-    args = start, two_logits, torch.tensor([1]), torch.tensor([0.2]), 0.7
+    args = start, two_logits, torch.tensor([1]), torch.tensor([0.2])
     for limit, height in ((1, 0.7), (2, 1.4), (3, 2.1), (15, 2.1)):
-        moved, steps = ascend(*args, limit)
+        moved, steps = ascend(*args, Ascent(0.7, limit))
         assert moved[0, 1].item() == pytest.approx(height)
         assert steps.item() == min(limit, 3)
     assert moved.softmax(1)[0, 1].item() == pytest.approx(0.289050, abs=1e-6)
-    moved, steps = ascend(*args, 15, accumulate=True)
+    moved, steps = ascend(*args, Ascent(0.7, 15, accumulate=True))
     assert moved[0, 1].item() == pytest.approx(2.1)
     assert steps.item() == 2
 
@@ -74,10 +75,10 @@ def test_ascent_worked_numbers() -> None:
 def test_ascent_stops_at_its_limit_with_the_last_step_taken() -> None:
     start, never = torch.zeros(1, 2), torch.tensor([1.0])
     flat = lambda images: 0.001 * images  # noqa: E731 - a constant gradient of 0.001
-    moved, steps = ascend(start, flat, torch.tensor([1]), never, 0.7, 15)
+    moved, steps = ascend(start, flat, torch.tensor([1]), never, Ascent(0.7, 15))
     assert moved[0, 1].item() == pytest.approx(0.0105, rel=1e-5)
     assert steps.item() == 15
-    accumulated, _ = ascend(start, flat, torch.tensor([1]), never, 0.7, 14, accumulate=True)
+    accumulated, _ = ascend(start, flat, torch.tensor([1]), never, Ascent(0.7, 14, accumulate=True))
     assert accumulated[0, 1].item() == pytest.approx(0.0735, rel=1e-5)  # what the reference code returns
 
 
@@ -89,10 +90,10 @@ def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> Non
     net = net.double()
     images, target = torch.rand(8, 3, 8, 8).double(), torch.randint(5, (8,))
     threshold, scale = torch.linspace(0.1, 0.9, 8).double(), torch.tensor([5.0, 7.0, 9.0]).double().view(3, 1, 1)
-    seen: list[int] = []
-    watched = lambda rows: (seen.append(len(rows)), net(rows))[1]  # noqa: E731
-    made, steps = ascend(images, watched, target, threshold, scale, 12, accumulate)
-    assert sum(seen) == (steps + 1).clamp(max=12).sum(), "an image that has arrived is left out"
+    observed: list[int] = []
+    watched = lambda rows: (observed.append(len(rows)), net(rows))[1]  # noqa: E731
+    method, steps = ascend(images, watched, target, threshold, Ascent(scale, 12, accumulate))
+    assert sum(observed) == (steps + 1).clamp(max=12).sum(), "an image that has arrived is left out"
     taken = []
     for i in range(8):
         x, total, count = images[i : i + 1].clone(), torch.zeros(1, 3, 8, 8).double(), 0
@@ -104,7 +105,7 @@ def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> Non
             (gradient,) = torch.autograd.grad(scores[0, target[i]], x)
             total = total + gradient if accumulate else gradient
             x, count = x.detach() + scale * total, count + 1
-        assert torch.allclose(made[i], x[0], atol=1e-12)
+        assert torch.allclose(method[i], x[0], atol=1e-12)
         taken.append(count)
     assert steps.tolist() == taken
     assert len(set(taken)) > 2

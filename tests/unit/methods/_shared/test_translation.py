@@ -6,15 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ltbench.benchmarks.split import long_tail_counts
+from ltbench.methods._shared.rows import draw_columns
 from ltbench.methods._shared.translation import (
     acceptance,
     capacity,
-    draw_seeds,
     fill_slots,
     fitting_beta,
     objective,
     random_start,
-    seed_chances,
+    seed_probabilities,
     translate,
 )
 from torch import Tensor
@@ -46,25 +46,25 @@ def test_candidate_probability_by_class() -> None:
     assert (1 - CIFAR / CIFAR.max()).tolist() == pytest.approx(expected, abs=5e-5)
 
 
-def test_seed_chances_worked_numbers() -> None:
+def test_seed_probabilities_worked_numbers() -> None:
     accept, labels = acceptance(torch.tensor([100, 10, 1]), 0.99), torch.tensor([0, 0, 1, 2])
-    chances = seed_chances(accept, labels)
-    assert chances[3].tolist() == pytest.approx([0.467899, 0.467899, 0.064203, 0], abs=1e-6)
-    assert chances[2].tolist() == pytest.approx([0.5, 0.5, 0, 0], abs=1e-6)
-    assert chances[0].tolist() == [0, 0, 0, 0]
+    probabilities = seed_probabilities(accept, labels)
+    assert probabilities[3].tolist() == pytest.approx([0.467899, 0.467899, 0.064203, 0], abs=1e-6)
+    assert probabilities[2].tolist() == pytest.approx([0.5, 0.5, 0, 0], abs=1e-6)
+    assert probabilities[0].tolist() == [0, 0, 0, 0]
     assert accept[labels, 2].tolist() == pytest.approx([0.630270, 0.630270, 0.086483, 0], abs=1e-6)
     assert accept[labels, 1].tolist() == pytest.approx([0.595268, 0.595268, 0, 0], abs=1e-6)
 
 
 def test_seeds_come_up_as_often_as_they_should_and_never_without_a_chance() -> None:
-    chances = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, 5)
+    probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, 5)
     uniform = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
-    drawn = torch.cat([draw_seeds(chances, part) for part in uniform.split(5)])
-    share = drawn.bincount(minlength=5) / len(drawn)
-    assert share[[0, 2, 4]].tolist() == [0, 0, 0]
-    assert share[1] == pytest.approx(0.25, abs=0.01)
+    drawn = torch.cat([draw_columns(probabilities, part) for part in uniform.split(5)])
+    fraction = drawn.bincount(minlength=5) / len(drawn)
+    assert fraction[[0, 2, 4]].tolist() == [0, 0, 0]
+    assert fraction[1] == pytest.approx(0.25, abs=0.01)
     edges = torch.tensor([0.0, 0.25, 1 - 2**-24, 0.5, 0.2])
-    assert draw_seeds(chances, edges).tolist() == [1, 3, 3, 3, 1]
+    assert draw_columns(probabilities, edges).tolist() == [1, 3, 3, 3, 1]
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_attack_worked_numbers() -> None:
     last = translate(IMAGES, linear_loss, 0.1, 10).flatten(1)
     assert last[0].tolist() == pytest.approx([0.253930, 0.357333, 1.0, 0.202525], abs=1e-6)
     assert last[1].tolist() == pytest.approx([0.052825, 0.0, 1.0, 0.186707], abs=1e-6)
-    chance = [(flat.flatten(1) @ SOURCE.T).softmax(1)[:, 2].tolist() for flat in (IMAGES, last)]
-    assert chance[0] == pytest.approx([0.104037, 0.198112], abs=1e-6)
-    assert chance[1] == pytest.approx([0.644474, 0.712320], abs=1e-6)  # refused at gamma 0.9, taken at 0.6
+    probability = [(flat.flatten(1) @ SOURCE.T).softmax(1)[:, 2].tolist() for flat in (IMAGES, last)]
+    assert probability[0] == pytest.approx([0.104037, 0.198112], abs=1e-6)
+    assert probability[1] == pytest.approx([0.644474, 0.712320], abs=1e-6)  # refused at gamma 0.9, taken at 0.6
 
 
 def test_random_start_has_the_norms_of_the_reference_code_and_those_that_were_meant() -> None:
@@ -129,10 +129,10 @@ def test_slots_take_chosen_rows_first_and_in_order() -> None:
 
 def test_slots_hold_nearly_every_batch() -> None:
     accept = acceptance(CIFAR, 0.999)
-    shares = (1 - CIFAR / CIFAR.max()) * (accept**2).sum(0) / accept.sum(0).clamp(min=1e-12)
-    slots = capacity(shares.tolist(), 128)
+    fractions = (1 - CIFAR / CIFAR.max()) * (accept**2).sum(0) / accept.sum(0).clamp(min=1e-12)
+    slots = capacity(fractions.tolist(), 128)
     random = torch.Generator().manual_seed(0)
-    drawn = torch.rand(20_000, 128, generator=random) < shares[torch.randint(10, (20_000, 128), generator=random)]
+    drawn = torch.rand(20_000, 128, generator=random) < fractions[torch.randint(10, (20_000, 128), generator=random)]
     assert (drawn.sum(1) > slots).float().mean() < 0.005
     assert slots < 100
 
@@ -144,7 +144,7 @@ def test_one_image_at_a_time_gives_what_the_batch_gives() -> None:
             .double() for _ in "gf")  # fmt: skip
     images, target, seed = torch.rand(6, 3, 8, 8).double(), torch.randint(5, (6,)), torch.randint(5, (6,))
     valid = torch.tensor([True, True, False, True, True, False])
-    made = translate(images, lambda x: objective(g(x), f(x), target, seed, 0.5), 0.1, 10, valid)
+    method = translate(images, lambda x: objective(g(x), f(x), target, seed, 0.5), 0.1, 10, valid)
     for i in range(6):
         x = images[i : i + 1].clone()
         for _ in range(10 * int(valid[i])):
@@ -152,5 +152,5 @@ def test_one_image_at_a_time_gives_what_the_batch_gives() -> None:
             loss = F.cross_entropy(g(x), target[i : i + 1]) + 0.5 * f(x)[0, seed[i]]
             (gradient,) = torch.autograd.grad(loss, x)
             x = (x.detach() - 0.1 * gradient / (gradient.norm() + 1e-10)).clamp(0, 1)
-        assert torch.allclose(made[i], x[0], atol=1e-12)
+        assert torch.allclose(method[i], x[0], atol=1e-12)
     assert all(parameter.grad is None for net in (g, f) for parameter in net.parameters())

@@ -1,0 +1,5 @@
+"""`python -m ltbench` is the command `bench`."""
+
+from .bench import main
+
+main()

@@ -1,0 +1,30 @@
+"""Assembly of a backbone from named stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+Norm = Callable[[int], nn.Module]  # number of channels -> normalisation layer
+
+
+def assemble(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
+    """Join named stages into a backbone with `width` features and draw the weights of its convolutions.
+
+    Kaiming normal over the fan-in (standard deviation sqrt(2 / fan-in)), as in the reference code of LDAM.
+    """
+    backbone = join(stages, width)
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    return backbone
+
+
+def join(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
+    """Named stages as a plain `nn.Sequential` whose attribute `width` is the number of features."""
+    backbone = nn.Sequential()
+    for name, stage in stages.items():
+        backbone.add_module(name, stage)
+    backbone.width = width  # type: ignore[assignment]  # a plain attribute, so that slices stay plain Sequentials
+    return backbone

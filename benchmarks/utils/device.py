@@ -1,0 +1,25 @@
+"""The device that a user names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def find_device(name: str) -> torch.device:
+    """The device for `--device`: `auto` (CUDA where there is one), `cpu` or `cuda`. Imports torch when called.
+
+    Raises:
+        UserError: `cuda` is asked for, and there is none on this machine.
+    """
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            f"--device cuda: torch {torch.__version__} finds no CUDA device on this machine. Use --device cpu or auto."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

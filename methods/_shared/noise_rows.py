@@ -1,0 +1,59 @@
+"""Noise images in a pass of their own, where a CPU saves gradients that would teach nothing."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from ...benchmarks.network import Classifier
+from ...benchmarks.nn.dar_batch_norm import noise_rows
+
+
+def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
+    """Whether no parameter of a routed backbone learns from noise rows, as where every path to it has a batch norm.
+
+    Tried on a few images with a copy of the network.
+
+    Args:
+        net: in training mode, its batch norms converted with `noise_grad="stop"`.
+        size: of an image, (3, H, W).
+    """
+    random = torch.Generator().manual_seed(0)
+    twin = copy.deepcopy(net)  # with other weights: a layer that is zero at first hides what learns behind it
+    weights = [weight for weight in twin.backbone.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.data += 0.1 * torch.randn(weight.shape, generator=random)
+    with torch.random.fork_rng(devices=()), torch.enable_grad(), noise_rows(twin.backbone, torch.ones(4).bool()):
+        features = twin.features(torch.rand(4, *size, generator=random))
+    score = (features * torch.randn(features.shape, generator=random)).sum()
+    if not (score.requires_grad and weights):
+        return True
+    gradients = torch.autograd.grad(score, weights, allow_unused=True)
+    return not any(bool(gradient.any()) for gradient in gradients if gradient is not None)
+
+
+def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
+    """Features (N, width): natural rows with gradient, noise rows by their own statistics and without.
+
+    Args:
+        net: its batch norms routed with `noise_grad="stop"`.
+        images: (N, 3, H, W).
+        noise: bool (N,); at least two rows are natural, as a batch norm needs.
+    """
+    if not noise.any():
+        return net.features(images)
+    with torch.no_grad(), _without_kept_casts(images), noise_rows(net.backbone, noise[noise]):
+        detached = net.features(images[noise])
+    natural = net.features(images[~noise])
+    rows = torch.cat([(~noise).nonzero(), noise.nonzero()])[:, 0]
+    return torch.cat([natural, detached])[rows.argsort()]
+
+
+def _without_kept_casts(images: Tensor) -> torch.autocast:
+    """Autocast as it is, but for its cache: weights that older versions of torch cast here would get no gradient."""
+    kind = images.device.type
+    return torch.autocast(
+        kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False
+    )

@@ -1,0 +1,138 @@
+"""Draw and write the figures of all settings: only those whose contents have changed, several settings at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from ...benchmarks.utils.atomic_write import write_atomically
+from ..logits import Scores
+from ..statistics import Setting
+from . import figures
+from .style import light, save, style
+
+_ALONE = 2  # settings up to which starting other processes takes longer than it saves
+_PAGE = "page"  # folder of the small SVGs that the HTML page holds
+
+
+@dataclass(frozen=True)
+class Job:
+    """The figures of one setting.
+
+    Attributes:
+        setting: what to draw.
+        scores: by record id, of the setting's runs that have logits.
+        formats: of the files.
+        folder: to write to.
+    """
+
+    setting: Setting
+    scores: Mapping[str, Scores]
+    formats: tuple[str, ...]
+    folder: Path
+
+    @property
+    def stem(self) -> str:
+        """How the files' names begin."""
+        title = re.sub(r"[^A-Za-z0-9=._-]+", "-", self.setting.title).strip("-.")[:60]
+        return f"{title}-{self.setting.id}"
+
+    @property
+    def marker(self) -> Path:
+        """The file that says what was drawn from which contents."""
+        return self.folder / _PAGE / f"{self.stem}.json"
+
+    def path(self, name: str, suffix: str) -> Path:
+        """Path of a figure's file."""
+        return self.folder / f"{self.stem}-{name}.{suffix}"
+
+    def small(self, name: str) -> Path:
+        """Path of a figure's small SVG."""
+        return self.folder / _PAGE / f"{self.stem}-{name}.svg"
+
+    def digest(self) -> str:
+        """Hash of all that the figures depend on, the code that draws them included."""
+        contents = hashlib.sha256(f"{_code()} {self.formats} {self.setting!r}".encode())
+        for name, scores in sorted(self.scores.items()):
+            arrays = (scores.hits, scores.hits_by_prior, scores.bins)
+            contents.update(name.encode() + b"".join(array.tobytes() for array in arrays))
+        return contents.hexdigest()
+
+    def drawn(self) -> list[str] | None:
+        """Names of the figures if their files are there, drawn from the same contents; else None."""
+        try:
+            marker = json.loads(self.marker.read_text("utf-8"))
+            names = list(marker["names"])
+            if marker["digest"] != self.digest():
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        files = [path for n in names for path in (self.small(n), *(self.path(n, suffix) for suffix in self.formats))]
+        return names if all(path.is_file() for path in files) else None
+
+
+def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | None = None) -> list[list[str]]:
+    """Draw what is missing or out of date; for each job the names of its figures, in order.
+
+    Args:
+        jobs: what to draw; their stems differ.
+        say: receives one sentence before the drawing begins.
+        processes: that draw at the same time; None for one per core.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    names = {job.stem: job.drawn() for job in jobs}
+    stale = [job for job in jobs if names[job.stem] is None]
+    if stale:
+        say(f"Drawing the figures of {len(stale)} setting(s), some seconds for each.")
+    processes = min(processes or _cores(), len(stale))
+    if len(stale) <= _ALONE or processes == 1:
+        drawn = [draw(job) for job in stale]
+    else:
+        # Spawned: a fork would copy the locks of whatever threads the caller runs.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            drawn = list(pool.map(draw, stale))
+    new = {job.stem: of_job for job, of_job in zip(stale, drawn, strict=True)}
+    return [names[job.stem] or new.get(job.stem, []) for job in jobs]
+
+
+@style()
+def draw(job: Job) -> list[str]:
+    """Draw and write the figures of one setting; their names."""
+    names = []
+    for name, figure in figures(job.setting, job.scores).items():
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # what was laid out once fits all formats
+        for suffix in job.formats:
+            write_atomically(job.path(name, suffix), save(figure, suffix), durable=False)
+        write_atomically(job.small(name), light(figure), durable=False)
+        names.append(name)
+    write_atomically(job.marker, json.dumps({"digest": job.digest(), "names": names}), durable=False)
+    return names
+
+
+def drawing_code() -> list[Path]:
+    """The files of the suite that drawing may depend on: all that this module imports, and some more."""
+    report = Path(__file__).parents[1]
+    benchmarks = report.parent / "benchmarks"
+    below = [path for folder in (report, benchmarks / "records", benchmarks / "utils") for path in folder.rglob("*.py")]
+    return sorted([*below, *benchmarks.glob("*.py")])
+
+
+@cache
+def _code() -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in drawing_code())).hexdigest()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

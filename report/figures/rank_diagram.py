@@ -1,0 +1,24 @@
+"""The critical-difference diagram of average ranks over several datasets."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ..ranks import ALPHA, Ranks
+from .style import PAGE, style
+
+
+@style()
+def rank_diagram(ranks: Ranks) -> Figure:
+    """Methods by average rank; a bar joins those that are not separable."""
+    from scikit_posthocs import critical_difference_diagram
+
+    figure = Figure(figsize=(PAGE, 0.8 + 0.2 * ((len(ranks.mean) + 1) // 2)), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(visible=False)
+    critical_difference_diagram(
+        ranks.mean, ranks.pairs, ax=axes, alpha=ALPHA, label_props={"fontsize": 8},
+        crossbar_props={"color": "0.4", "linewidth": 3}, elbow_props={"linewidth": 0.8},
+        color_palette=dict.fromkeys(ranks.mean.index, "black"),
+    )  # fmt: skip
+    return figure

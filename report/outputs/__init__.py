@@ -1,0 +1,23 @@
+"""The outputs of a report: one function each, all in `OUTPUTS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Group
+
+from ..document import Document
+from .csv import csv
+from .latex import latex
+from .markdown import markdown
+from .page import page
+from .terminal import terminal
+
+# Names of files to the functions that give their texts; what is no text is printed.
+OUTPUTS: dict[str, Callable[[Document], str | Group]] = {
+    "leaderboard.md": markdown,
+    "leaderboard.tex": latex,
+    "leaderboard.csv": csv,
+    "index.html": page,
+    "terminal": terminal,
+}

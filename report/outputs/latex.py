@@ -1,0 +1,88 @@
+"""leaderboard.tex: the tables of all settings, their notes below."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from ..document import Document, Section
+from ..tables.table import Table
+
+_TEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
+    "_": r"\_\allowbreak{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "=": r"=\allowbreak{}",
+    "±": r"$\pm$", "–": "--", "−": "$-$",
+}  # fmt: skip
+
+_SENTENCES = "16em"  # width of columns of sentences
+# The names of rows have less room the more columns stand beside them: least number of columns to width.
+_FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
+_TALLEST = 20  # rows of one float
+_LONGEST = 2500  # letters of notes within a float
+
+
+def latex(document: Document) -> str:
+    r"""Each table as a `table*` for `\input`, long ones as several; needs the package booktabs."""
+    floats = [
+        _float(section, table, start)
+        for section in document.sections
+        for table in section.tables
+        for start in range(0, len(table.lines), _TALLEST)
+    ]
+    return "% \\input this file; needs \\usepackage{booktabs}\n\n" + "\n".join(floats)
+
+
+def _float(section: Section, table: Table, start: int) -> str:
+    """The rows of a table from `start` on, as many as a float holds; below the last ones, the notes."""
+    below = "\n".join(f"{escape_latex(note)}\\par" for note in table.notes)
+    after = ""
+    if start + _TALLEST < len(table.lines):
+        below = "Continued.\\par"
+    elif len(below) > _LONGEST:  # a float does not break over pages, a paragraph does
+        title = escape_latex(table.title)
+        after = f"\n{{\\scriptsize\\raggedright\\noindent {title}:\\par\n{below}\n}}\n"
+        below = "Notes: in the text.\\par"
+    number = start // _TALLEST + 1
+    part = f" (part {number})" if len(table.lines) > _TALLEST else ""
+    label = f"tab:{section.id}-{table.name}{number if start else ''}"
+    return (
+        "\\begin{table*}\n\\centering\n"
+        f"\\caption{{{escape_latex(table.title)}{part}: {escape_latex(section.title)}.}}\n\\label{{{label}}}\n"
+        f"\\footnotesize\\setlength{{\\tabcolsep}}{{2pt}}\n{_tabular(table, start)}"
+        f"\n\\smallskip\n\\begin{{minipage}}{{\\linewidth}}\\scriptsize\\raggedright\n{below}\n\\end{{minipage}}\n"
+        f"\\end{{table*}}\n{after}"
+    )
+
+
+def _tabular(table: Table, start: int) -> str:
+    frame = table.frame[start : start + _TALLEST].map(escape_latex)
+    # A standard deviation in full size would make the table wider than a page.
+    frame = frame.replace(r" ?\$\\pm\$ ?([\d.]+)", r"\,{\\tiny$\\pm$\1}", regex=True)
+    first, *others = table.headings
+    frame[first] = r"\raggedright\hangindent1em " + frame[first]
+    alignment = ""
+    for name in others:
+        kind = table.column(name).kind
+        alignment += "r" if kind == "numbers" else "l"
+        if kind == "sentences":
+            frame[name] = rf"\parbox[t]{{{_SENTENCES}}}{{\raggedright\strut " + frame[name] + r"\strut}"
+    frame.columns = pd.Index([_heading(name) for name in table.headings])
+    width = next(width for least, width in _FIRST.items() if len(table.headings) >= least)
+    return frame.style.hide(axis="index").to_latex(hrules=True, column_format=f"@{{}}p{{{width}}}{alignment}@{{}}")
+
+
+def _heading(name: str) -> str:
+    """A heading in two lines where it is long, so that the table fits a text width of 5.5 inches."""
+    breaks = [match.start() for match in re.finditer(" ", name)]
+    if not breaks or (len(name) < 9 and "(" not in name):
+        return escape_latex(name)
+    middle = name.index(" (") if " (" in name else min(breaks, key=lambda k: abs(k - len(name) / 2))
+    first, second = escape_latex(name[:middle]), escape_latex(name[middle + 1 :])
+    return rf"\shortstack[r]{{\strut {first}\\{second}}}"
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX shows literally."""
+    return "".join(_TEX.get(letter, letter) for letter in text)

@@ -1,0 +1,60 @@
+"""leaderboard.md: all settings of a report, each with its tables, notes and figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ..document import Document, Picture, Section
+from ..tables.table import Table
+
+
+def markdown(document: Document) -> str:
+    """The text of the file."""
+    parts = ["# Leaderboard\n"]
+    if len(document.sections) > 1:  # one table needs no word on why tables are apart
+        parts.append(
+            "One leaderboard per setting (images and recipe); numbers of different settings must not be ranked "
+            "together.\n"
+        )
+    for section in document.sections:
+        parts.append(section_markdown(section))
+        parts += [_figure(f"{picture.caption}: {section.title}", picture) for picture in section.pictures]
+    parts.append("## Over several datasets\n")
+    if document.diagram and document.diagram.files:
+        parts.append(_figure(document.diagram.caption, document.diagram))
+    parts.append(_list(document.ranks))
+    return "\n".join(parts)
+
+
+def section_markdown(section: Section) -> str:
+    """Heading and tables of a setting; all tables but the first have headings of their own."""
+    return "\n".join([f"## {escape_markdown(section.title)}\n", *_tables(section.tables)])
+
+
+def _tables(tables: Sequence[Table]) -> Iterator[str]:
+    for k, table in enumerate(tables):
+        if k > 0:
+            yield f"### {escape_markdown(table.title)}\n"
+        frame = table.frame.map(escape_markdown).rename(columns=escape_markdown)
+        align = ["left"] + ["right"] * (frame.shape[1] - 1)
+        yield frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align) + "\n"
+        yield _list(table.notes)
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) + "\n"
+
+
+def _figure(title: str, picture: Picture) -> str:
+    """A figure where it has a PNG or an SVG, its title, and links to its other formats."""
+    title = escape_markdown(title)
+    shown = picture.files.get("png") or picture.files.get("svg")
+    others = [f"[{suffix.upper()}](figures/{file})" for suffix, file in picture.files.items() if file != shown]
+    image = f"![{title}](figures/{shown})\n\n" if shown else ""
+    return image + title + (f" ({', '.join(others)})" if others else "") + "\n"
+
+
+def escape_markdown(text: str) -> str:
+    """Text that a Markdown table shows literally."""
+    return re.sub(r"([\\|*<>\[\]`]|(?<!\w)_|_(?!\w))", r"\\\1", text)  # "_" inside a word is no mark-up

@@ -1,0 +1,67 @@
+"""index.html: one file that needs no network, with sortable and filterable leaderboards, figures and method cards."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..document import Document, Section
+
+FOLDER = Path(__file__).parent
+
+
+def page(document: Document) -> str:
+    """The text of the file. Whatever stands in records is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.jinja").render(
+        style=(FOLDER / "page.css").read_text("utf-8"),
+        script=(FOLDER / "page.js").read_text("utf-8"),
+        sections=[_view(section) for section in document.sections],
+        datasets=sorted({section.dataset for section in document.sections}),
+        records=sum(len(detail.runs) for section in document.sections for detail in section.details),
+        over=document.ranks,
+        diagram=_address(document.diagram.svg) if document.diagram else None,
+        cards={name: _paragraphs(card) for name, card in sorted(document.cards.items())},
+    )
+
+
+def _view(section: Section) -> dict[str, Any]:
+    board, *others = section.tables
+    lines = zip(board.lines, section.details, strict=True)
+    return {
+        "id": section.id,
+        "title": section.title,
+        "dataset": section.dataset,
+        "warnings": section.warnings,
+        "board": board,
+        "rows": [{"line": line, "detail": detail} for line, detail in lines],
+        "others": others,
+        "figures": [(picture.caption, _address(picture.svg)) for picture in section.pictures],
+    }
+
+
+def _address(svg: bytes) -> str:
+    """A data URL that holds the picture itself: ids and styles of two pictures cannot meet."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def _paragraphs(card: str) -> list[str]:
+    """A card's lines, those of one paragraph joined; `Key: ...` begins one."""
+    parts: list[str] = []
+    for line in card.splitlines():
+        head, colon, _ = line.partition(":")
+        begins = not parts or not line.strip() or (bool(colon) and line[:1].isupper() and len(head) < 30)
+        if begins:
+            parts.append(line.strip())
+        else:
+            parts[-1] += " " + line.strip()
+    return [part for part in parts if part]

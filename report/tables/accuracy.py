@@ -1,0 +1,76 @@
+"""The leaderboard: accuracy of every row, overall and by group of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..notes import missing_groups, notes, warnings
+from ..sources import Evidence
+from ..statistics import Row, Setting
+from ..text import percent
+from .table import Column, Table
+
+
+def accuracy(setting: Setting, evidence: Evidence) -> Table:
+    """One line per row: accuracy overall and of each group with its number of classes, and the number of seeds."""
+    headings = {group.name: f"{group.name} ({len(group.classes)})" for group in setting.groups}
+    lines = [
+        {
+            "method": row.label,
+            "overall": percent(row.overall),
+            **{heading: percent(row.groups[name]) for name, heading in headings.items()},
+            "seeds": str(len(row.runs)),
+        }
+        for row in setting.rows
+    ]
+    columns = {
+        "method": Column("words", "method\nclasses"),
+        "overall": Column(short=f"overall\n{len(setting.dataset.train_counts)}"),
+        "seeds": Column(short="n"),
+    }
+    for part, grouping in enumerate(setting.groupings):
+        for group in grouping.groups:
+            columns[headings[group.name]] = Column(short=f"{group.name}\n{len(group.classes)}", part=part)
+    rules = [grouping.rule for grouping in setting.groupings]
+    return Table(
+        "accuracy",
+        "Accuracy",
+        lines,
+        notes(setting),
+        brief=[*warnings(setting), *missing_groups(setting), *rules],
+        numbers={row.label: _circumstances(setting, row) | _accuracies(setting, row) for row in setting.rows},
+        columns=columns,
+    )
+
+
+def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
+    data, runs = setting.dataset, row.runs
+    return {
+        "setting": setting.id,
+        "title": setting.title,
+        "dataset": data.name,
+        "profile": data.profile,
+        "imbalance": data.imbalance,
+        "checksum": data.checksum,
+        "verified": data.verified,
+        "recipe": setting.recipe["name"],
+        "backbone": setting.recipe.get("backbone"),
+        "epochs": runs[0].final.epoch + 1,
+        "method": runs[0].method,
+        "label": row.label,
+        "seeds": " ".join(str(run.seed) for run in runs),
+        "n": len(runs),
+        "commits": " ".join(sorted({run.environment.commit or "unknown" for run in runs})),
+        "records": " ".join(run.id for run in runs),
+    }
+
+
+def _accuracies(setting: Setting, row: Row) -> dict[str, Any]:
+    """Mean and standard deviation overall and of all groups, shown or not; then the groups' numbers of classes."""
+    numbers: dict[str, Any] = {}
+    for name, spread in {"overall": row.overall, **row.groups}.items():
+        numbers[name], numbers[f"{name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)
+    for grouping in setting.all_groupings.values():
+        for group in grouping.groups:
+            numbers[f"{group.name}_classes"] = len(group.classes)
+    return numbers

@@ -1,0 +1,59 @@
+"""Each row before and after logit adjustment, from its stored logits."""
+
+from __future__ import annotations
+
+from ..logits import BINS, TAUS, Correction, corrections
+from ..paired_tests import verdict
+from ..sources import Evidence
+from ..statistics import Setting
+from ..text import in_points, percent
+from .table import WORDS, Table
+
+_NOTE = (
+    "From the stored test logits, for the seeds that have them. Tau = 1: the logarithm of the class's fraction of the "
+    "training images is subtracted from its logit (Menon et al. 2021), without any tuning; this is meant for networks "
+    "trained with plain cross-entropy and corrects twice where training was balanced already. Best tau on test: an "
+    f"upper bound, chosen on the test split between {TAUS[0]:g} and {TAUS[-1]:g}. ECE: expected calibration error in "
+    f"percent, {BINS} bins."
+)
+
+
+def adjusted(setting: Setting, evidence: Evidence) -> Table:
+    """One line per row with logits: as trained, adjusted, and as trained against the adjusted baseline."""
+    rows = corrections(setting, evidence.scores)
+    numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
+    notes = [_NOTE]
+    if setting.baseline and rows:
+        name = setting.options.baseline
+        notes.append(
+            f"Minus adjusted {name}: the row as trained, minus {name} with tau = 1, in percentage points: what a "
+            "method gains over a correction that needs no training."
+        )
+    return Table(
+        "adjusted",
+        "After logit adjustment",
+        [_line(setting, row) for row in rows],
+        notes,
+        numbers=numbers | {row.row.label: {"adjusted": row.adjusted.mean, "ece": row.ece.mean} for row in rows},
+        columns={"verdict": WORDS},
+        spare=("seeds", "best tau on test", "ECE"),
+    )
+
+
+def _line(setting: Setting, correction: Correction) -> dict[str, str]:
+    against = {}
+    if setting.baseline:
+        is_base = correction.row.label == setting.baseline.label
+        against = {
+            f"minus adjusted {setting.options.baseline}": in_points(correction.against),
+            "verdict": "the baseline" if is_base else verdict(correction.against),
+        }
+    return {
+        "method": correction.row.label,
+        "as trained": percent(correction.plain),
+        "tau = 1": percent(correction.adjusted),
+        "best tau on test": f"{percent(correction.best)} at {correction.best_tau:g}",
+        "ECE": percent(correction.ece),
+        **against,
+        "seeds": str(correction.plain.n),
+    }

@@ -1,0 +1,97 @@
+"""Difference of each row to the baseline, paired by seed, and the cost of the row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...benchmarks.utils.formatting import duration
+from ..costs import Costs, comparable, costs, optimism
+from ..paired_tests import FEWEST, Paired, difference, verdict
+from ..sources import Evidence
+from ..statistics import Row, Setting
+from ..text import NONE, in_points, signed, size
+from .table import WORDS, Table
+
+_BEST = "best − last epoch"
+
+
+def cost(setting: Setting, evidence: Evidence) -> Table:
+    """One line per row: its difference to the baseline, if that has records, and its times, memory and parameters."""
+    base, name = setting.baseline, setting.options.baseline
+    lines, numbers = [], {}
+    for row in setting.rows:
+        gap = difference(row, base) if base and row is not base else None
+        gain, spent = optimism(row), costs(row)
+        lines.append(
+            {"method": row.label}
+            | (_against(gap, row is base, name) if base else {})
+            | ({_BEST: signed(gain)} if setting.options.optimism else {})
+            | _spent(spent)
+        )
+        numbers[row.label] = _unrounded(gap, base, name) | {"best_minus_last": gain} | vars(spent)
+    return Table(
+        "cost",
+        f"Difference to {name}, and cost" if base else "Cost",
+        lines,
+        _notes(setting),
+        numbers=numbers,
+        columns={"verdict": WORDS},
+        spare=("parameters", "memory", "shared", "pairs", "epoch", _BEST),
+    )
+
+
+def _against(gap: Paired | None, is_base: bool, name: str) -> dict[str, str]:
+    if is_base:
+        return {f"minus {name}": NONE, "verdict": "the baseline", "pairs": NONE}
+    return {f"minus {name}": in_points(gap), "verdict": verdict(gap), "pairs": str(gap.n) if gap else "0"}
+
+
+def _spent(spent: Costs) -> dict[str, str]:
+    return {
+        "epoch": duration(spent.epoch),
+        "run": duration(spent.total),
+        "shared": duration(spent.borrowed) if spent.borrowed else NONE,
+        "memory": f"{size(spent.memory)}B",
+        "parameters": size(spent.parameters),
+    }
+
+
+def _unrounded(gap: Paired | None, base: Row | None, name: str) -> dict[str, Any]:
+    return {
+        "baseline": name if base else None,
+        "difference": gap.mean if gap else None,
+        "low": gap.low if gap else None,
+        "high": gap.high if gap else None,
+        "p": gap.p if gap else None,
+        "pairs": gap.n if gap else None,
+        "verdict": gap.verdict if gap else None,
+    }
+
+
+def _notes(setting: Setting) -> list[str]:
+    name, notes = setting.options.baseline, []
+    if setting.baseline is None:
+        notes.append(f"No differences: {name} has no record here.")
+    else:
+        notes.append(
+            f"Minus {name}: overall accuracy minus that of {name} in percentage points, mean over the seeds that both "
+            "have; in brackets its 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
+            f"covers zero, or there are fewer than {FEWEST} pairs. The intervals reflect the variation over training "
+            "seeds, not over test images, and are not corrected for the number of rows."
+        )
+    if setting.options.optimism:
+        notes.append(
+            "Best − last epoch: what choosing the best evaluated epoch on the test split would add, in percentage "
+            "points; no other number here uses that epoch."
+        )
+    timed = (
+        ""
+        if comparable(setting)
+        else " They were measured on different devices or numbers of threads and must not be compared."
+    )
+    notes.append(
+        "Epoch: training time of one epoch. Run: time of all that has to be trained for one run, evaluation included. "
+        f"Shared: the part of it that other runs use as well. Times are means over seeds.{timed} Memory: highest peak "
+        "over seeds."
+    )
+    return notes

@@ -1,0 +1,31 @@
+"""Callbacks that count or interrupt."""
+
+from __future__ import annotations
+
+from ltbench.benchmarks.training.callbacks import Callback
+from ltbench.benchmarks.training.history import History
+from ltbench.benchmarks.training.run_spec import RunSpec
+
+
+class Counter(Callback):
+    """Counts epochs by method."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[str, int] = {}
+
+    def start(self, spec: RunSpec, epochs: int, done: int) -> None:
+        self.name = spec.name
+
+    def epoch(self, history: object) -> None:
+        self.epochs[self.name] = self.epochs.get(self.name, 0) + 1
+
+
+class StopAfter(Callback):
+    """Interrupts after some epochs, when the last of them is saved."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def epoch(self, history: History) -> None:
+        if history.epochs == self.epochs:
+            raise KeyboardInterrupt

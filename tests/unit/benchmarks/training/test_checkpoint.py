@@ -1,0 +1,185 @@
+"""Checkpoints: written atomically, checked when they are read, never of another run or version."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers.command import Answer
+from helpers.tiny import carry_out, tiny_run, without_timings
+from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.records.environment import environment
+from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.training import checkpoint
+from ltbench.benchmarks.training.checkpoint import DIGEST, SLOTS, Checkpoint
+from ltbench.benchmarks.training.history import History
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    return carry_out(tiny_run(), tmp_path_factory.mktemp("runs"))
+
+
+def state(folder: Path, number: int) -> Checkpoint:
+    net, optimiser = {"weight": torch.full((3,), float(number))}, {"state": {}, "param_groups": []}
+    return Checkpoint(folder.name, 0, number - 1, net, optimiser, [], History([1.0] * number), environment(CPU))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the contents of a checkpoint; its digest is that of the new contents."""
+    values = torch.load(io.BytesIO(path.read_bytes()[DIGEST:]), weights_only=True)
+    change(values)
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+
+
+def test_checkpoints_keep_two_and_load_the_newer(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path) is None
+    for number in (1, 2, 3):
+        checkpoint.save(tmp_path, state(tmp_path, number))
+    loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert loaded.number == 3
+    assert len(list(tmp_path.iterdir())) == 2
+    checkpoint.remove(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty"])
+def test_instead_of_a_damaged_checkpoint_the_one_before_is_used(tmp_path: Path, damage: str) -> None:
+    for number in (1, 2):
+        checkpoint.save(tmp_path, state(tmp_path, number))
+    newer = tmp_path / checkpoint.SLOTS[0]
+    content = bytearray(newer.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 1
+    newer.write_bytes({"flip": bytes(content), "truncate": bytes(content[:100]), "empty": b""}[damage])
+    with pytest.warns(UserWarning, match="damaged"):
+        loaded = checkpoint.load(tmp_path)
+    assert loaded is not None
+    assert loaded.number == 1
+
+
+def test_resuming_past_a_damaged_checkpoint_changes_nothing(record: Record, tmp_path: Path) -> None:
+    run = tiny_run()
+    carry_out(run, tmp_path)  # leaves both checkpoints of the last two epochs
+    newest = tmp_path / run.id / checkpoint.SLOTS[3 % 2]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(bytes(content))
+    with pytest.warns(UserWarning, match="damaged"):
+        again = carry_out(tiny_run(), tmp_path)
+    assert without_timings(again) == without_timings(record)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    run = tiny_run()
+    carry_out(run, tmp_path)
+    for slot in checkpoint.SLOTS:
+        rewrite(tmp_path / run.id / slot, lambda values: values["net"].popitem())
+    with pytest.raises(UserError, match="another version"):
+        carry_out(tiny_run(), tmp_path)
+
+
+def old_format(values: dict[str, Any]) -> None:
+    """What the code before typed checkpoints wrote."""
+    history = values.pop("history")
+    values |= {"number": len(history["losses"]), "trail": {"losses": history["losses"]}}
+    del values["format"], values["run"]
+
+
+CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "old": (old_format, "written by another version of ltbench"),
+    "format": (lambda values: values.update(format=3), "written by another version of ltbench"),
+    "run": (lambda values: values.update(run="ab" * 8), "checkpoint of another run, abababababababab"),
+    "unknown": (lambda values: values.update(mine=1), "not a whole checkpoint .*mine"),
+    "missing": (lambda values: values.pop("parameters"), "not a whole checkpoint .*parameters"),
+    "history": (lambda values: values["history"].pop("correct"), "not a whole checkpoint .*correct"),
+    "measure": (lambda values: values["history"].update(mine=1), "not a whole checkpoint .*mine"),
+    "environment": (lambda values: values["environment"].update(mine=1), "not a whole checkpoint .*mine"),
+    "tensor": (lambda values: values["net"].pop("head.bias"), "version of the method .*head.bias is missing"),
+    "surplus": (lambda values: values["net"].update(mine=torch.ones(1)), "version of the method .*mine is unknown"),
+    "shape": (lambda values: values["net"].update({"head.bias": torch.ones(9)}), "version of the method .*head.bias"),
+    "stage": (lambda values: values.update(stage=1), "version of the method .*stage 1 does not exist"),
+    "epoch": (lambda values: values.update(epoch=7), "version of the method .*epoch 7 .*does not exist"),
+    "losses": (lambda values: values["history"]["losses"].pop(), "version of the method .*losses after"),
+    "momentum": (lambda values: values["optimiser"]["state"].popitem(), "lacks the state of 1 parameters"),
+    "factor": (lambda values: values["optimiser"]["param_groups"][0].pop("factor"), "other groups of parameters"),
+    "optimiser": (lambda values: values["optimiser"].pop("state"), "its optimiser has param_groups"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_checkpoint_that_does_not_fit_is_one_sentence(name: str, tmp_path: Path) -> None:
+    change, words = CHANGES[name]
+    run = tiny_run()
+    carry_out(run, tmp_path)
+    paths = [tmp_path / run.id / slot for slot in SLOTS]
+    for path in [*paths, *(tmp_path / run.id).glob("epoch-*.pt")]:
+        rewrite(path, change)
+    with pytest.raises(UserError, match=words) as error:
+        carry_out(tiny_run(), tmp_path)
+    text = str(error.value)
+    assert any(str(path) in text for path in (tmp_path / run.id).glob("*.pt"))
+    assert f"Delete the folder {tmp_path / run.id}" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", [name for name in CHANGES if name not in ("momentum", "factor", "optimiser")])
+def test_a_snapshot_that_does_not_fit_is_one_sentence(name: str, tmp_path: Path) -> None:
+    change, words = CHANGES[name]
+    erm = tmp_path / tiny_run("erm", epochs=5).id
+    carry_out(tiny_run("drs", epochs=5), tmp_path)
+    (tmp_path / tiny_run("drs", epochs=5).id).rename(tmp_path / "away")
+    (path,) = erm.glob("epoch-*.pt")
+    rewrite(path, change)
+    if name in ("surplus", "shape"):
+        words = r"needs\(\) says that it begins as erm, but erm's weights do not fit: "
+    with pytest.raises(UserError, match=words):
+        carry_out(tiny_run("drs", epochs=5), tmp_path)
+
+
+def test_a_checkpoint_of_another_seed_is_not_resumed(cli: Callable[..., Answer]) -> None:
+    words = ("run", "-m", "erm", "-d", "digits-lt", "--imbalance", "5", "--epochs", "3", "--set", "dataset.n_max=30")
+    runs = Path("runs")
+    carry_out(tiny_run(), runs)
+    assert cli(*words, "--set", "recipe.evaluate_every=1", "--seed", "1").code == 0
+    first, second = tiny_run().id, tiny_run(seed=1).id
+    (runs / first / SLOTS[0]).replace(runs / second / SLOTS[0])
+    for path in Path("results").rglob("*.json"):
+        path.unlink()
+    answer = cli(*words, "--set", "recipe.evaluate_every=1", "--seed", "1")
+    assert answer.code == 2
+    assert f"{runs / second / SLOTS[0]} is a checkpoint of another run, {first}." in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_something_else_with_a_right_digest_is_no_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / SLOTS[0]
+    path.write_bytes(hashlib.sha256(b"text").digest() + b"text")
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    run = tiny_run("m2m", epochs=5)
+    carry_out(run, tmp_path)
+    loaded = checkpoint.load(tmp_path / run.id)
+    assert loaded is not None
+    checkpoint.save(tmp_path / run.id, loaded)
+    again = checkpoint.load(tmp_path / run.id)
+    assert again is not None
+    for field in dataclasses.fields(Checkpoint):
+        if field.name not in ("net", "optimiser"):
+            assert getattr(again, field.name) == getattr(loaded, field.name)
+    assert all(torch.equal(value, loaded.net[name]) for name, value in again.net.items())
+    assert [part.use for part in again.history.prerequisites] == ["prefix", "network"]

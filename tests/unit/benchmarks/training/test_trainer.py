@@ -1,0 +1,91 @@
+"""One run from its specification to its record: what is computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.tiny import carry_out, tiny_run, without_timings
+from ltbench.benchmarks.method import Backbone, Method
+from ltbench.benchmarks.network import Classifier, Head
+from ltbench.benchmarks.records.environment import ROOT
+from ltbench.benchmarks.split import Split
+from ltbench.benchmarks.training.history import History
+from torch import Tensor, nn
+
+TESTS = 500
+
+
+class CountsEvaluations(Method):
+    """ERM that counts the images which its network sees in evaluation mode."""
+
+    def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
+        self.images_ = 0
+
+        def count(net: nn.Module, inputs: tuple[Tensor]) -> None:
+            self.images_ += len(inputs[0]) * (not net.training)
+
+        net = super().network(backbone, num_classes, head)
+        net.register_forward_pre_hook(count)
+        return net
+
+
+class Finishes(CountsEvaluations):
+    """Changes the network at its end."""
+
+    def finish(self, net: Classifier, train: Split) -> Classifier:
+        with torch.no_grad():
+            net.head.weight.mul_(2)  # type: ignore[operator,union-attr]
+        return net
+
+
+@pytest.mark.parametrize(("method", "evaluations"), [(CountsEvaluations(), 3), (Finishes(), 4)])
+def test_the_last_epoch_of_erm_is_evaluated_once(method: CountsEvaluations, evaluations: int, tmp_path: Path) -> None:
+    """It leaves a snapshot there; only a method that changes the network at its end has to be evaluated again."""
+    record = carry_out(dataclasses.replace(tiny_run(), method=method), tmp_path)
+    assert method.images_ == evaluations * TESTS
+    assert record.history.evaluated_epochs == [0, 1, 2]
+    assert list((tmp_path / record.id).glob("epoch-*3.pt"))
+
+
+def test_git_is_asked_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git, log = tmp_path / "git", tmp_path / "log"
+    git.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {shutil.which("git")} "$@"\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    carry_out(tiny_run("drs", epochs=5), tmp_path)
+    calls = log.read_text().splitlines() if log.exists() else []
+    assert len(calls) == (ROOT / ".git").exists()
+
+
+def test_facts_of_a_run_are_computed_once() -> None:
+    spec = tiny_run()
+    assert spec.facts is spec.facts
+    assert spec.id is spec.id
+    assert dataclasses.replace(spec, seed=1).id != spec.id, "and computed for each run"
+
+
+def test_a_run_that_only_evaluates_has_the_same_record(tmp_path: Path) -> None:
+    """Its last checkpoint is there: killed between the last epoch and the record."""
+    first = carry_out(tiny_run(), tmp_path)
+    assert without_timings(carry_out(tiny_run(), tmp_path)) == without_timings(first)
+
+
+def test_history_notes_losses_measures_and_evaluations() -> None:
+    history = History()
+    for epoch, (loss, correct) in enumerate([(3.0, [2, 1]), (2.0, [2, 2]), (1.0, [1, 3])]):
+        history.add(loss, 10, 0.5, {"rejected": epoch / 2})
+        if epoch != 1:
+            history.evaluated(torch.tensor([[correct[0], 3 - correct[0]], [4 - correct[1], correct[1]]]))
+    assert (history.epochs, history.images, history.seconds_training, history.images_per_second) == (3, 30, 1.5, 20)
+    assert history.measures == {"rejected": [(0, 0.0), (1, 0.5), (2, 1.0)]}
+    assert (history.correct, history.tests) == ({0: [2, 1], 2: [1, 3]}, 7)
+    assert history.accuracies == [3 / 7, 4 / 7]
+    assert history.best_epoch == 2
+    history.evaluated(torch.tensor([[3, 0], [4, 0]]))
+    assert (history.correct[2], history.best_epoch) == ([3, 0], 0), "the later evaluation counts, the first best stays"
+    assert History.from_dict(history.to_dict()) == history
