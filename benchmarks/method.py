@@ -1,14 +1,16 @@
 """The plugin interface: a method is a dataclass whose fields are its hyper-parameters and whose hooks default to ERM.
 
 A new method is one file `methods/<name>.py` with one subclass of `Method`; its module docstring is the method card.
-Most methods override one to three hooks. What a stage derives from the training split (margins, class weights) is kept
-in attributes that end in an underscore; trained state belongs into the network, as modules or buffers, so that one
-`state_dict` is the whole state and a resumed run equals an uninterrupted one.
+Most methods override one to three hooks. Constants that a stage derives from the training split (margins, class
+weights) are attributes that end in an underscore; trained state belongs into the network, as modules or buffers, so that
+one `state_dict` is the whole state and a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from .fields import LATER as LATER
+from .fields import LATER as LATER  # re-exported for methods, as is what follows
 from .fields import BelowOne as BelowOne
 from .fields import Count as Count
 from .fields import Fraction as Fraction
@@ -25,21 +27,21 @@ from .fields import NonNegative as NonNegative
 from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt
 from .network import Classifier, Head
-from .split import Split as Split  # re-exported for methods
+from .split import Split as Split
 from .split import channel_moments as channel_moments
 
 Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
 
 
 class Batch(NamedTuple):
-    """What a training step sees.
+    """Images and labels of a training step.
 
     Attributes:
         images: float (N, 3, H, W) in [0, 1], augmented, not normalised.
         labels: int64 (N,) or class probabilities float (N, C).
-        synthetic: bool (N,), true for rows that are no natural images; None if all are.
-        origin: of synthetic rows made from an image, the row of that image in the batch before `transform`; int64 (N,).
-        towards: class that each synthetic row was moved towards, int64 (N,).
+        synthetic: bool (N,), true for rows that are no natural images; None if all are natural.
+        origin: for rows that were made from an image, the row of that image in the batch before `transform`; int64 (N,).
+        towards: for the same rows, the class that they were moved towards; int64 (N,).
     """
 
     images: Tensor
@@ -71,7 +73,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run builds on. The suite trains or sets it aside, once for all runs that need the same.
+    """What a run builds on. It is trained or held out once for all runs that need the same.
 
     Attributes:
         prefix: how many of the first epochs of the first stage, which is then named "train" and as long as the recipe
@@ -79,7 +81,7 @@ class Needs:
             that it has. They are trained once per dataset, recipe and seed, and every such run continues from there.
         prefix_of: name of that method, with the default values of its fields.
         network: the finished ERM network of the same dataset and recipe is attached as `net.source`, frozen.
-        other_seed: this network is the one of the neighbouring seed, `seed ^ 1`, and not of the run's own.
+        other_seed: this network is that of the neighbouring seed, `seed ^ 1`, instead of the run's own.
         validation: `train.validation` holds images that are held out of the training split.
     """
 
@@ -90,45 +92,64 @@ class Needs:
     validation: bool = False
 
 
-def readable(tensor: Tensor) -> bool:
-    """Whether a look at values costs nothing: on a CPU, where rows that do not count can then be left out.
+_static_shapes = False
 
-    On a GPU the host would wait, and shapes stay what they are; a step that is only counted has no values.
+
+@contextmanager
+def static_shapes() -> Iterator[None]:
+    """Within the block, a CPU is treated as a GPU is: no value is read, and shapes do not depend on values.
+
+    For tests, and to see on a CPU what a GPU computes.
     """
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor)
+    global _static_shapes
+    before, _static_shapes = _static_shapes, True
+    try:
+        yield
+    finally:
+        _static_shapes = before
 
 
-def filled(valid: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
-    """The slots that count, where a look costs nothing (`readable`); elsewhere all of them, as shapes are static there.
+def host_reads_freely(tensor: Tensor) -> bool:
+    """Whether the host reads values of a tensor without waiting: on a CPU, where rows that do not count can be left out.
+
+    On a GPU the host would wait for the device, so that shapes stay as they are. A step whose operations are only
+    counted, on fake tensors, has no values at all.
+    """
+    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _static_shapes
+
+
+def drop_empty(valid: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    """The slots that count, where the host reads values freely; elsewhere all of them, so that shapes are static.
 
     Args:
         valid: bool (S,), which slots count.
         slots: tensors (S, ...); `valid` can be one of them.
     """
-    return tuple(part[valid] for part in slots) if readable(valid) else slots
+    return tuple(part[valid] for part in slots) if host_reads_freely(valid) else slots
 
 
-def _none(index: Tensor) -> Tensor:
+def _no_images(index: Tensor) -> Tensor:
     raise NotImplementedError("no images to augment outside of training")
 
 
 @dataclass(frozen=True)
 class Now:
-    """Where training stands.
+    """The moment of training at which a hook is called.
 
     Attributes:
         stage: name of the stage.
         epoch: 0-based, within the stage.
         epochs: length of the stage.
-        generator: random numbers for the method, on the device of the images, seeded anew for each epoch.
-        fresh: positions (B,) in the training split to images float (B, 3, H, W) in [0, 1], augmented anew each time.
+        generator: random numbers for the method, on the device of the images, seeded for each epoch.
+        fresh: positions (B,) in the training split to images float (B, 3, H, W) in [0, 1], with new augmentation at
+            every call.
     """
 
     stage: str
     epoch: int
     epochs: int
     generator: torch.Generator
-    fresh: Callable[[Tensor], Tensor] = field(default=_none, compare=False, repr=False)
+    fresh: Callable[[Tensor], Tensor] = field(default=_no_images, compare=False, repr=False)
 
     @property
     def progress(self) -> float:
@@ -138,71 +159,99 @@ class Now:
 
 @dataclass
 class Method:
-    """Empirical risk minimisation; the base of every method."""
+    """Empirical risk minimisation; the base of every method. Hooks stand in the order of a run."""
 
     def stages(self, epochs: int) -> list[Stage]:
-        """The stages of training, given the recipe's number of epochs."""
+        """The stages of training; by default one, named "train".
+
+        Args:
+            epochs: the recipe's number of epochs.
+        """
         return [Stage("train", epochs)]
 
     def needs(self, epochs: int) -> Needs:
-        """What a run builds on, given the recipe's number of epochs; nothing by default."""
+        """What a run builds on: first epochs that another method shares, a trained network, held-out images.
+
+        Args:
+            epochs: the recipe's number of epochs.
+        """
         return Needs()
 
     def head(self, default: Head) -> Head:
-        """The classifier's last layer; `default` is the recipe's, a linear one."""
+        """The classifier's last layer; by default the recipe's, which is linear unless it says otherwise."""
         return default
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """Build the network: by default the backbone with the head that `head()` chose."""
+        """The network with its initial weights; by default the backbone with the head that `head` chose.
+
+        Args:
+            backbone: builds one; `backbone(norm=...)` with other batch norms.
+            num_classes: C.
+            head: what the hook `head` returned.
+        """
         return Classifier(backbone(), head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Before a stage: derive constants from `train`; copy, reset, freeze or attach. The optimiser comes after.
+        """Derive constants from the training split; freeze, copy, reset or attach modules. The optimiser comes after.
 
-        Called for every stage up to the current one when a run is resumed, before the saved state is loaded: decide the
-        network's structure here, and keep whatever depends on trained weights in its modules or buffers.
+        When a run is resumed, this is called for every stage up to the current one before the saved state is loaded:
+        decide the network's structure here, and keep whatever depends on trained weights in its modules or buffers.
         """
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Before an epoch."""
+        """Prepare an epoch, such as statistics over the training split. Tensors of `net` are changed in place."""
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Class probabilities (C,) to draw from, up to a factor; None draws every image once per epoch.
+        """Class probabilities (C,) of the draws, up to a factor; None draws every image once per epoch.
 
         Args:
             counts: training images per class, int64 (C,).
-            now: where training stands.
+            now: the epoch.
         """
         return None
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """How many images an epoch draws by `sampling`; None for as many as the training split has."""
+        """Number of images that an epoch draws by `sampling`; None for as many as the training split has."""
         return None
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Change a batch after augmentation and before the network."""
+        """Change a batch after augmentation and before the network: noise, mixed or generated images."""
         return batch
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Loss of logits float32 (N, C) against labels (N,) or (N, C): a scalar."""
+        """The loss as a function of the logits, a scalar; cross-entropy. Most re-weighting methods override this alone.
+
+        Args:
+            logits: float32 (N, C).
+            labels: int64 (N,), where rows labelled -100 do not count; or class probabilities (N, C).
+            now: the moment.
+        """
         return F.cross_entropy(logits, labels)
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """Loss of a batch: a scalar to be minimised."""
+        """The loss of a batch, a scalar that is minimised: by default `criterion` of the network's logits."""
         return self.criterion(net(batch.images), batch.labels, now)
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        """After an optimiser step: projections, moving averages."""
+        """Change the network after an optimiser step: projections, moving averages."""
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """After an epoch: named numbers worth a line in the record's history, such as the share of rejected images."""
+        """Named numbers of the epoch that has just ended, for the record's history; none by default."""
         return {}
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """After training: post-hoc changes; remove what only training needs."""
+        """The finished network: change it after training, and remove what only training needs."""
         return net
 
 
+HOOKS = tuple(name for name, hook in vars(Method).items() if inspect.isfunction(hook) and not name.startswith("_"))
+
+
+def overridden_hooks(method: type[Method]) -> list[str]:
+    """Names of the hooks in which a class differs from ERM, in the order of `Method`."""
+    return [name for name in HOOKS if getattr(method, name) is not getattr(Method, name)]
+
+
 def epochs_before(fraction: float, epochs: int) -> int:
-    """How many epochs begin before a fraction of a stage has elapsed: those with `now.progress < fraction`."""
+    """Number of epochs of a stage that begin before a fraction of it has elapsed: those with `now.progress < fraction`."""
     return sum(epoch / epochs < fraction for epoch in range(epochs))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from .method import readable
+from .method import host_reads_freely
 
 FASTER = 1.2  # a processor with bfloat16 convolves 1.7 times as fast or more, one without a tenth as fast
 
@@ -30,7 +30,7 @@ def rounding(precision: str, images: Tensor) -> AbstractContextManager[Any]:
     On a CPU without bfloat16, where PyTorch's own kernels take ten times as long as float32, it is `Rounding`;
     elsewhere it is nothing. The kind of processor decides, so that a run has one arithmetic on one machine.
     """
-    return Rounding() if precision == "bf16" and readable(images) and not convolves_bf16() else nullcontext()
+    return Rounding() if precision == "bf16" and host_reads_freely(images) and not convolves_bf16() else nullcontext()
 
 
 def convolves_bf16() -> bool:

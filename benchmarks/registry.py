@@ -106,15 +106,26 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
             f"{module.__file__} must define exactly one class derived from {base.__name__}; it defines {len(classes)}."
         )
     cls = classes[0]
-    _check_hooks(cls, base)
     if "__dataclass_params__" not in vars(cls):
         cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
+    _check_hooks(cls, base)
     return Plugin(name, cls, (module.__doc__ or "").strip(), source)
 
 
-def _check_hooks(cls: type, base: type) -> None:
-    """Refuse a misspelt hook: it would never be called, and the method would be ERM under another name."""
+def _check_hooks(cls: type[Any], base: type) -> None:
+    """Refuse a misspelt hook, which would never be called, and a field or value that hides a hook.
+
+    Raises:
+        UserError: there is one; the message names it.
+    """
     hooks = [name for name, value in vars(base).items() if inspect.isfunction(value) and not name.startswith("_")]
+    fields = {field.name for field in dataclasses.fields(cls)}
+    for name in hooks:
+        if name in fields or not callable(getattr(cls, name)):
+            raise UserError(
+                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could not be called any more; "
+                "give it another name."
+            )
     for name, value in vars(cls).items():
         near = get_close_matches(name, hooks, n=1, cutoff=0.75)
         if inspect.isfunction(value) and near and near[0] != name and not name.startswith("_"):

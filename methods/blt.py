@@ -42,8 +42,8 @@ from ..benchmarks.method import (
     PositiveInt,
     Split,
     Stage,
-    filled,
-    readable,
+    drop_empty,
+    host_reads_freely,
 )
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
 from ..benchmarks.nn.bn_folding import Folded
@@ -190,7 +190,7 @@ class BLT(Method):
         valid = valid & mistaken
         another = self.start_image == "class" or self.instead == "augment"
         begin = self._another(labels[rows], other[:slots], now).to(images.dtype) if another else images[rows]
-        rows, begin, towards, height, valid = filled(valid, rows, begin, towards, height[: len(valid)], valid)
+        rows, begin, towards, height, valid = drop_empty(valid, rows, begin, towards, height[: len(valid)], valid)
         new, steps = self._hallucinated(net, begin, towards, height)
         self._count(net, self.tail_[labels].sum(), valid, steps, slots)
         both = layout_of(torch.cat([images, new]), images)
@@ -248,7 +248,7 @@ class BLT(Method):
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
-        no_empty_slot = batch.synthetic is None or readable(batch.labels)
+        no_empty_slot = batch.synthetic is None or host_reads_freely(batch.labels)
         with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not no_empty_slot else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)

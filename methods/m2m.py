@@ -37,7 +37,7 @@ from ..benchmarks.method import (
     Split,
     Stage,
     epochs_before,
-    filled,
+    drop_empty,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.bn_folding import Folded
@@ -131,7 +131,7 @@ class M2m(OnBase):
         choice = choose_sources(labels, self.natural_, self.accept_, uniform)
         rows, valid = fill_slots(choice.chosen, capacity(self.chosen_, len(labels)))
         begin = self._starts(images, choice, rows, now)
-        rows, begin, valid = filled(valid, rows, begin, valid)
+        rows, begin, valid = drop_empty(valid, rows, begin, valid)
         origin, target = choice.seeds[rows], labels[rows]
         new, accepted = self._translated(net, layout_of(begin, images), target, labels[origin], valid)
         used = valid & accepted

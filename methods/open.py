@@ -44,7 +44,7 @@ from ..benchmarks.method import (
     Stage,
     channel_moments,
     epochs_before,
-    readable,
+    host_reads_freely,
 )
 from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
@@ -135,7 +135,7 @@ class OPeN(Method):
         mean, std = channel_moments(train.images)
         self.mean_, self.std_ = mean.float().view(3, 1, 1), std.float().view(3, 1, 1)
         self.routed_ = self.norm != "standard" and bool(batchnorms(net.backbone))
-        detached = self.routed_ and self.norm == "dar" and self._grad == "stop" and readable(train.labels)
+        detached = self.routed_ and self.norm == "dar" and self._grad == "stop" and host_reads_freely(train.labels)
         self.apart_ = detached and teaches_the_head_alone(net, train.images.shape[1:])
         TALLY.attach(net, mean.new_zeros(()))
 
@@ -236,7 +236,7 @@ class OPeN(Method):
         return net.classify(features)
 
     def _apart(self, natural: Tensor) -> bool:
-        return self.apart_ and readable(natural) and bool(natural.sum() > 1)
+        return self.apart_ and host_reads_freely(natural) and bool(natural.sum() > 1)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Ordinary batch norms."""

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Batch, Fraction, NonNegative, Now, PositiveInt, Split, Stage, filled, readable
+from ..benchmarks.method import Batch, Fraction, NonNegative, Now, PositiveInt, Split, Stage, drop_empty, host_reads_freely
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ._shared.base import OnBase
@@ -145,7 +145,7 @@ class RSG(OnBase):
         if now.progress < self.start:
             return extra + self._upper_loss(net, maps, batch.labels, None, now)
         labels = torch.cat([batch.labels, new.labels])
-        empty = None if readable(labels) else torch.cat([torch.zeros_like(batch.labels, dtype=torch.bool), new.empty])
+        empty = None if host_reads_freely(labels) else torch.cat([torch.zeros_like(batch.labels, dtype=torch.bool), new.empty])
         both = torch.cat([maps, new.maps.to(maps.dtype)])
         return extra + self._upper_loss(net, both, labels, empty, now)
 
@@ -165,7 +165,7 @@ class RSG(OnBase):
         assignment = generator.assignment(detached, labels)
         centre = self._centre_loss(generator, detached, labels, assignment)
         pairs = pair_up(self.frequent_[labels], self.transfer_)
-        pairs = Pairs(*filled(pairs.valid, *pairs))
+        pairs = Pairs(*drop_empty(pairs.valid, *pairs))
         change, variance = generator(detached, labels, assignment.detach(), pairs)
         rare = (detached if self.detach_rare else maps)[pairs.rare]
         new = Generated(rare + change, torch.where(pairs.valid, labels[pairs.rare], IGNORED), ~pairs.valid)

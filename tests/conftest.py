@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.command import Answer
 from ltbench import bench
+from ltbench.benchmarks.method import static_shapes
 
 torch.set_num_threads(1)  # two test processes share two cores
 
@@ -34,8 +35,7 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.fixture
-def slots(monkeypatch: pytest.MonkeyPatch) -> None:
+def slots() -> Iterator[None]:
     """Shapes as on a GPU, where no value is read."""
-    # The one that others import comes last: a method that is first imported here must not take the replacement over.
-    for name in ("methods.blt", "methods._shared.perturbation", "methods.open", "methods.rsg", "benchmarks.method"):
-        monkeypatch.setattr(f"ltbench.{name}.readable", lambda tensor: False)
+    with static_shapes():
+        yield

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Method, Now, Split, Stage
+from ...benchmarks.method import Method, Now, Split, Stage, overridden_hooks
 from ...benchmarks.network import Classifier, Head
 from ...benchmarks.registry import Plugin, configure, load
 
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that are called
-HOOKS = {name for name, value in vars(Method).items() if inspect.isfunction(value) and not name.startswith("_")}
 
 
 @dataclass
@@ -76,7 +74,7 @@ def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
     Raises:
         UserError: there is one; the message names it.
     """
-    dropped = sorted(name for name in HOOKS - CALLED if getattr(plugin.cls, name) is not getattr(Method, name))
+    dropped = sorted(name for name in overridden_hooks(plugin.cls) if name not in CALLED)
     if dropped:
         raise UserError(
             f"'{plugin.name}' cannot be the base of {holder}: its {', '.join(f'{name}()' for name in dropped)} would "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...benchmarks.method import readable
+from ...benchmarks.method import host_reads_freely
 from .rows import draw_columns, upper_count
 
 
@@ -101,18 +101,18 @@ def ascend(
         images: (N, ...).
         logits: images to (N, C).
         target: class to move towards, int64 (N,).
-        threshold: of its probability, (N,); an image that is above it stands still.
+        threshold: of its probability, (N,); an image that is above it moves no further.
         ascent: steps.
 
     Returns:
-        The images, without gradient, and how many steps each took, int64 (N,). What stands still is left out of
-        further steps where values can be read without waiting (`readable`).
+        The images, without gradient, and how many steps each took, int64 (N,). An image that has arrived is left out of
+        further steps where the host reads values freely (`host_reads_freely`).
     """
     moving = torch.ones_like(target, dtype=torch.bool)
     steps, total = torch.zeros_like(target), torch.zeros_like(images)
     result, rows = images.detach().clone(), torch.arange(len(images), device=images.device)
     for _ in range(ascent.limit):
-        if readable(moving) and not moving.all():
+        if host_reads_freely(moving) and not moving.all():
             result[rows] = images
             rows, images, total = rows[moving], images[moving], total[moving]
             target, threshold, moving = target[moving], threshold[moving], moving[moving]
