@@ -37,7 +37,6 @@ NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.c
               "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
 NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|version|environment)\b|cost\.(?!epochs_per_stage|parameters))"
 
-# The cases. Commands have the words of newer code; a name without a dot is a field of the method.
 ALWAYS = ("recipe.threads=1", "recipe.warmup=0")
 EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # else the attack's precision is measured
 DIGITS = ("--dataset=digits-lt",)

@@ -25,7 +25,7 @@ def summaries(kind: str) -> list[tuple[str, str]]:
         texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
         return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
     plugins = [load(kind, name) for name in names(kind)]
-    return [(f"{p.name}:PATH" if getattr(p.cls, "place", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
+    return [(f"{p.name}:PATH" if getattr(p.cls, "paths", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
 
 
 def cards(name: str) -> list[RenderableType]:
