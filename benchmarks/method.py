@@ -2,8 +2,8 @@
 
 A new method is one file `methods/<name>.py` with one subclass of `Method`; its module docstring is the method card.
 Most methods override one to three hooks. Constants that a stage derives from the training split (margins, class
-weights) are attributes that end in an underscore; trained state belongs into the network, as modules or buffers, so that
-one `state_dict` is the whole state and a resumed run equals an uninterrupted one.
+weights) are attributes that end in an underscore; trained state belongs into the network, as modules or buffers, so
+that one `state_dict` is the whole state and a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Batch(NamedTuple):
         images: float (N, 3, H, W) in [0, 1], augmented, not normalised.
         labels: int64 (N,) or class probabilities float (N, C).
         synthetic: bool (N,), true for rows that are no natural images; None if all are natural.
-        origin: for rows that were made from an image, the row of that image in the batch before `transform`; int64 (N,).
-        towards: for the same rows, the class that they were moved towards; int64 (N,).
+        origin: of each synthetic row, the row of its source image in the batch before `transform`, int64 (N,).
+        towards: of each synthetic row, the class that it was moved towards, int64 (N,).
     """
 
     images: Tensor
@@ -110,7 +110,7 @@ def static_shapes() -> Iterator[None]:
 
 
 def host_reads_freely(tensor: Tensor) -> bool:
-    """Whether the host reads values of a tensor without waiting: on a CPU, where rows that do not count can be left out.
+    """Whether the host reads values of a tensor without waiting: on a CPU, where empty rows can be left out.
 
     On a GPU the host would wait for the device, so that shapes stay as they are. A step whose operations are only
     counted, on fake tensors, has no values at all.
@@ -253,5 +253,5 @@ def overridden_hooks(method: type[Method]) -> list[str]:
 
 
 def epochs_before(fraction: float, epochs: int) -> int:
-    """Number of epochs of a stage that begin before a fraction of it has elapsed: those with `now.progress < fraction`."""
+    """Number of epochs that begin before a fraction of a stage has elapsed: those with `now.progress < fraction`."""
     return sum(epoch / epochs < fraction for epoch in range(epochs))

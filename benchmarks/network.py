@@ -13,7 +13,7 @@ Head = Callable[[int, int], nn.Module]
 
 
 class Normalise(nn.Module):
-    """Subtract a mean and divide by a deviation per channel; both are buffers, so a saved network carries them."""
+    """Subtract mean and divide by standard deviation per channel; both are buffers, so a saved network carries them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.ones(3, 1, 1))
 
     def set(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Set mean and deviation of pixels in [0, 1], per channel."""
+        """Set mean and standard deviation of pixels in [0, 1], per channel."""
         self.mean.copy_(torch.tensor(mean).view(3, 1, 1))
         self.std.copy_(torch.tensor(std).view(3, 1, 1))
 

@@ -123,8 +123,8 @@ def _check_hooks(cls: type[Any], base: type) -> None:
     for name in hooks:
         if name in fields or not callable(getattr(cls, name)):
             raise UserError(
-                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could not be called any more; "
-                "give it another name."
+                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could not be called; give it "
+                "another name."
             )
     for name, value in vars(cls).items():
         near = get_close_matches(name, hooks, n=1, cutoff=0.75)
@@ -151,6 +151,11 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
     except ValidationError as error:
         raise UserError(f"'{plugin.name}': {explain(error)}.") from error
     return instance
+
+
+def has_base(plugin: Plugin) -> bool:
+    """Whether a method works on top of another one, whose values are set as `base.NAME`."""
+    return any(field.name == VALUES for field in dataclasses.fields(plugin.cls))
 
 
 def _gathered(settings: dict[str, Any], names: list[str]) -> dict[str, Any]:

@@ -50,8 +50,15 @@ from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.precision import rounding
 from ._shared.losses import IGNORED
-from ._shared.perturbation import Ascent, ascend, capacity, choose_targets, pick, tail_classes, wanted
-from ._shared.rows import layout_of
+from ._shared.perturbation import (
+    Ascent,
+    ascend,
+    choose_sources,
+    choose_targets,
+    number_of_sources,
+    tail_classes,
+)
+from ._shared.rows import append_rows, capacity
 from ._shared.tally import Tally
 
 SECOND = "hallucinate"
@@ -117,7 +124,7 @@ class BLT(Method):
         return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
 
     def needs(self, epochs: int) -> Needs:
-        """The whole of an ERM run, and held-out images to see what is confused."""
+        """The whole of an ERM run, and held-out images on which to measure confusion."""
         return Needs(prefix=epochs if self.first == "erm" else 0, validation=self.confusion == "validation")
 
     def head(self, default: Head) -> Head:
@@ -125,11 +132,9 @@ class BLT(Method):
         return partial(SquashingCosineHead, alpha=self.alpha, beta=self.beta)
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The network that comes out; the first stage borrows ERM's head."""
+        """The finished network's structure; the first stage borrows ERM's head, which is drawn first, as ERM does."""
         layers = backbone()
-        self.head_ = (
-            LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
-        )  # drawn first, as ERM does
+        self.head_ = LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
         return Classifier(layers, head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
@@ -154,7 +159,7 @@ class BLT(Method):
         TALLY.attach(net, torch.zeros((), device=train.labels.device))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """See what is confused."""
+        """Measure what the network confuses."""
         if now.stage != SECOND:
             return
         TALLY.reset(net)
@@ -184,8 +189,8 @@ class BLT(Method):
             return batch
         images, labels, device = batch.images, batch.labels, batch.labels.device
         order, which, height, other = torch.rand(4, len(labels), generator=now.generator, device=device)
-        slots = capacity(self.p, self.tail_probability_, len(labels))
-        rows, valid = pick(self.tail_[labels], order, self.p, slots, self.rounding == "ceil")
+        slots = capacity(len(labels), self.tail_probability_, self.p)
+        rows, valid = choose_sources(self.tail_[labels], order, self.p, slots, self.rounding == "ceil")
         towards, mistaken = choose_targets(net.get_buffer("confusion"), labels[rows], which[:slots])
         valid = valid & mistaken
         another = self.start_image == "class" or self.instead == "augment"
@@ -193,13 +198,11 @@ class BLT(Method):
         rows, begin, towards, height, valid = drop_empty(valid, rows, begin, towards, height[: len(valid)], valid)
         new, steps = self._hallucinated(net, begin, towards, height)
         self._count(net, self.tail_[labels].sum(), valid, steps, slots)
-        both = layout_of(torch.cat([images, new]), images)
-        positions = torch.arange(len(both), device=device)
-        extended, synthetic = torch.cat([labels, torch.where(valid, labels[rows], IGNORED)]), positions >= len(labels)
+        extended = append_rows(batch, new, torch.where(valid, labels[rows], IGNORED))
         if another:
-            return Batch(both, extended, synthetic)
-        origin = torch.cat([positions[: len(labels)], rows])
-        return Batch(both, extended, synthetic, origin, torch.cat([labels, towards]))
+            return extended
+        origin = torch.cat([torch.arange(len(labels), device=device), rows])
+        return extended._replace(origin=origin, towards=torch.cat([labels, towards]))
 
     def _hallucinated(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
         """Images after the ascent and their steps, int64 (S,); with `instead=augment` the images as they are."""
@@ -216,13 +219,13 @@ class BLT(Method):
         return self.low + (self.high - self.low) * uniform
 
     def _another(self, label: Tensor, uniform: Tensor, now: Now) -> Tensor:
-        """A random training image of each class, augmented anew."""
+        """A random training image of each class, with new augmentation."""
         first, counts, order = self.images_
         return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()])
 
     def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, slots: int) -> None:
         """Add up what a batch hallucinated; `tails` is how many of its rows are of a tail class, ()."""
-        missing = (wanted(tails, self.p, self.rounding == "ceil") - slots).clamp(0)
+        missing = (number_of_sources(tails, self.p, self.rounding == "ceil") - slots).clamp(0)
         at_limit = valid & (steps == self.limit)
         values = (torch.ones_like(tails), valid.sum(), (steps * valid).sum(), at_limit.sum(), missing)
         TALLY.add(net, *(value.float() for value in values))
@@ -247,7 +250,7 @@ class BLT(Method):
         }
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """Cross-entropy, a plain mean over natural and hallucinated images; empty slots count nowhere."""
+        """Cross-entropy, a plain mean over natural and hallucinated images; empty slots do not count."""
         no_empty_slot = batch.synthetic is None or host_reads_freely(batch.labels)
         with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not no_empty_slot else None):
             logits = net(batch.images)

@@ -1,7 +1,7 @@
 """CB-RW: cross-entropy with class-balanced weights from the first epoch (Cui et al. 2019).
 
 Changes from ERM: classes weigh by the inverse effective number of their images; the batch is divided by the sum of its
-samples' weights. DRW is the same, late.
+samples' weights. DRW is the same from a later moment on.
 Departs from the paper: softmax cross-entropy with beta 0.9999, as in the reference code of LDAM.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 72.4, CIFAR-100-LT ratio 100 34.0 (Cao et al. 2019,
 Tables 2 and 5; best test epoch).

@@ -36,19 +36,18 @@ from ..benchmarks.method import (
     Now,
     Split,
     Stage,
-    epochs_before,
     drop_empty,
+    epochs_before,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.precision import rounding
 from ._shared.base import OnBase
-from ._shared.rows import layout_of
+from ._shared.rows import capacity, layout_of
 from ._shared.tally import Tally
 from ._shared.translation import (
     Choice,
     acceptance,
-    capacity,
     choose_sources,
     fill_slots,
     fitting_beta,
@@ -109,7 +108,8 @@ class M2m(OnBase):
         self.natural_ = (counts.double() / counts.max()).float()
         self.accept_ = acceptance(counts, self.beta_)
         squares = (self.accept_ * self.accept_).sum(0) / self.accept_.sum(0).clamp(min=1e-12)
-        self.chosen_ = ((1 - self.natural_) * squares).tolist()  # of a class's rows: candidates that the coin accepts
+        chosen = ((1 - self.natural_) * squares).tolist()  # of a class's rows: candidates that the coin accepts
+        self.probability_ = sum(chosen) / len(chosen)  # classes are drawn equally often
         self.own_, self.other_ = Folded(net), Folded(_source(net))
         TALLY.attach(net, torch.zeros_like(counts))
 
@@ -129,7 +129,7 @@ class M2m(OnBase):
         images, labels = batch.images, batch.labels
         uniform = torch.rand(3, len(labels), generator=now.generator, device=labels.device)
         choice = choose_sources(labels, self.natural_, self.accept_, uniform)
-        rows, valid = fill_slots(choice.chosen, capacity(self.chosen_, len(labels)))
+        rows, valid = fill_slots(choice.chosen, capacity(len(labels), self.probability_))
         begin = self._starts(images, choice, rows, now)
         rows, begin, valid = drop_empty(valid, rows, begin, valid)
         origin, target = choice.seeds[rows], labels[rows]
@@ -174,8 +174,8 @@ class M2m(OnBase):
         marks = (
             choice.candidate, choice.candidate & choice.seedless, choice.seeded & ~choice.agreed, choice.chosen,
         )  # fmt: skip
-        total, seedless, refused, chosen = (_per_class(mark, labels, len(self.chosen_)) for mark in marks)
-        valid, used = (_per_class(mark, labels[rows], len(self.chosen_)) for mark in slots)
+        total, seedless, refused, chosen = (_per_class(mark, labels, len(self.natural_)) for mark in marks)
+        valid, used = (_per_class(mark, labels[rows], len(self.natural_)) for mark in slots)
         TALLY.add(net, total, seedless, refused, chosen - valid, valid - used, used)
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Changes from ERM: from `start` of training on, classes are drawn equally often, and each drawn image of a class with n
 images is replaced, with probability (1 - n / n_max) x `delta`, by an image of pure noise that keeps the label. Noise
-is fresh at every draw, normal per channel with mean and deviation of the long-tailed training pixels, clipped to
+is fresh at every draw, normal per channel with mean and std of the long-tailed training pixels, clipped to
 [0, 1], inserted after augmentation and before normalisation. Natural and noise images are normalised by statistics of
 their own; the finished network is an ordinary one.
 Which layers learn from noise: the paper has two readings. Its listing computes the whole noise branch without
@@ -48,8 +48,9 @@ from ..benchmarks.method import (
 )
 from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
+from ._shared.noise import additive_noise, choose_noise, noise_fraction, pure_noise
 from ._shared.noise_rows import features_apart, teaches_the_head_alone
-from ._shared.rows import layout_of
+from ._shared.rows import append_rows
 from ._shared.tally import Tally
 
 TALLY = Tally("noise_count", ("drawn", "expected", "variance"))
@@ -57,7 +58,7 @@ TALLY = Tally("noise_count", ("drawn", "expected", "variance"))
 
 @dataclass
 class OPeN(Method):
-    """Pure noise images for rare classes, late.
+    """Pure noise images for rare classes, in the last part of training.
 
     Attributes:
         delta: fraction of noise that a class with hardly any images would get.
@@ -66,7 +67,7 @@ class OPeN(Method):
         noise_grad: what noise images teach: see the card; `paper` is stop for dar and full for the others.
         noise_init: state of the second batch norm when noise begins: a copy of the natural one, or fresh.
         noise: pure noise, or noise added to the image that it replaces.
-        strength: standard deviation of additive noise, in levels of 255.
+        strength: std of additive noise, in levels of 255.
         noise_space: noise is a pixel and normalised like one, or [0, 1] is what the first layer sees (reproduction).
         control: `drop` leaves noise images out of the batch.
         append: noise images appended per natural one, labels drawn uniformly, none replaced, no oversampling.
@@ -158,7 +159,7 @@ class OPeN(Method):
         return None if now.progress < self.start or self.append else torch.ones(len(counts))
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """`epoch_length`."""
+        """The length of an epoch, see `epoch_length`."""
         if now.progress < self.start or self.epoch_length == "dataset":
             return None
         return int(counts.max()) * len(counts)
@@ -171,7 +172,7 @@ class OPeN(Method):
             return self._appended(batch, net, now)
         uniform = torch.rand(len(batch.labels), generator=now.generator, device=batch.labels.device)
         fraction = self.fraction_[batch.labels]
-        chosen = uniform < fraction
+        chosen = choose_noise(fraction, uniform)
         TALLY.add(net, chosen.sum(), fraction.sum(), (fraction * (1 - fraction)).sum())
         noise = self._noise(batch.images, net, now)
         images = torch.where(~chosen.view(-1, 1, 1, 1), batch.images, noise)  # this order keeps the memory format
@@ -183,12 +184,10 @@ class OPeN(Method):
         labels = torch.randint(
             len(self.fraction_), (count,), generator=now.generator, device=batch.labels.device, dtype=batch.labels.dtype
         )
-        images = layout_of(torch.cat([batch.images, self._noise(like, net, now)]), batch.images)
-        rows = torch.arange(len(images), device=batch.labels.device) >= len(batch.labels)
-        return Batch(images, torch.cat([batch.labels, labels]), rows)
+        return append_rows(batch, self._noise(like, net, now), labels)
 
     def _check_fraction(self, net: Classifier) -> None:
-        """Warn if the noise of an epoch was not what the class sizes ask for, by more than five standard deviations."""
+        """Warn if the noise of an epoch was not what the class sizes ask for, by more than five std."""
         drawn, expected, variance = (value for (value,) in TALLY.read(net).values())
         if abs(drawn - expected) > 5 * variance**0.5 + 0.5:
             warnings.warn(
@@ -205,8 +204,8 @@ class OPeN(Method):
         """Noise of the shape of `images`; for additive noise, on top of them."""
         normal = torch.randn(images.shape, generator=now.generator, device=images.device)
         if self.noise == "additive":
-            return (images + self.strength / 255 * normal).clamp(0, 1)
-        noise = (self.mean_ + self.std_ * normal).clamp(0, 1)
+            return additive_noise(images, normal, self.strength)
+        noise = pure_noise(normal, self.mean_, self.std_)
         return noise if self.noise_space == "pixel" else noise * net.normalise.std + net.normalise.mean
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
@@ -245,8 +244,3 @@ class OPeN(Method):
         if batchnorms(net.backbone):
             convert_batchnorm(net.backbone, "standard")
         return net
-
-
-def noise_fraction(counts: Tensor, delta: float) -> Tensor:
-    """Probability (C,) that a drawn image of a class becomes noise: (1 - n / n_max) x delta (equation 1)."""
-    return (delta * (1 - counts.double() / counts.max())).float()

@@ -17,13 +17,23 @@ ratio 50 48.5, ratio 100 44.6 (Table 6; epoch not stated, the code keeps the bes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Batch, Fraction, NonNegative, Now, PositiveInt, Split, Stage, drop_empty, host_reads_freely
+from ..benchmarks.method import (
+    Batch,
+    Fraction,
+    NonNegative,
+    Now,
+    PositiveInt,
+    Split,
+    Stage,
+    drop_empty,
+    host_reads_freely,
+)
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ._shared.base import OnBase
@@ -31,20 +41,6 @@ from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair
 from ._shared.losses import IGNORED
 
 FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # of the long-tailed and the step profile
-
-
-class Generated(NamedTuple):
-    """Generated maps in their slots.
-
-    Attributes:
-        maps: (S, D, H, W).
-        labels: int64 (S,), IGNORED where the slot is empty.
-        empty: bool (S,), slots that do not count.
-    """
-
-    maps: Tensor
-    labels: Tensor
-    empty: Tensor
 
 
 @dataclass
@@ -141,12 +137,12 @@ class RSG(OnBase):
             if now.progress < self.start:
                 extra = self.cesc_weight * self._centre_losses(net, maps, batch.labels)
             else:
-                new, extra = self._generated(net, maps, batch.labels)
+                new, new_labels, extra = self._generated(net, maps, batch.labels)
         if now.progress < self.start:
             return extra + self._upper_loss(net, maps, batch.labels, None, now)
-        labels = torch.cat([batch.labels, new.labels])
-        empty = None if host_reads_freely(labels) else torch.cat([torch.zeros_like(batch.labels, dtype=torch.bool), new.empty])
-        both = torch.cat([maps, new.maps.to(maps.dtype)])
+        labels = torch.cat([batch.labels, new_labels])
+        empty = None if host_reads_freely(labels) else labels == IGNORED
+        both = torch.cat([maps, new.to(maps.dtype)])
         return extra + self._upper_loss(net, both, labels, empty, now)
 
     def _centre_losses(self, net: Classifier, maps: Tensor, labels: Tensor) -> Tensor:
@@ -159,8 +155,8 @@ class RSG(OnBase):
         loss = generator.centre_loss(maps, labels, assignment)
         return loss / (maps.shape[2] * maps.shape[3]) if self.cesc_reduction == "position_mean" else loss
 
-    def _generated(self, net: Classifier, maps: Tensor, labels: Tensor) -> tuple[Generated, Tensor]:
-        """New maps of rare classes, and the loss of what makes them."""
+    def _generated(self, net: Classifier, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """New maps of rare classes (S, D, H, W), labels with IGNORED in empty slots, and the loss of the generator."""
         generator, detached = cast(Generator, net.rsg), maps.detach().float()
         assignment = generator.assignment(detached, labels)
         centre = self._centre_loss(generator, detached, labels, assignment)
@@ -168,11 +164,11 @@ class RSG(OnBase):
         pairs = Pairs(*drop_empty(pairs.valid, *pairs))
         change, variance = generator(detached, labels, assignment.detach(), pairs)
         rare = (detached if self.detach_rare else maps)[pairs.rare]
-        new = Generated(rare + change, torch.where(pairs.valid, labels[pairs.rare], IGNORED), ~pairs.valid)
-        return new, self.cesc_weight * centre + self.mv_weight * variance
+        new_labels = torch.where(pairs.valid, labels[pairs.rare], IGNORED)
+        return rare + change, new_labels, self.cesc_weight * centre + self.mv_weight * variance
 
     def _upper_loss(self, net: Classifier, maps: Tensor, labels: Tensor, empty: Tensor | None, now: Now) -> Tensor:
-        """The base's criterion of maps at the cut; rows of `empty` count nowhere."""
+        """The base's criterion of maps at the cut; rows of `empty` do not count."""
         upper = net.backbone[self.cut_ :]
         with noise_rows(upper, empty if batchnorms(upper) else None):
             features = upper(maps).float()

@@ -17,7 +17,8 @@ from ltbench.benchmarks.speed.interleaved import alternate, ratio
 from ltbench.benchmarks.speed.synthetic import synthetic_specs
 from ltbench.benchmarks.training.run_spec import build_network
 from ltbench.methods._shared.feature_generation import Generator
-from ltbench.methods._shared.translation import capacity, objective, translate
+from ltbench.methods._shared.rows import capacity
+from ltbench.methods._shared.translation import objective, translate
 from torch import Tensor
 
 CPU, BATCH, ROUNDS = torch.device("cpu"), 128, 5
@@ -31,8 +32,8 @@ def attacks() -> dict[str, Callable[[], Tensor]]:
     run = synthetic_specs(["m2m"])[0]
     source, net = build_network(run), build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], _with(net, source), run.dataset.train)
-    chosen = run.method.chosen_  # type: ignore[attr-defined]
-    slots, rows_on_average = capacity(chosen, BATCH), round(BATCH * sum(chosen) / len(chosen))
+    probability = run.method.probability_  # type: ignore[attr-defined]
+    slots, rows_on_average = capacity(BATCH, probability), round(BATCH * probability)
     counts = run.dataset.train.counts.double()
     candidates = round(float(BATCH * (1 - counts / counts.max()).mean()))
     random = generator(0, "images")

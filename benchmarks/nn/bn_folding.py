@@ -16,16 +16,14 @@ Logits = Callable[[Tensor], Tensor]
 
 
 class Folded:
-    """Evaluates a classifier without touching it: no mode is switched, no running statistic moves, no gradient is kept.
+    """Evaluates a classifier without changing it: modes, running statistics and gradients stay as they are.
 
-    Folded weights are those of the moment of `freeze`; all others, the head's above all, those of the call.
-
-    The structure is read once. `freeze` takes the weights of the moment and folds each batch norm that directly follows
-    a convolution: the same function, up to rounding, for less work. A backbone that cannot be traced is evaluated as
-    it is.
+    The structure is read once. `freeze` takes the backbone's current weights and folds each batch norm that directly
+    follows a convolution: the same function, up to rounding, for less work. The head is evaluated with the weights that
+    it has when the function is called. A backbone that cannot be traced is evaluated without folding.
 
     Args:
-        net: gives the structure, on the device where it will be used.
+        net: has the structure, on the device where it will be used.
     """
 
     def __init__(self, net: Classifier) -> None:
@@ -37,7 +35,7 @@ class Folded:
         """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the weights that `net` has now.
 
         Args:
-            net: of the structure given at first.
+            net: has the structure of the network that was passed to the constructor.
             bf16: convolve in bfloat16.
         """
         layers = net.backbone  # all its tensors, also buffers that no state dict holds

@@ -14,7 +14,7 @@ import torch
 from ..errors import UserError
 from ..nn.backbones import build_backbone, check_backbone
 from ..recipe import Recipe, load_recipe
-from ..registry import BASE, Plugin, changed, configure, load
+from ..registry import BASE, Plugin, changed, configure, has_base, load
 from ..split import DataRoot, Dataset, Source
 from .run_spec import RunSpec
 
@@ -97,9 +97,6 @@ def find_scopes(request: RunRequest, plugins: Sequence[Plugin]) -> Scopes:
         scopes[scope] |= {field: value for field, value in values.items() if value is not None}
     if request.plain:
         scopes["recipe"] = PLAIN | scopes["recipe"]
-        for plugin in plugins:
-            if "attack" in {field.name for field in dataclasses.fields(plugin.cls)}:
-                scopes[plugin.name].setdefault("attack", "fp32")
     return scopes
 
 
@@ -162,7 +159,7 @@ def parse_seeds(text: str) -> list[int]:
 def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, dict[str, Any]]:
     """`name=value` texts -> values per scope: each method's name, `recipe` and `dataset`.
 
-    A name without a prefix belongs to every chosen method.
+    A name without a prefix belongs to every chosen method, `base.NAME` to every one that has a base.
     """
     scopes: dict[str, dict[str, Any]] = {
         name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
@@ -172,16 +169,25 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         if not equals or not name:
             raise UserError(f"--set {text} is not understood. Write --set NAME=VALUE.")
         scope, dot, field = name.partition(".")
-        if not dot or scope == BASE:  # a field, or one of a base, of every chosen method
-            scope, dot, field = "", "", name
-        if dot and scope not in scopes:
+        holders = [plugin.name for plugin in plugins if has_base(plugin)]
+        if scope in scopes and dot:
+            targets = [scope]
+        elif scope == BASE and dot and holders:
+            targets, field = holders, name
+        elif dot:
             raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
-        fields = {f.name for plugin in plugins for f in dataclasses.fields(plugin.cls)}
-        if not dot and field in Recipe.model_fields and field not in fields:
-            raise UserError(f"--set {text}: '{field}' belongs to the recipe. Write --set recipe.{text}.")
-        for target in [scope] if dot else [plugin.name for plugin in plugins]:
+        else:
+            _check_no_recipe_field(name, text, plugins)
+            targets, field = [plugin.name for plugin in plugins], name
+        for target in targets:
             scopes[target][field] = _value(value)
     return scopes
+
+
+def _check_no_recipe_field(name: str, text: str, plugins: Sequence[Plugin]) -> None:
+    fields = {field.name for plugin in plugins for field in dataclasses.fields(plugin.cls)}
+    if name in Recipe.model_fields and name not in fields:
+        raise UserError(f"--set {text}: '{name}' belongs to the recipe. Write --set recipe.{text}.")
 
 
 def _value(text: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Method, Now, Split, Stage, overridden_hooks
+from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks
 from ...benchmarks.network import Classifier, Head
 from ...benchmarks.registry import Plugin, configure, load
 
@@ -49,6 +49,10 @@ class OnBase(Method):
         """The configured base."""
         base: Method = configure(load("methods", self.base), self.base_values)
         return base
+
+    def needs(self, epochs: int) -> Needs:
+        """What the base needs, but for epochs of another method."""
+        return dataclasses.replace(self.make_base().needs(epochs), prefix=0)
 
     def head(self, default: Head) -> Head:
         """The head that the base needs."""

@@ -5,7 +5,6 @@ On a GPU shapes are static and nothing is read back.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...benchmarks.method import host_reads_freely
-from .rows import draw_columns, upper_count
+from .rows import draw_columns
 
 
 def tail_classes(counts: Tensor, most: int) -> Tensor:
@@ -46,35 +45,26 @@ def choose_targets(confusion: Tensor, labels: Tensor, uniform: Tensor) -> tuple[
     return draw_columns(probabilities, uniform), probabilities.sum(1) > 0
 
 
-def pick(tail: Tensor, uniform: Tensor, fraction: float, slots: int, ceil: bool = True) -> tuple[Tensor, Tensor]:
+def choose_sources(
+    tail: Tensor, uniform: Tensor, fraction: float, slots: int, ceil: bool = True
+) -> tuple[Tensor, Tensor]:
     """A random fraction of the rows of the tail, without replacement: rows int64 (slots,), which count bool (slots,).
 
     Args:
-        tail: bool (N,).
+        tail: bool (N,), rows of a tail class.
         uniform: (N,) in [0, 1), the random order.
-        fraction: of the marked rows, rounded up with `ceil` (paper), else down (reference code).
-        slots: room for so many.
+        fraction: of the tail rows, rounded up with `ceil` (paper), else down (reference code).
+        slots: number of rows that there is room for.
         ceil: see there.
     """
     rows = (uniform + 2 * ~tail).argsort()[:slots]
-    return rows, torch.arange(len(rows), device=tail.device) < wanted(tail.sum(), fraction, ceil)
+    return rows, torch.arange(len(rows), device=tail.device) < number_of_sources(tail.sum(), fraction, ceil)
 
 
-def wanted(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
+def number_of_sources(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
     """How many images a fraction of so many tail rows is, (): rounded up or down, despite rounding of the product."""
     product = tails.double() * fraction
     return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
-
-
-def capacity(fraction: float, tail_probability: float, size: int) -> int:
-    """Slots that hold a fraction of the tail rows of a batch, but for once in some 700 batches.
-
-    Args:
-        fraction: of the tail rows.
-        tail_probability: that a drawn row is one.
-        size: rows of the batch.
-    """
-    return max(1, math.ceil(fraction * min(size, upper_count(size, tail_probability))))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .rows import draw_columns, upper_count
+from .rows import draw_columns
 
 BETAS = (0.999, 0.99, 0.9)
 
@@ -163,14 +163,3 @@ def translate(
         norms = gradient.flatten(1).norm(dim=1).view(length.shape)
         images = (images.detach() - length * gradient / (norms + 1e-10)).clamp(0, 1)
     return images.detach()
-
-
-def capacity(probabilities: list[float], size: int) -> int:
-    """Slots that hold all chosen rows of a batch of `size`, but for once in some 700 batches.
-
-    Args:
-        probabilities: that a row of a class is chosen, per class; classes are drawn equally often.
-        size: rows of a batch.
-    """
-    mean = size * sum(probabilities) / len(probabilities)
-    return max(1, min(size, round(upper_count(size, mean / size) + 0.5)))

@@ -15,7 +15,7 @@ import torch
 from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.loader import generator
-from ltbench.benchmarks.method import Batch, Now
+from ltbench.benchmarks.method import HOOKS, Batch, Method, Now
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.callbacks import Callback
@@ -86,7 +86,7 @@ def test_the_same_record_whether_its_beginning_is_shared_or_its_own(name: str, t
 
 
 def _again(run: RunSpec, runs: Path) -> Record:
-    """The same run anew, with what it builds on still there."""
+    """The same run a second time, with what it builds on already trained."""
     shutil.rmtree(runs / run.id)
     return carry_out(run, runs)
 
@@ -135,13 +135,13 @@ def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
 def test_state_lives_in_the_network(name: str) -> None:
     """What a method keeps for itself is constant while it trains, else a resumed run could not equal another."""
     run, net, split = _ready(name)
-    before = {key: _frozen(value) for key, value in vars(run.method).items()}
+    before = _comparable(run.method)
     for epoch in range(3):
         now = Now("train", epoch, 3, generator(0, "test"))
         run.method.begin_epoch(net, split, now)
         run.method.loss(net, run.method.transform(_batch(split), net, now), now).backward()
         run.method.after_step(net, now)
-    assert {key: _frozen(value) for key, value in vars(run.method).items()} == before
+    assert _comparable(run.method) == before
 
 
 def test_step_reads_nothing_back_from_the_device(name: str) -> None:
@@ -187,6 +187,12 @@ def test_transform_gives_a_batch_that_fits_together(name: str) -> None:
         assert batch.synthetic.shape == batch.images.shape[:1]
 
 
+def test_no_field_hides_a_hook(name: str) -> None:
+    cls = registry.load("methods", name).cls
+    assert not {field.name for field in dataclasses.fields(cls)} & set(HOOKS)
+    assert all(callable(getattr(cls, hook)) for hook in HOOKS)
+
+
 def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
     card = registry.load("methods", name).card
     for part in ("Changes from ERM:", "Departs from the paper", "Reported:"):
@@ -206,5 +212,7 @@ def _batch(split: Split) -> Batch:
     return Batch(split.images[::3].float() / 255, split.labels[::3])
 
 
-def _frozen(value: Any) -> Any:
+def _comparable(value: Any) -> Any:
+    if isinstance(value, Method):
+        return {key: _comparable(part) for key, part in vars(value).items()}
     return value.tolist() if isinstance(value, torch.Tensor) else value

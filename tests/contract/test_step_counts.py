@@ -21,12 +21,12 @@ from ltbench.benchmarks.speed.op_counter import Counts, Tally, bring_to, count_s
 from ltbench.benchmarks.speed.synthetic import synthetic_specs
 from ltbench.benchmarks.training.active_stage import ActiveStage
 from ltbench.benchmarks.training.run_spec import RunSpec
-from ltbench.methods._shared import perturbation, translation
+from ltbench.methods._shared.rows import capacity
 
 CPU = torch.device("cpu")
 BATCH = 128
 PASSES = 0.02  # relative
-# Operations of a late step on ResNet-32. A change that needs more says why here.
+# Operations of a step in the last epoch on ResNet-32. A change that needs more says why here.
 OPERATIONS = {"open": 1760, "blt": 5200, "m2m": 4700, "rsg": 990}
 OTHERS = 320
 
@@ -49,7 +49,7 @@ def trained(rows: float) -> float:
 
 def m2m(spec: RunSpec) -> float:
     """Ten steps of an attack on two networks, gradient of images alone; g judges once; the batch is trained."""
-    slots = translation.capacity(late_stage(spec).spec.method.chosen_, BATCH)  # type: ignore[attr-defined]
+    slots = capacity(BATCH, late_stage(spec).spec.method.probability_)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
@@ -57,7 +57,7 @@ def m2m(spec: RunSpec) -> float:
 def blt(spec: RunSpec) -> float:
     """Fifteen steps on a quarter of the tail images, which join the batch."""
     method: Any = late_stage(spec).spec.method
-    slots = perturbation.capacity(method.p, method.tail_probability_, BATCH)
+    slots = capacity(BATCH, method.tail_probability_, method.p)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 

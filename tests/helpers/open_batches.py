@@ -1,4 +1,4 @@
-"""What the tests of OPeN share."""
+"""Batches and moments for the tests of OPeN."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ready(**fields: Any) -> tuple[Any, Classifier, Split]:
     return run.method, net, run.dataset.train
 
 
-def late(seed: int = 0) -> Now:
+def after_start(seed: int = 0) -> Now:
     return Now("train", 9, 10, generator(seed, "test"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Now
 from ltbench.benchmarks.network import Classifier
+from ltbench.benchmarks.precision import Rounding
+from ltbench.benchmarks.registry import load
 from ltbench.benchmarks.speed.op_counter import Tally
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
@@ -113,6 +116,28 @@ def test_m2m_counts_where_its_candidates_went() -> None:
     assert measures["m2m_gate"] > 0
     assert measures["m2m_coin"] > 0
     assert torch.equal(changed.images, batch.images)
+
+
+@pytest.mark.parametrize("method", ["m2m", "blt"])
+def test_attack_names_its_arithmetic(method: str) -> None:
+    """In bfloat16 on any CPU, and alike between roundings of float32, as a CPU without bfloat16 computes it."""
+    images = []
+    for precision, around in (("fp32", nullcontext()), ("bf16", nullcontext()), ("bf16", Rounding())):
+        easy = EASY if method == "m2m" else ("low=1", "high=1")
+        torch.manual_seed(0)  # of BLT's second head
+        run, net, now, batch = ready(method, *easy, f"attack={precision}")
+        with around:
+            images.append(run.method.transform(batch, net, now).images)
+    full, half, rounded = images
+    assert not torch.equal(full, half)
+    assert (full - half).abs().mean() < 0.1 * (full - full.mean()).abs().mean()
+    assert (half - rounded).abs().mean() <= (full - half).abs().mean()
+
+
+def test_attack_is_in_fp32_unless_asked_otherwise() -> None:
+    for method in ("m2m", "blt"):
+        (field,) = (f for f in dataclasses.fields(load("methods", method).cls) if f.name == "attack")
+        assert field.default == "fp32"
 
 
 def test_a_batch_without_candidates_stays_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""OPeN: shares and noise images."""
+"""OPeN: fractions of noise and noise images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.open_batches import batch_of, late, ready
+from helpers.open_batches import after_start, batch_of, ready
 from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.data.loader import draw, generator
-from ltbench.benchmarks.method import Batch
 from ltbench.benchmarks.split import Split, channel_moments, long_tail_counts
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
-from ltbench.methods.open import noise_fraction
+from ltbench.methods._shared.noise import additive_noise, choose_noise, noise_fraction, pure_noise
 
 COUNTS = torch.tensor([100, 10, 1])
 CIFAR = pytest.mark.skipif("LTBENCH_DATA" not in os.environ, reason="needs real CIFAR: set LTBENCH_DATA")
@@ -39,7 +38,7 @@ def test_mean_fraction_of_noise_in_a_batch(size: int, classes: int, ratio: float
     assert float(fraction.double().mean()) == pytest.approx(mean, abs=6e-7)
 
 
-def test_shares_of_classes_among_natural_images() -> None:
+def test_class_fractions_among_natural_images() -> None:
     natural = 1 - noise_fraction(torch.tensor(long_tail_counts(5000, 10, 100)), 1 / 3)
     assert (natural / natural.sum())[[0, -1]].tolist() == pytest.approx([0.1334, 0.0894], abs=6e-5)
 
@@ -51,32 +50,33 @@ def test_expected_counts_top_every_class_up_to_the_largest() -> None:
     torch.testing.assert_close(noise, (5000 - counts).double() / 3, atol=1e-3, rtol=0)
 
 
-def test_worked_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, net, _ = ready()
-    method.fraction_ = noise_fraction(COUNTS, 1 / 3)
-    uniforms = torch.tensor([0.0, 0.31, 0.29, 0.331])
-    monkeypatch.setattr(torch, "rand", lambda *_, **__: uniforms)
-    batch = Batch(torch.rand_like(torch.empty(4, 3, 8, 8)), torch.tensor([0, 1, 2, 2]))
-    assert method.transform(batch, net, late()).synthetic.tolist() == [False, False, True, False]
+def test_worked_mask() -> None:
+    fraction = noise_fraction(COUNTS, 1 / 3)[torch.tensor([0, 1, 2, 2])]
+    assert choose_noise(fraction, torch.tensor([0.0, 0.31, 0.29, 0.331])).tolist() == [False, False, True, False]
 
 
-def test_worked_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, net, _ = ready()
-    method.mean_, method.std_ = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25)
-    normals = torch.tensor([-3.0, -1, 0, 1, 2.5]).expand(1, 3, 1, 5)
-    monkeypatch.setattr(torch, "randn", lambda *_, **__: normals)
-    noise = method._noise(torch.rand(1, 3, 1, 5), net, late())
+def test_worked_noise() -> None:
+    normal = torch.tensor([-3.0, -1, 0, 1, 2.5]).expand(1, 3, 1, 5)
+    noise = pure_noise(normal, torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 0.25))
     assert noise[0, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    method, net, _ = ready()
     net.normalise.set((0.5,) * 3, (0.25,) * 3)
     assert net.normalise(noise)[0, 0, 0].tolist() == [-2, -1, 0, 1, 2]
+    noise = method._noise(torch.rand(1, 3, 1, 5), net, after_start())
     method.noise_space = "normalised"
-    torch.testing.assert_close(net.normalise(method._noise(torch.rand(1, 3, 1, 5), net, late())), noise)
+    torch.testing.assert_close(net.normalise(method._noise(torch.rand(1, 3, 1, 5), net, after_start())), noise)
+
+
+def test_worked_additive_noise() -> None:
+    normal = torch.tensor([-3.0, -1, 0, 1, 2.5]).expand(1, 3, 1, 5)
+    noisy = additive_noise(torch.full((1, 3, 1, 5), 0.5), normal, 51.0)
+    assert noisy[0, 0, 0].tolist() == pytest.approx([0, 0.3, 0.5, 0.7, 1])
 
 
 def test_clipped_noise_has_the_statistics_of_a_clipped_normal() -> None:
     method, net, _ = ready()
     method.mean_, method.std_ = torch.full((3, 1, 1), 0.4989), torch.full((3, 1, 1), 0.2513)
-    noise = method._noise(torch.empty(200, 3, 64, 64), net, late())
+    noise = method._noise(torch.empty(200, 3, 64, 64), net, after_start())
     assert float(noise.mean()) == pytest.approx(0.49895, abs=8e-4)
     assert float(noise.std()) == pytest.approx(0.24086, abs=8e-4)
     assert float((noise == 0).float().mean()) == pytest.approx(0.02356, abs=5e-4)
@@ -96,7 +96,7 @@ def test_noise_has_the_statistics_of_each_channel() -> None:
     spread = torch.randint(-9, 10, (len(split), 3, 8, 8), generator=generator(0, "spread"))
     levels = torch.tensor([40, 120, 200])[:, None, None] + spread
     method.begin_stage(method.stages(10)[0], net, Split(levels.byte(), split.labels, 10))
-    noise = method._noise(torch.empty(500, 3, 8, 8), net, late())
+    noise = method._noise(torch.empty(500, 3, 8, 8), net, after_start())
     assert (255 * noise.mean((0, 2, 3))).tolist() == pytest.approx([40, 120, 200], abs=0.5)
     own = levels.double().std((0, 2, 3)).tolist()
     assert own == pytest.approx([5.48] * 3, abs=0.2)
@@ -125,7 +125,7 @@ def test_statistics_of_real_cifar(
 def test_noise_is_fresh_and_its_fraction_as_expected() -> None:
     """Within five standard deviations, per class, over 400 batches of one epoch's generator."""
     method, net, split = ready()
-    now, batch = late(), batch_of(split)
+    now, batch = after_start(), batch_of(split)
     observed, drawn, first = torch.zeros(10), torch.zeros(10), None
     for _ in range(400):
         changed = method.transform(batch, net, now)
@@ -144,7 +144,7 @@ def test_noise_is_fresh_and_its_fraction_as_expected() -> None:
 
 def test_same_seed_same_noise_and_another_another() -> None:
     method, net, split = ready()
-    images = [method.transform(batch_of(split), net, late(seed)).images for seed in (0, 0, 1)]
+    images = [method.transform(batch_of(split), net, after_start(seed)).images for seed in (0, 0, 1)]
     assert torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
 
@@ -153,12 +153,12 @@ def test_memory_format_of_the_batch_is_kept() -> None:
     method, net, split = ready()
     batch = batch_of(split)
     batch = batch._replace(images=batch.images.contiguous(memory_format=torch.channels_last))
-    assert method.transform(batch, net, late()).images.is_contiguous(memory_format=torch.channels_last)
+    assert method.transform(batch, net, after_start()).images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_draws_of_an_epoch_are_balanced() -> None:
     method, _, split = ready()
-    labels = split.labels[draw(split, method.sampling(split.counts, late()), generator(0, "draw"), 5000)]
+    labels = split.labels[draw(split, method.sampling(split.counts, after_start()), generator(0, "draw"), 5000)]
     assert len(labels) == 5000
     assert ((torch.bincount(labels) - 500).abs() < 5 * (5000 * 0.1 * 0.9) ** 0.5).all()
 

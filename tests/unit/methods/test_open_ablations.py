@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.open_batches import batch_of, late, ready, settings
+from helpers.open_batches import after_start, batch_of, ready, settings
 from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.errors import UserError
@@ -79,9 +79,9 @@ def test_no_ablation_reads_back_from_the_device(ablation: dict[str, str]) -> Non
         net = build_network(run)
         fake = Split(torch.empty(64, 3, 8, 8, dtype=torch.uint8), torch.empty(64, dtype=torch.int64), 10)
         run.method.begin_stage(run.method.stages(10)[0], net, fake)
-        batch = run.method.transform(Batch(fake.images.float(), fake.labels), net, late())
+        batch = run.method.transform(Batch(fake.images.float(), fake.labels), net, after_start())
         assert batch.synthetic is not None
-        run.method.loss(net, batch, late()).backward()
+        run.method.loss(net, batch, after_start()).backward()
 
 
 def test_second_norm_starts_as_a_copy_when_noise_begins() -> None:
@@ -92,7 +92,7 @@ def test_second_norm_starts_as_a_copy_when_noise_begins() -> None:
         method.begin_epoch(net, split, Now("train", epoch, 10, generator(0, "test")))
         assert torch.equal(norm.running_mean, norm.noise.running_mean) == equal
     net(torch.rand(8, 3, 8, 8))
-    method.begin_epoch(net, split, late())
+    method.begin_epoch(net, split, after_start())
     assert not torch.equal(norm.running_mean, norm.noise.running_mean)
 
 
@@ -109,24 +109,24 @@ def test_a_share_of_noise_that_cannot_be_is_noticed() -> None:
     method, net, split = ready()
     net.noise_count += torch.tensor([90.0, 50.0, 35.0])  # type: ignore[operator]
     with pytest.warns(UserWarning, match="noise images in an epoch; .* were expected"):
-        method.begin_epoch(net, split, late())
-    now = late()
+        method.begin_epoch(net, split, after_start())
+    now = after_start()
     for _ in range(30):
         method.transform(batch_of(split), net, now)
-    method.begin_epoch(net, split, late())
+    method.begin_epoch(net, split, after_start())
     assert net.noise_count.tolist() == [0, 0, 0]  # type: ignore[operator,union-attr]
 
 
 def step(method: Any, net: Classifier, batch: Batch) -> tuple[Tensor, list[Tensor]]:
     net.zero_grad()
-    loss = method.loss(net, batch, late())
+    loss = method.loss(net, batch, after_start())
     loss.backward()
     return loss.detach(), [parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None]
 
 
 def test_control_drop_equals_a_batch_without_the_noise_rows() -> None:
     method, net, split = ready(control="drop")
-    batch = method.transform(batch_of(split), net, late())
+    batch = method.transform(batch_of(split), net, after_start())
     assert batch.synthetic is not None
     assert 0 < int(batch.synthetic.sum()) < len(batch.labels)
     matches = step(method, net, batch)
@@ -139,17 +139,17 @@ def test_control_drop_equals_a_batch_without_the_noise_rows() -> None:
 def test_loss_is_the_mean_over_all_rows_and_standard_norm_mixes_them() -> None:
     method, net, split = ready()
     standard, plain, _ = ready(norm="standard")
-    batch = method.transform(batch_of(split), net, late())
-    loss = float(standard.loss(plain, batch, late()).detach())
+    batch = method.transform(batch_of(split), net, after_start())
+    loss = float(standard.loss(plain, batch, after_start()).detach())
     expected = torch.nn.functional.cross_entropy(build_network(tiny_run())(batch.images), batch.labels)
     assert loss == pytest.approx(float(expected.detach()), rel=1e-6)
-    assert float(method.loss(net, batch, late()).detach()) != pytest.approx(loss, rel=1e-3)
+    assert float(method.loss(net, batch, after_start()).detach()) != pytest.approx(loss, rel=1e-3)
 
 
 def test_additive_noise_is_the_image_plus_noise_clipped() -> None:
     method, net, split = ready(noise="additive", strength="25", delta="1")
     batch = batch_of(split)
-    changed = method.transform(batch, net, late())
+    changed = method.transform(batch, net, after_start())
     difference = (changed.images - batch.images)[changed.synthetic]
     inner = (batch.images[changed.synthetic] > 0.4) & (batch.images[changed.synthetic] < 0.6)
     assert float(difference[inner].std()) == pytest.approx(25 / 255, rel=0.1)
@@ -160,12 +160,12 @@ def test_additive_noise_is_the_image_plus_noise_clipped() -> None:
 def test_appended_noise_for_balanced_data() -> None:
     method, net, split = ready(append="0.25", start="0")
     batch = batch_of(split, 128)
-    changed = method.transform(batch, net, late())
+    changed = method.transform(batch, net, after_start())
     assert len(changed.labels) == 160
     assert changed.synthetic.tolist() == [False] * 128 + [True] * 32
     assert torch.equal(changed.images[:128], batch.images)
-    assert method.sampling(split.counts, late()) is None
-    labels = torch.cat([method.transform(batch, net, late(seed)).labels[128:] for seed in range(200)])
+    assert method.sampling(split.counts, after_start()) is None
+    labels = torch.cat([method.transform(batch, net, after_start(seed)).labels[128:] for seed in range(200)])
     counts = torch.bincount(labels, minlength=10)
     assert ((counts - 640).abs() < 5 * (6400 * 0.1 * 0.9) ** 0.5).all()
 
@@ -230,7 +230,7 @@ def test_backbone_without_batch_norm() -> None:
     with pytest.warns(UserWarning, match="no batch norm to route"):
         net = method.network(backbone, 10, LinearHead)
     method.begin_stage(method.stages(10)[0], net, run.dataset.train)
-    batch = method.transform(batch_of(run.dataset.train), net, late())
+    batch = method.transform(batch_of(run.dataset.train), net, after_start())
     _, with_noise = step(method, net, batch)
     natural = ~batch.synthetic  # type: ignore[operator]
     _, alone = step(method, net, Batch(batch.images[natural], batch.labels[natural]))

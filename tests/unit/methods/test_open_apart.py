@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from helpers.open_batches import late
+from helpers.open_batches import after_start
 from helpers.tiny import tiny_run
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Batch
@@ -34,7 +34,7 @@ def trained(settings: tuple[str, ...], noise: list[int]) -> tuple[list[tuple[int
     net.backbone.register_forward_pre_hook(lambda layer, x: passes.append((len(x[0]), torch.is_grad_enabled())))
     with rounding(recipe.precision, images):
         with autocast(recipe.precision, CPU):
-            loss = method.loss(net, Batch(images, torch.arange(12) % 10, mask), late())
+            loss = method.loss(net, Batch(images, torch.arange(12) % 10, mask), after_start())
         loss.backward()
     gradients = [torch.zeros(1) if p.grad is None else p.grad for p in net.parameters()]
     return passes, [loss, *gradients, *net.buffers()]

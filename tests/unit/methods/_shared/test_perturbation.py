@@ -8,8 +8,15 @@ from ltbench.benchmarks.method import Stage
 from ltbench.benchmarks.network import SquashingCosineHead
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.methods._shared.perturbation import Ascent, ascend, capacity, pick, tail_classes, target_probabilities
-from ltbench.methods._shared.rows import draw_columns
+from ltbench.methods._shared.perturbation import (
+    Ascent,
+    ascend,
+    choose_sources,
+    choose_targets,
+    tail_classes,
+    target_probabilities,
+)
+from ltbench.methods._shared.rows import capacity, draw_columns
 from ltbench.methods.blt import BLT
 from torch import Tensor
 
@@ -49,10 +56,17 @@ def test_confusion_worked_numbers_and_their_orientation() -> None:
 def test_number_of_hallucinated_images(fraction: float, ceil: bool, expected: list[int]) -> None:
     for tails, number in zip((1, 2, 3, 4, 5, 7), expected, strict=True):
         tail = torch.arange(10) < tails
-        rows, valid = pick(tail, torch.rand(10), fraction, 6, ceil)
+        rows, valid = choose_sources(tail, torch.rand(10), fraction, 6, ceil)
         assert valid.sum() == number
         assert tail[rows[valid]].all()
         assert len(set(rows.tolist())) == 6
+
+
+def test_a_class_that_is_never_mistaken_has_no_target() -> None:
+    confusion = torch.tensor([[50.0, 0, 0], [3, 4, 3], [0, 1, 9]])
+    targets, possible = choose_targets(confusion, torch.tensor([0, 1, 1, 2]), torch.tensor([0.5, 0.1, 0.9, 0.5]))
+    assert possible.tolist() == [False, True, True, True]
+    assert targets[1:].tolist() == [0, 2, 1]
 
 
 def two_logits(images: Tensor) -> Tensor:
@@ -120,7 +134,7 @@ def test_tail_classes_by_rule_and_where_no_class_is_that_small() -> None:
 
 
 def test_slots_hold_nearly_every_batch() -> None:
-    slots = capacity(0.25, 0.36, 128)
+    slots = capacity(128, 0.36, 0.25)
     tails = (torch.rand(20_000, 128, generator=torch.Generator().manual_seed(0)) < 0.36).sum(1)
     assert ((0.25 * tails).ceil() > slots).float().mean() < 0.005
     assert slots < 18

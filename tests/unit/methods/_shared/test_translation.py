@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from ltbench.benchmarks.split import long_tail_counts
-from ltbench.methods._shared.rows import draw_columns
+from ltbench.methods._shared.rows import capacity, draw_columns
 from ltbench.methods._shared.translation import (
     acceptance,
-    capacity,
+    choose_sources,
     fill_slots,
     fitting_beta,
     objective,
@@ -65,6 +65,18 @@ def test_seeds_come_up_as_often_as_they_should_and_never_without_a_chance() -> N
     assert fraction[1] == pytest.approx(0.25, abs=0.01)
     edges = torch.tensor([0.0, 0.25, 1 - 2**-24, 0.5, 0.2])
     assert draw_columns(probabilities, edges).tolist() == [1, 3, 3, 3, 1]
+
+
+def test_rows_sort_into_seedless_refused_and_chosen() -> None:
+    """Classes of 100, 10 and 1 images; rows 0 to 3 have the labels 0, 0, 1, 2."""
+    accept, labels = acceptance(torch.tensor([100, 10, 1]), 0.99), torch.tensor([0, 0, 1, 2])
+    uniform = torch.tensor([[0.5, 1.0, 0.5, 0.5], [0.2, 0.2, 0.2, 0.99], [0.0, 0.0, 0.1, 0.1]])
+    choice = choose_sources(labels, torch.tensor([1.0, 0.1, 0.01]), accept, uniform)
+    assert choice.candidate.tolist() == [False, True, True, True]  # row 0 stays: 0.5 is below n / n_max = 1
+    assert choice.seedless.tolist() == [True, True, False, False]  # no class has more images than class 0
+    assert choice.seeds[2:].tolist() == [0, 2]
+    assert choice.agreed[2:].tolist() == [True, False]  # 0.1 is below 0.595, and above 0.086 for the seed of class 1
+    assert choice.chosen.tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +142,7 @@ def test_slots_take_chosen_rows_first_and_in_order() -> None:
 def test_slots_hold_nearly_every_batch() -> None:
     accept = acceptance(CIFAR, 0.999)
     fractions = (1 - CIFAR / CIFAR.max()) * (accept**2).sum(0) / accept.sum(0).clamp(min=1e-12)
-    slots = capacity(fractions.tolist(), 128)
+    slots = capacity(128, float(fractions.mean()))
     random = torch.Generator().manual_seed(0)
     drawn = torch.rand(20_000, 128, generator=random) < fractions[torch.randint(10, (20_000, 128), generator=random)]
     assert (drawn.sum(1) > slots).float().mean() < 0.005
