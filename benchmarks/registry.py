@@ -135,37 +135,35 @@ def _check_hooks(cls: type[Any], base: type) -> None:
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
     """An instance of a plugin with its defaults replaced by `settings` (field -> value, strings allowed).
 
+    Where a method has a base, `base.NAME` sets a field of the base, and `base_values` several, as a record holds them.
+
     Raises:
         UserError: there is no such field, or a value has the wrong type or is out of range.
     """
-    fields = dataclasses.fields(plugin.cls)
-    field_names = [field.name for field in fields]
-    settings = _gathered(settings, field_names)
-    for name in settings:
-        if name not in field_names:
-            raise unknown(f"field of '{plugin.name}'", name, field_names, nothing="it has no fields")
+    # Defaults are validated too: a default of 1 for a float must not have another id than the user's 1.
+    fields = {field.name: field.default for field in dataclasses.fields(plugin.cls) if field.name != VALUES}
+    values = {name: default for name, default in fields.items() if default is not dataclasses.MISSING}
+    if has_base(plugin):
+        values[VALUES] = {}
+    for name, value in settings.items():
+        scope, dot, own = name.partition(".")
+        if name in fields:
+            values[name] = value
+        elif VALUES in values and scope == BASE and dot:
+            values[VALUES][own] = value
+        elif VALUES in values and name == VALUES and isinstance(value, dict):
+            values[VALUES] |= value
+        else:
+            raise unknown(f"field of '{plugin.name}'", name, fields, nothing="it has no fields")
     try:
-        # Defaults are validated too: a default of 1 for a float must not have another id than the user's 1.
-        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-        instance = TypeAdapter(plugin.cls).validate_python(defaults | settings)
+        return TypeAdapter(plugin.cls).validate_python(values)
     except ValidationError as error:
         raise UserError(f"'{plugin.name}': {explain(error)}.") from error
-    return instance
 
 
 def has_base(plugin: Plugin) -> bool:
-    """Whether a method works on top of another one, whose values are set as `base.NAME`."""
+    """Whether a method works on top of another one, whose fields are set as `base.NAME`."""
     return any(field.name == VALUES for field in dataclasses.fields(plugin.cls))
-
-
-def _gathered(settings: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """`base.NAME` settings as one dictionary, where a method has a base with values of its own."""
-    if VALUES not in names:
-        return settings
-    prefix = BASE + "."
-    own = {name.removeprefix(prefix): value for name, value in settings.items() if name.startswith(prefix)}
-    others = {name: value for name, value in settings.items() if not name.startswith(prefix)}
-    return others | {VALUES: settings.get(VALUES, {}) | own}
 
 
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
@@ -185,8 +183,12 @@ def describe(cls: type) -> list[tuple[str, str, str, str]]:
     rows = []
     for field in dataclasses.fields(cls):
         default = "" if field.default is dataclasses.MISSING else str(field.default)
-        meaning = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
-        rows.append((field.name, default, _allowed(hints[field.name]), " ".join(meaning[1].split()) if meaning else ""))
+        text = re.search(rf"^ +{field.name}: (.+(?:\n {{8,}}.+)*)", docs, re.MULTILINE)
+        meaning = " ".join(text[1].split()) if text else ""
+        if field.name == VALUES:
+            rows.append((f"{BASE}.NAME", "the base's", f"those of {BASE}", meaning))
+        else:
+            rows.append((field.name, default, _allowed(hints[field.name]), meaning))
     return rows
 
 

@@ -21,9 +21,8 @@ class OnBase(Method):
     """A method with a base, whose head and criterion it uses.
 
     Attributes:
-        base: name of the method whose loss is used.
-        base_values: its hyper-parameters: those given here, else the ones of `own_values`, else its defaults. On the
-            command line `--set base.NAME=VALUE`.
+        base: name of the method whose head and loss are used.
+        base_values: value of a field of the base; unset ones are those of `own_values`, else the base's defaults.
     """
 
     base: str = "erm"
@@ -33,8 +32,10 @@ class OnBase(Method):
         """Complete the values of the base.
 
         Raises:
-            UserError: there is no such base or value, or a hook of the base would never be called.
+            UserError: there is no such base or value, the base is a file, or a hook of it would never be called.
         """
+        if self.base.endswith(".py"):  # its contents would not enter the id
+            raise UserError(f"base = {self.base}: a base is a method of the suite or of an installed package, no file.")
         plugin = load("methods", self.base)
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}

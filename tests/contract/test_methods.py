@@ -68,7 +68,7 @@ def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> N
         assert resumed.cost.resumed == 1
 
 
-def test_the_same_record_whether_its_beginning_is_shared_or_its_own(name: str, tmp_path: Path) -> None:
+def test_a_shared_beginning_and_an_own_one_give_one_record(name: str, tmp_path: Path) -> None:
     """A method that claims to begin as ERM does: trained on the spot, through its own hooks, it ends the same."""
     shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
     reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")

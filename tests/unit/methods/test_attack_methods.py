@@ -45,7 +45,7 @@ def ready(method: str, *settings: str) -> tuple[RunSpec, Classifier, Now, Batch]
 
 
 @pytest.mark.parametrize("method", ["m2m", "blt"])
-def test_an_attack_touches_neither_weights_nor_statistics_nor_modes(method: str) -> None:
+def test_an_attack_leaves_weights_statistics_and_modes(method: str) -> None:
     run, net, now, batch = ready(method, *(EASY if method == "m2m" else ()))
     net.train()
     before = copy.deepcopy(net.state_dict())
@@ -148,7 +148,7 @@ def test_a_batch_without_candidates_stays_as_it_is() -> None:
     assert not changed.synthetic.any()  # type: ignore[union-attr]
 
 
-def test_hallucinated_images_follow_the_batch_and_keep_their_labels() -> None:
+def test_hallucinated_images_follow_the_batch_with_their_labels() -> None:
     run, net, now, batch = ready("blt", "p=0.5", "limit=3", "low=1", "high=1")
     changed = run.method.transform(batch, net, now)
     assert changed.origin is not None

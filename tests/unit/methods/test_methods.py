@@ -205,7 +205,7 @@ def test_focal_loss_against_the_formula(gamma: float, weighted: bool, inside: bo
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
-def test_focal_loss_has_a_finite_gradient_where_the_network_is_certain(gamma: float) -> None:
+def test_focal_loss_has_a_finite_gradient_at_certainty(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
     focal_loss(logits, torch.tensor([0, 0]), gamma).backward()
     assert logits.grad is not None

@@ -136,7 +136,7 @@ def test_control_drop_equals_a_batch_without_the_noise_rows() -> None:
         torch.testing.assert_close(first, other, atol=2e-5, rtol=1e-4)
 
 
-def test_loss_is_the_mean_over_all_rows_and_standard_norm_mixes_them() -> None:
+def test_loss_is_a_mean_over_all_rows_and_standard_norm_mixes() -> None:
     method, net, split = ready()
     standard, plain, _ = ready(norm="standard")
     batch = method.transform(batch_of(split), net, after_start())

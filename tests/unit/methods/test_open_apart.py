@@ -83,6 +83,6 @@ def test_every_backbone_of_the_suite_keeps_noise_from_learning(name: str) -> Non
     assert not teaches_the_head_alone(net, torch.Size((3, 32, 32)))
 
 
-def test_what_learns_behind_a_layer_that_is_zero_at_first_is_found() -> None:
+def test_what_learns_behind_a_layer_of_zeros_is_noticed() -> None:
     net = Classifier(convert_batchnorm(build_backbone("timm:seresnet18"), "dar", noise_grad="stop"), LinearHead, 10)
     assert not teaches_the_head_alone(net, torch.Size((3, 32, 32)))

@@ -102,7 +102,7 @@ def test_slots_without_a_map_change_nothing(name: str) -> None:
             torch.testing.assert_close(left.grad, other.grad, atol=2e-5, rtol=1e-3)
 
 
-def test_a_cpu_leaves_out_the_slots_that_a_gpu_computes_for_nothing(request: pytest.FixtureRequest) -> None:
+def test_a_cpu_leaves_out_the_empty_slots_of_a_gpu(request: pytest.FixtureRequest) -> None:
     results = []
     for path in ("few", "slots"):
         if path == "slots":
@@ -165,7 +165,7 @@ def test_settings_follow_the_profile(counts: list[int], step: bool, number: int)
     assert float(reference._transfer(sizes)) == 1.0
 
 
-def test_frequent_classes_are_rounded_and_ties_go_to_the_lower_index() -> None:
+def test_frequent_classes_are_rounded_and_ties_go_down() -> None:
     assert int(frequent_classes(torch.arange(100), 0.29).sum()) == 29
     assert frequent_classes(torch.tensor([3, 5, 5, 5]), 0.5).tolist() == [False, True, True, False]
 

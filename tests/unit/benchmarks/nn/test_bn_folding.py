@@ -37,7 +37,7 @@ class Precise(nn.Sequential):
     ("name", "pairs"),
     [("resnet32", 31), ("resnet8-narrow", 7), ("densenet40", 0), ("timm:resnet10t", 14), ("timm:resnetblur18", 20)],
 )
-def test_folded_equals_evaluation_mode_and_so_do_gradients_of_images(name: str, pairs: int, routed: bool) -> None:
+def test_folded_equals_evaluation_mode_with_gradients_of_images(name: str, pairs: int, routed: bool) -> None:
     """In float64: rounding that carries one ReLU over its kink changes a gradient by more than any tolerance."""
     net = network(name).double()
     net.head = Precise(net.head)

@@ -13,7 +13,7 @@ from helpers.command import Answer
 from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Method, Needs
-from ltbench.benchmarks.registry import changed, configure, load, names
+from ltbench.benchmarks.registry import changed, configure, describe, load, names
 from ltbench.benchmarks.training.plan import parse_settings
 from ltbench.methods._shared.base import OnBase
 
@@ -44,6 +44,16 @@ def test_a_hook_that_would_be_dropped_is_named(base: str, hook: str) -> None:
 def test_a_base_of_the_user_s_own_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Unknown method 'ldam'\. Did you mean 'ldam-drw'"):
         method("rsg", base="ldam")
+
+
+def test_a_base_is_a_name_and_its_values_are_set_one_by_one(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"mine\.py: a base is a method of the suite or of an installed package, no file"
+    ):
+        method("rsg", base=str(tmp_path / "mine.py"))
+    with pytest.raises(UserError, match="Unknown field of 'rsg' 'base_values'"):
+        method("rsg", base_values="3")
+    assert ("base.NAME", "the base's", "those of base") in {row[:3] for row in describe(load("methods", "rsg").cls)}
 
 
 def test_values_of_the_base_are_checked_by_its_own_fields() -> None:
@@ -99,7 +109,7 @@ def test_a_value_of_the_base_on_the_command_line(setting: str, tmp_path: Path) -
     assert tiny_run("rsg", settings=tuple(own)).method == run.method
 
 
-def test_a_value_of_the_base_reaches_every_chosen_method_with_a_base() -> None:
+def test_a_value_of_the_base_reaches_every_method_with_a_base() -> None:
     plugins = [load("methods", name) for name in ("erm", "rsg", "m2m")]
     scopes = parse_settings(["base.beta=0.9", "m2m.base=drw"], plugins)
     assert scopes["rsg"] == {"base.beta": "0.9"}

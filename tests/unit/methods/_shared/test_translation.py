@@ -56,7 +56,7 @@ def test_seed_probabilities_worked_numbers() -> None:
     assert accept[labels, 1].tolist() == pytest.approx([0.595268, 0.595268, 0, 0], abs=1e-6)
 
 
-def test_seeds_come_up_as_often_as_they_should_and_never_without_a_chance() -> None:
+def test_seeds_are_drawn_by_their_probability_and_never_at_zero() -> None:
     probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75, 0.0]]).expand(5, 5)
     uniform = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
     drawn = torch.cat([draw_columns(probabilities, part) for part in uniform.split(5)])
@@ -119,7 +119,7 @@ def test_attack_worked_numbers() -> None:
     assert probability[1] == pytest.approx([0.644474, 0.712320], abs=1e-6)  # refused at gamma 0.9, taken at 0.6
 
 
-def test_random_start_has_the_norms_of_the_reference_code_and_those_that_were_meant() -> None:
+def test_random_start_has_the_norms_of_both_readings() -> None:
     uniform = torch.rand(96, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
     legacy = random_start(uniform, 96, per_sample=False)
     assert legacy.flatten(1).norm(dim=1).mean() == pytest.approx(0.0884, abs=1e-4)
@@ -128,7 +128,7 @@ def test_random_start_has_the_norms_of_the_reference_code_and_those_that_were_me
     assert meant.flatten(1).norm(dim=1).tolist() == pytest.approx([0.5] * 96, rel=1e-5)
 
 
-def test_random_start_of_some_slots_is_as_small_as_among_all_candidates() -> None:
+def test_random_start_of_slots_is_scaled_as_among_candidates() -> None:
     uniform = torch.rand(60, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
     assert random_start(uniform, 96, per_sample=False).flatten(1).norm(dim=1).mean() == pytest.approx(0.0884, abs=1e-3)
 
