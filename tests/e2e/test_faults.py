@@ -81,7 +81,7 @@ def small_files() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
-def test_a_full_disk_is_one_sentence_and_the_same_command_resumes(tmp_path: Path) -> None:
+def test_a_full_disk_is_one_sentence_and_the_run_resumes(tmp_path: Path) -> None:
     process = start(tmp_path, "--method", "drs", "--epochs", "5", preexec_fn=small_files)
     _, err = process.communicate()
     assert process.returncode == 2, err

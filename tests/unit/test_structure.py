@@ -155,7 +155,7 @@ def test_packages_are_the_folders_with_code() -> None:
     assert set(listed) == held | {"ltbench"}
 
 
-def test_our_datasets_folder_does_not_shadow_the_library_of_that_name() -> None:
+def test_our_datasets_folder_does_not_shadow_a_library() -> None:
     code = (
         "import importlib.util, sys; found = importlib.util.find_spec('datasets');"
         "sys.exit(found is not None and found.origin is not None and found.origin.startswith(sys.argv[1]))"

@@ -72,7 +72,7 @@ def test_a_unit_waits_until_all_its_snapshots_are_free(tmp_path: Path) -> None:
     assert take(queue) == "b"
 
 
-def test_the_first_epochs_alone_do_not_serve_a_unit_that_needs_all(tmp_path: Path) -> None:
+def test_first_epochs_do_not_serve_a_unit_that_needs_all(tmp_path: Path) -> None:
     erm, m2m = fake_unit("e", method="erm"), fake_unit("a", PREFIX, NETWORK)
     queue = Queue([m2m, erm], tmp_path, tmp_path)
     assert take(queue) == "e"

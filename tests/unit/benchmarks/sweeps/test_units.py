@@ -34,7 +34,7 @@ def test_a_unit_s_command_is_its_run() -> None:
         assert planned(unit.arguments) == unit.id, shlex.join(unit.arguments)
 
 
-def test_ratios_and_profiles_are_crossed_and_common_runs_run_once() -> None:
+def test_ratios_and_profiles_are_crossed_and_runs_run_once() -> None:
     crossed = units(imbalance=[5, 3], profile=["exp", "step"])
     assert [unit.label.split(" | ")[0] for unit in crossed] == [
         f"digits-lt {profile}{ratio} n_max=30 digits" for ratio in (5, 3) for profile in ("exp", "step")
