@@ -1,22 +1,16 @@
-"""Which precision a machine computes in: bfloat16 where it was measured to be faster, else float32."""
+"""The arithmetic of a run: autocast for bfloat16, and how a CPU without bfloat16 units computes it."""
 
 from __future__ import annotations
 
-import statistics
-import time
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from .method import host_reads_freely
-
-FASTER = 1.2  # a processor with bfloat16 convolves 1.7 times as fast or more, one without a tenth as fast
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
@@ -59,36 +53,3 @@ _PRODUCTS = {
     torch.ops.aten.addmm.default,
     torch.ops.aten.bmm.default,
 }
-
-
-def fast_bf16(kind: str) -> bool:
-    """Whether this machine convolves faster in bfloat16; measured once per process and kind of device."""
-    return bf16_speed(kind) >= FASTER
-
-
-@cache
-def bf16_speed(kind: str) -> float:
-    """Speed of a 3x3 convolution in bfloat16 relative to float32: the median over rounds in which they take turns.
-
-    On a GPU it is large enough that its launch does not count.
-
-    Args:
-        kind: `cpu` or `cuda`.
-    """
-    size = (16, 64, 8, 8) if kind == "cpu" else (256, 128, 64, 64)
-    images = torch.ones(*size, device=kind).contiguous(memory_format=torch.channels_last)
-    weights = torch.ones(size[1], size[1], 3, 3, device=kind).contiguous(memory_format=torch.channels_last)
-    single, half = (images, weights), (images.bfloat16(), weights.bfloat16())
-    _seconds(*single), _seconds(*half)
-    return statistics.median(_seconds(*single) / _seconds(*half) for _ in range(5))
-
-
-@torch.no_grad()
-def _seconds(images: Tensor, weights: Tensor) -> float:
-    if images.is_cuda:
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    F.conv2d(images, weights, padding=1)
-    if images.is_cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - started

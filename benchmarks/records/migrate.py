@@ -52,8 +52,11 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
         Rows of `COLUMNS`.
 
     Raises:
-        UserError: a record of schema 1 is damaged; nothing is changed then.
+        UserError: a folder is missing, or a record of schema 1 is damaged; nothing is changed then.
     """
+    for folder in (results, runs):
+        if folder and not folder.is_dir():
+            raise UserError(f"There is no folder {folder}.")
     results = results.resolve()
     old = {path: values for path in find_records(results) if (values := _read(path)).get("schema") == 1}
     for path, values in old.items():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from ..precision import bf16_speed
 from ..training.run_spec import RunSpec
+from .bf16 import bf16_speed
 from .interleaved import Ratio, alternate
 from .microbenchmarks import StepCost, against_dataloader, convolution_peak, input_paths, repeated_step, step_costs
 from .synthetic import CIFAR_10_LT, Scale

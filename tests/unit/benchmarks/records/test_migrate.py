@@ -146,6 +146,8 @@ def test_as_a_command(results: Path) -> None:
     done = subprocess.run([*command, str(results)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[0] == 'old id,new id,old path,"new path, or why the record is invalid"'
     assert len(done.stdout.splitlines()) == 5
+    missing = subprocess.run([*command, "nowhere"], capture_output=True, text=True, check=False)
+    assert (missing.returncode, missing.stdout, missing.stderr) == (2, "", "Error: There is no folder nowhere.\n")
     wrong = subprocess.run([*command], capture_output=True, text=True, check=False)
     assert wrong.returncode != 0
     assert wrong.stderr.startswith("Usage: ")

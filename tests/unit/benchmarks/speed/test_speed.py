@@ -12,8 +12,9 @@ import torch
 from helpers.command import Answer
 from ltbench.benchmarks.data.augment import as_floats
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.precision import _PRODUCTS, Rounding, bf16_speed, rounding
+from ltbench.benchmarks.precision import _PRODUCTS, Rounding, rounding
 from ltbench.benchmarks.speed import dataloader_baseline as baseline
+from ltbench.benchmarks.speed.bf16 import bf16_speed
 from ltbench.benchmarks.speed.interleaved import alternate, ratio
 from ltbench.benchmarks.speed.profile import PARTS, profiles
 from ltbench.benchmarks.speed.synthetic import CIFAR_10_LT, Scale, synthetic_specs
