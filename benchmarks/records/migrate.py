@@ -80,11 +80,15 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
             if runs and (runs / values["id"]).is_dir():
                 (runs / values["id"]).rename(runs / record.id)
             rows.append((values["id"], record.id, str(path.relative_to(results)), str(home.relative_to(results))))
-    for folder in sorted({path.parent for path in old}, reverse=True):
-        while folder != results and not any(folder.iterdir()):
+    _remove_empty({path.parent for path in old}, results)
+    return rows
+
+
+def _remove_empty(folders: set[Path], results: Path) -> None:
+    for folder in sorted(folders, reverse=True):
+        while folder != results and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
             folder = folder.parent
-    return rows
 
 
 def invalid(values: dict[str, Any]) -> str:

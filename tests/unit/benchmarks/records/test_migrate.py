@@ -151,3 +151,13 @@ def test_as_a_command(results: Path) -> None:
     wrong = subprocess.run([*command], capture_output=True, text=True, check=False)
     assert wrong.returncode != 0
     assert wrong.stderr.startswith("Usage: ")
+
+
+def test_records_at_two_depths_leave_no_empty_folder(results: Path) -> None:
+    (path,) = results.rglob("drw/*.json")
+    path.rename(results / "digits-lt-exp50" / "copy.json")
+    for other in [*results.rglob("rsg/*.json"), *results.rglob("cifar10*/**/*.json")]:
+        other.unlink()
+    migrate(results)
+    assert [record.method for record in read_all(results)[0]] == ["drw"]
+    assert all(any(folder.iterdir()) for folder in results.rglob("*") if folder.is_dir() and "m2m" in folder.name)
