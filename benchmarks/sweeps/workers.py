@@ -54,9 +54,9 @@ def slots_of(jobs: int, devices: str | None, per_device: int) -> list[Slot]:
 
 
 def cpu_slots(jobs: int) -> list[Slot]:
-    """Slots on the CPU that divide its cores evenly."""
+    """Slots on the CPU that divide its cores evenly, unless the user has set OMP_NUM_THREADS."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // jobs))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))
     return [Slot(f"cpu {k + 1}", ("--device", "cpu"), {"OMP_NUM_THREADS": threads}) for k in range(jobs)]
 
 

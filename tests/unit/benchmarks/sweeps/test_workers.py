@@ -13,6 +13,9 @@ from ltbench.benchmarks.sweeps.workers import cpu_slots, gpu_slots
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the user knows that the other cores are busy
+    assert [slot.environment["OMP_NUM_THREADS"] for slot in cpu_slots(3)] == ["1"] * 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
     assert [slot.environment["OMP_NUM_THREADS"] for slot in cpu_slots(3)] == ["2"] * 3
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     slots = gpu_slots(["cuda:0", "cuda:2"], 2)
