@@ -60,7 +60,7 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
     results = results.resolve()
     old = {path: values for path in find_records(results) if (values := _read(path)).get("schema") == 1}
     for path, values in old.items():
-        if _id(values) != values["id"]:
+        if id_of(values) != values["id"]:
             raise UserError(f"{path} is not what a run wrote: its id does not follow from its contents.")
     rows = []
     for path, values in old.items():
@@ -113,9 +113,9 @@ def converted(values: dict[str, Any]) -> dict[str, Any]:
     if new["changed"].get("recipe.warmup", 0) is None:
         del new["changed"]["recipe.warmup"]
     for prerequisite in new["cost"].get("prerequisites", []):
-        if prerequisite["id"] == _id(_erm(values)):
-            prerequisite["id"] = _id(_erm(new))
-    new["id"] = _id(new)
+        if prerequisite["id"] == id_of(_erm(values)):
+            prerequisite["id"] = id_of(_erm(new))
+    new["id"] = id_of(new)
     return new
 
 
@@ -150,7 +150,8 @@ def _erm(values: dict[str, Any]) -> dict[str, Any]:
     return values | {"method": "erm", "source": None, "hyperparameters": {}}
 
 
-def _id(values: dict[str, Any]) -> str:
+def id_of(values: dict[str, Any]) -> str:
+    """The id that a record of schema 2 with these values has."""
     parts = {field.name: values[field.name] for field in dataclasses.fields(RunFacts)}
     return RunFacts(**parts | {"dataset": DatasetFacts.model_validate(values["dataset"])}).id
 

@@ -35,7 +35,7 @@ def old(word: str) -> dict[str, Any]:
 
 
 def with_id(values: dict[str, Any]) -> dict[str, Any]:
-    return values | {"id": module._id(values)}
+    return values | {"id": module.id_of(values)}
 
 
 def test_valid_records_and_their_runs_get_their_new_ids(results: Path, tmp_path: Path) -> None:
