@@ -6,7 +6,8 @@ Types of numbers are `annotated_types`, which pydantic checks when a value comes
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
@@ -17,6 +18,22 @@ NonNegative = Annotated[float, Ge(0)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
 PositiveInt = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
+
+
+def from_text(hint: Any, value: Any) -> Any:
+    """A choice of a `Literal` that is written as text, such as "3" for 3; any other value as it is.
+
+    pydantic converts texts to numbers, but compares the choices of a `Literal` as they are.
+
+    Args:
+        hint: type of the field.
+        value: as it was typed, or already a value.
+    """
+    if get_origin(hint) is Literal and isinstance(value, str):
+        return next((choice for choice in get_args(hint) if str(choice) == value), value)
+    if get_origin(hint) in (UnionType, Union, Annotated):
+        return next((new for part in get_args(hint) if (new := from_text(part, value)) is not value), value)
+    return value
 
 
 class Later:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown
-from .fields import Count, Fraction, Positive, PositiveInt
+from .fields import Count, Fraction, Positive, PositiveInt, from_text
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -142,7 +142,9 @@ def load_recipe(name: str, changes: dict[str, Any] | None = None) -> tuple[Recip
         if field not in Recipe.model_fields or field == "name":
             raise unknown(f"field of recipe '{path.stem}'", field, set(Recipe.model_fields) - {"name"})
     original = _validate(plain, path.stem)
-    recipe = _validate({**plain, **(changes or {})}, path.stem)
+    hints = {field: Recipe.model_fields[field].annotation for field in changes or {}}
+    texts = {field: from_text(hints[field], value) for field, value in (changes or {}).items()}
+    recipe = _validate(plain | texts, path.stem)
     before, after = original.model_dump(mode="json"), recipe.model_dump(mode="json")
     return recipe, {field: after[field] for field in after if after[field] != before[field]}
 

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UserError, unknown
+from .fields import from_text
 from .method import Method
 from .recipe import explain
 from .split import Source
@@ -145,10 +146,11 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
     values = {name: default for name, default in fields.items() if default is not dataclasses.MISSING}
     if has_base(plugin):
         values[VALUES] = {}
+    hints = get_type_hints(plugin.cls)
     for name, value in settings.items():
         scope, dot, own = name.partition(".")
         if name in fields:
-            values[name] = value
+            values[name] = from_text(hints[name], value)
         elif VALUES in values and scope == BASE and dot:
             values[VALUES][own] = value
         elif VALUES in values and name == VALUES and isinstance(value, dict):

@@ -32,10 +32,10 @@ class OnBase(Method):
         """Complete the values of the base.
 
         Raises:
-            UserError: there is no such base or value, the base is a file, or a hook of it would never be called.
+            UserError: there is no such base or value, it is no method of the suite, or a hook of it would not be called.
         """
-        if self.base.endswith(".py"):  # its contents would not enter the id
-            raise UserError(f"base = {self.base}: a base is a method of the suite or of an installed package, no file.")
+        if self.base.endswith(".py") or load("methods", self.base).source:  # its contents would not enter the id
+            raise UserError(f"base = {self.base}: a base is a method of the suite, not a file or an installed package.")
         plugin = load("methods", self.base)
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.registry import describe, load
+from ltbench.benchmarks.registry import configure, describe, load
 
 HEAD = "from dataclasses import dataclass\nfrom ltbench.benchmarks.method import Method\n"
 
@@ -29,6 +29,21 @@ def test_a_misspelt_hook_is_refused_with_its_name(tmp_path: Path) -> None:
     body = "def criterium(self, logits, labels, now): return logits.sum()"
     with pytest.raises(UserError, match=r"Mine\.criterium is not a hook of Method; did you mean 'criterion'"):
         load("methods", outside(tmp_path, body))
+
+
+CHOICES = "size: Literal[1, 3] = 1\n    wide: Literal[2, 4] | None = None\n    flag: bool = False"
+
+
+def test_choices_that_are_no_texts_can_be_typed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"{HEAD}from typing import Literal\n@dataclass\nclass Mine(Method):\n    {CHOICES}\n", encoding="utf-8"
+    )
+    mine = configure(load("methods", str(path)), {"size": "3", "wide": "4", "flag": "true"})
+    assert (mine.size, mine.wide, mine.flag) == (3, 4, True)
+    assert configure(load("methods", "rsg"), {"conv1_kernel": "3"}).conv1_kernel == 3
+    with pytest.raises(UserError, match=r"size = '2': input should be 1 or 3"):
+        configure(load("methods", str(path)), {"size": "2"})
 
 
 def test_other_fields_and_hooks_are_accepted(tmp_path: Path) -> None:
