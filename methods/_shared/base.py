@@ -32,7 +32,7 @@ class OnBase(Method):
         """Complete the values of the base.
 
         Raises:
-            UserError: there is no such base or value, it is no method of the suite, or a hook of it would not be called.
+            UserError: there is no such base or value, it is no method of the suite, or one of its hooks would be lost.
         """
         if self.base.endswith(".py") or load("methods", self.base).source:  # its contents would not enter the id
             raise UserError(f"base = {self.base}: a base is a method of the suite, not a file or an installed package.")
