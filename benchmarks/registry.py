@@ -15,7 +15,6 @@ import inspect
 import re
 import sys
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -26,6 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 from .errors import UserError, unknown
 from .fields import from_text
 from .method import Method
+from .plugin_checks import check_class, check_name
 from .recipe import explain
 from .split import Source
 
@@ -99,6 +99,7 @@ def _digest(path: Path) -> str:
 
 
 def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None) -> Plugin:
+    check_name(name, str(module.__file__))
     base = BASES[kind]
     own = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__]
     classes = [cls for cls in own if issubclass(cls, base)]
@@ -109,28 +110,8 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
     cls = classes[0]
     if "__dataclass_params__" not in vars(cls):
         cls = dataclass(cls)  # a forgotten decorator would drop the fields silently
-    _check_hooks(cls, base)
+    check_class(cls, base)
     return Plugin(name, cls, (module.__doc__ or "").strip(), source)
-
-
-def _check_hooks(cls: type[Any], base: type) -> None:
-    """Refuse a misspelt hook, which would never be called, and a field or value that hides a hook.
-
-    Raises:
-        UserError: there is one; the message names it.
-    """
-    hooks = [name for name, value in vars(base).items() if inspect.isfunction(value) and not name.startswith("_")]
-    fields = {field.name for field in dataclasses.fields(cls)}
-    for name in hooks:
-        if name in fields or not callable(getattr(cls, name)):
-            raise UserError(
-                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could not be called; give it "
-                "another name."
-            )
-    for name, value in vars(cls).items():
-        near = get_close_matches(name, hooks, n=1, cutoff=0.75)
-        if inspect.isfunction(value) and near and near[0] != name and not name.startswith("_"):
-            raise UserError(f"{cls.__name__}.{name} is not a hook of {base.__name__}; did you mean '{near[0]}'?")
 
 
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:

@@ -60,7 +60,7 @@ def synthetic_specs(methods: Sequence[str], scale: Scale = CIFAR_10_LT) -> list[
 
 
 def _holds_out(spec: RunSpec) -> bool:
-    return spec.method.needs(spec.recipe.epochs).validation
+    return spec.needs.validation
 
 
 def _pixels(counts: list[int]) -> Split:

@@ -18,6 +18,7 @@ from ..data.loader import Drawn, batch_of, derive, draw_epoch, epoch_generators,
 from ..method import Batch, Now, Stage
 from ..network import Classifier
 from ..split import Split
+from .hook_checks import StepChecks, check_draws, check_sampling
 from .optimiser import make_optimiser, set_learning_rate
 from .run_spec import RunSpec
 
@@ -35,6 +36,7 @@ class ActiveStage:
         augment: the recipe's augmentation of the split.
         optimiser: over the parameters that are not frozen.
         generator: of the method's random numbers, on the device, seeded for each epoch.
+        checks: of what the method's hooks return in the first step.
     """
 
     spec: RunSpec
@@ -45,6 +47,7 @@ class ActiveStage:
     augment: Augment
     optimiser: torch.optim.Optimizer
     generator: torch.Generator
+    checks: StepChecks
 
     def begin_epoch(self, epoch: int) -> Now:
         """Seed all random numbers of an epoch, call the method's `begin_epoch`, set the learning rate."""
@@ -61,6 +64,8 @@ class ActiveStage:
         """The images of an epoch, drawn as the method asks for, and their augmentation."""
         counts, method = self.split.counts, self.spec.method
         probabilities, count = method.sampling(counts, now), method.draws(counts, now)
+        check_sampling(probabilities, counts, method)
+        check_draws(count, method)
         random = epoch_generators(self.spec.seed, now.stage, now.epoch)
         return draw_epoch(self.split, self.augment, probabilities, random, count)
 
@@ -87,7 +92,8 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
         for parameter in frozen:
             parameter.requires_grad_(False)
         optimiser = make_optimiser(net, spec.recipe, stage.slower)
-        yield ActiveStage(spec, net, split, number, stage, augment, optimiser, torch.Generator(device))
+        checks = StepChecks(spec.method, len(split.counts))
+        yield ActiveStage(spec, net, split, number, stage, augment, optimiser, torch.Generator(device), checks)
         for parameter in frozen:  # what the method itself froze stays frozen
             parameter.requires_grad_(True)
 

@@ -92,7 +92,7 @@ class Checkpoint:
     def _restore_shared(self, active: ActiveStage) -> None:
         problem = _load_network(active.net, self.net, partial=True)
         if problem:
-            name = active.spec.method.needs(active.spec.recipe.epochs).prefix_of
+            name = active.spec.needs.prefix_of
             raise UserError(
                 f"The method's needs() says that it begins as {name}, but {name}'s weights do not fit: {problem}."
             )

@@ -18,6 +18,7 @@ from ..split import Split
 from .active_stage import ActiveStage, active_stages
 from .checkpoint import Checkpoint
 from .cuda_graph import MakeStepTaker, record_steps
+from .hook_checks import checked_measures
 from .run_spec import RunSpec
 
 
@@ -87,22 +88,25 @@ def train(
                 images += len(index)
                 on_step(len(index))
             loss = float(total) / max(len(drawn), 1)  # only here does the host wait for the device
+            active.checks.settle()
             if not math.isfinite(loss):
                 raise RunFailed(
                     f"The loss became {loss} in epoch {epoch} of stage '{now.stage}'. Lower the learning rate "
                     "(--set recipe.lr=...) or change the method's hyper-parameters."
                 )
             seconds = time.perf_counter() - started
-            yield EpochEnd(active, now, loss, images, seconds, spec.method.measures(net, now))
+            yield EpochEnd(active, now, loss, images, seconds, checked_measures(spec.method, net, now))
 
 
 def step(active: ActiveStage, batch: Batch, now: Now) -> Tensor:
     """One step on a batch: its loss, a scalar on the device, without gradient. Nothing here waits for the device."""
     method, net, optimiser, precision = active.spec.method, active.net, active.optimiser, active.spec.recipe.precision
-    batch = method.transform(batch, net, now)
+    drawn, batch = batch, method.transform(batch, net, now)
+    active.checks.batch(batch, drawn)
     with rounding(precision, batch.images):
         with autocast(precision, batch.images.device):
             loss = method.loss(net, batch, now)
+        active.checks.loss(loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
     optimiser.step()

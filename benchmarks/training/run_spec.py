@@ -14,13 +14,14 @@ from torch import nn
 
 from ..data.loader import derive
 from ..fields import recorded
-from ..method import Method, Stage
+from ..method import Method, Needs, Stage
 from ..network import Classifier, LinearHead
 from ..nn.backbones import build_backbone
 from ..recipe import Recipe
 from ..records.schema import DatasetFacts, RunFacts
 from ..records.store import record_path
 from ..split import Dataset
+from .hook_checks import check_head, check_network, checked_needs, checked_stages
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,12 @@ class RunSpec:
     @cached_property
     def stages(self) -> list[Stage]:
         """The stages of training."""
-        return self.method.stages(self.recipe.epochs)
+        return checked_stages(self.method, self.recipe.epochs)
+
+    @cached_property
+    def needs(self) -> Needs:
+        """What the run builds on."""
+        return checked_needs(self.method, self.recipe.epochs)
 
     @property
     def epochs(self) -> int:
@@ -95,7 +101,10 @@ def build_network(spec: RunSpec) -> Classifier:
             return build_backbone(spec.recipe.backbone, norm)
 
     with _seeded(derive(spec.seed, "head")):
-        net = spec.method.network(backbone, len(spec.dataset.class_names), spec.method.head(LinearHead))
+        head = spec.method.head(LinearHead)
+        check_head(head, spec.method)
+        net = spec.method.network(backbone, len(spec.dataset.class_names), head)
+    check_network(net, spec.method, "network")
     net.normalise.set(spec.dataset.mean, spec.dataset.std)
     return net.to(memory_format=torch.channels_last) if spec.recipe.channels_last else net
 

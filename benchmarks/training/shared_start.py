@@ -39,7 +39,7 @@ def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
     Raises:
         UserError: the method would begin with itself.
     """
-    needs = spec.method.needs(spec.recipe.epochs)
+    needs = spec.needs
     shared = []
     if needs.prefix:
         shared.append(SharedTraining(_beginning_of(spec, needs), needs.prefix, "prefix"))
@@ -53,7 +53,7 @@ def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
     """The run whose first epochs a run shares; if these are in turn the first ones of a third run, that one."""
     names = [spec.name]
     first = _default_spec(spec, needs.prefix_of, spec.seed)
-    while (inner := first.method.needs(spec.recipe.epochs)).prefix >= needs.prefix:
+    while (inner := first.needs).prefix >= needs.prefix:
         names.append(first.name)
         if inner.prefix_of in names:
             raise UserError(f"{' begins as '.join([*names, inner.prefix_of])}: needs() must name another method.")

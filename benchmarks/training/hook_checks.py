@@ -1,0 +1,222 @@
+"""What each hook of a method may return. A plugin from outside can return anything; what is wrong names its hook.
+
+Batches and losses are checked in the first step of a stage. Their values on a GPU are read at the end of the epoch, so
+that no step waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from ..errors import RunFailed
+from ..method import Batch, Method, Needs, Now, Stage, host_reads_freely
+from ..network import Classifier
+
+IGNORED = -100  # label of a row that does not count
+
+
+def require(correct: bool, method: Method, hook: str, rule: str, value: Any) -> None:
+    """Refuse a value that a hook returned.
+
+    Args:
+        correct: whether it is as it should be.
+        method: whose hook it is.
+        hook: its name.
+        rule: what the hook has to return.
+        value: what it returned.
+
+    Raises:
+        RunFailed: it is not correct; the message names the hook, the rule and the value.
+    """
+    if not correct:
+        raise RunFailed(f"{type(method).__name__}.{hook}() must return {rule}; it returned {_described(value)}.")
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
+    text = repr(value)
+    return f"{type(value).__name__} {text}" if len(text) <= 60 else f"an object of type {type(value).__name__}"
+
+
+def checked_stages(method: Method, epochs: int) -> list[Stage]:
+    """The stages of a run of so many epochs: at least one, each with a name of its own.
+
+    Raises:
+        RunFailed: they are not.
+    """
+    stages: Any = method.stages(epochs)
+    good = isinstance(stages, Sequence) and len(stages) > 0 and all(isinstance(stage, Stage) for stage in stages)
+    require(good, method, "stages", "a list of stages", stages)
+    names = [stage.name for stage in stages]
+    require(len(set(names)) == len(names), method, "stages", "stages with different names", names)
+    lengths = [stage.epochs for stage in stages]
+    whole = all(type(length) is int and length >= 0 for length in lengths) and sum(lengths) > 0
+    require(whole, method, "stages", "stages of 0, 1, 2, ... epochs, not all 0", lengths)
+    return list(stages)
+
+
+def checked_needs(method: Method, epochs: int) -> Needs:
+    """What a run of so many epochs builds on.
+
+    Raises:
+        RunFailed: the hook returned something else, or a prefix that is longer than the run.
+    """
+    needs = method.needs(epochs)
+    require(isinstance(needs, Needs), method, "needs", "an object of type Needs", needs)
+    require(
+        type(needs.prefix) is int and 0 <= needs.prefix <= epochs, method, "needs", "a prefix in [0, epochs]", needs
+    )
+    return needs
+
+
+def check_network(net: Any, method: Method, hook: str) -> None:
+    """Check the type of a network that `network` or `finish` returned."""
+    require(isinstance(net, Classifier), method, hook, "a Classifier", net)
+
+
+def check_head(head: Any, method: Method) -> None:
+    """Check that a head can be made from the width of the features and the number of classes."""
+    require(callable(head) and not isinstance(head, nn.Module), method, "head", "a class or function, no module", head)
+
+
+def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
+    """Check the class probabilities of an epoch: (C,), finite, not negative, 0 for a class without images.
+
+    Args:
+        probabilities: what `sampling` returned.
+        counts: training images per class, int64 (C,).
+        method: whose hook it is.
+    """
+    if probabilities is None:
+        return
+    rule = f"None or a tensor of {len(counts)} class probabilities"
+    shaped = isinstance(probabilities, Tensor) and probabilities.shape == counts.shape
+    require(shaped and not probabilities.is_complex(), method, "sampling", rule, probabilities)
+    values = probabilities.detach().cpu().double()
+    sound = bool(values.isfinite().all() and (values >= 0).all() and values.sum() > 0)
+    require(sound, method, "sampling", f"{rule}, finite, not negative and not all 0", values.tolist())
+    missing = values[counts.cpu() == 0]
+    require(not missing.any(), method, "sampling", "0 for a class without images", values.tolist())
+
+
+def check_draws(draws: Any, method: Method) -> None:
+    """Check the number of images of an epoch."""
+    require(draws is None or (type(draws) is int and draws > 0), method, "draws", "None or a number above 0", draws)
+
+
+def checked_measures(method: Method, net: Classifier, now: Now) -> dict[str, float]:
+    """The measures of an epoch: named finite numbers.
+
+    Raises:
+        RunFailed: they are not.
+    """
+    measures: Any = method.measures(net, now)
+    rule = "a dictionary of names and finite numbers"
+    require(isinstance(measures, dict), method, "measures", rule, measures)
+    numbers = {name: _number(value) for name, value in measures.items()}
+    good = all(isinstance(name, str) and name and math.isfinite(value) for name, value in numbers.items())
+    require(good, method, "measures", rule, measures)
+    return numbers
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
+
+
+class StepChecks:
+    """The checks of what `transform` and `loss` return, in the first step of a stage.
+
+    Args:
+        method: whose hooks they are.
+        classes: number of classes, C.
+    """
+
+    def __init__(self, method: Method, classes: int) -> None:
+        self.method, self.classes = method, classes
+        self.waiting = {"transform", "loss"}
+        self.later: list[tuple[Tensor, str, str]] = []  # whether a value is correct, the hook, the rule
+
+    def batch(self, new: Any, old: Batch) -> None:
+        """Check the batch that `transform` made of another one."""
+        if "transform" not in self.waiting:
+            return
+        self.waiting.discard("transform")
+        self._require(isinstance(new, Batch), "transform", "a Batch", new)
+        images, labels = new.images, new.labels
+        pictures = (
+            isinstance(images, Tensor) and images.is_floating_point() and images.shape[1:] == old.images.shape[1:]
+        )
+        self._require(pictures, "transform", f"images float (N, {_shape(old.images)})", images)
+        self._require(images.device == old.images.device, "transform", "images on the device of the batch", images)
+        self._labels(labels, len(images))
+        for name, dtype, kind in (
+            ("synthetic", torch.bool, "a bool"),
+            ("origin", torch.int64, "an int64"),
+            ("towards", torch.int64, "an int64"),
+        ):
+            rows = getattr(new, name)
+            good = rows is None or (isinstance(rows, Tensor) and rows.dtype == dtype and rows.ndim == 1)
+            self._require(good, "transform", f"'{name}' as {kind} vector or None", rows)
+        if new.synthetic is not None:
+            self._require(len(new.synthetic) == len(images), "transform", "'synthetic' with N rows", new.synthetic)
+        self._value(images, lambda: images.isfinite().all(), "transform", "finite images")
+
+    def _labels(self, labels: Any, rows: int) -> None:
+        rule = f"labels int64 ({rows},) or class probabilities float ({rows}, {self.classes})"
+        tensor = isinstance(labels, Tensor)
+        hard = tensor and labels.dtype == torch.int64 and labels.shape == (rows,)
+        soft = tensor and labels.is_floating_point() and labels.shape == (rows, self.classes)
+        self._require(hard or soft, "transform", rule, labels)
+        if soft:
+            self._value(labels, lambda: labels.isfinite().all(), "transform", "finite class probabilities")
+            return
+
+        def known() -> Tensor:
+            correct: Tensor = ((labels >= 0) & (labels < self.classes)) | (labels == IGNORED)
+            return correct.all()
+
+        self._value(labels, known, "transform", f"labels in [0, {self.classes - 1}] or {IGNORED}")
+
+    def loss(self, loss: Any) -> None:
+        """Check the loss of the step; whether it is finite is checked with the mean of each epoch."""
+        if "loss" not in self.waiting:
+            return
+        self.waiting.discard("loss")
+        scalar = isinstance(loss, Tensor) and loss.is_floating_point() and loss.ndim == 0
+        hook = "criterion" if type(self.method).loss is Method.loss else "loss"
+        self._require(scalar, hook, "a floating-point scalar", loss)
+        self._require(loss.requires_grad, hook, "a loss with a gradient", loss)
+
+    def settle(self) -> None:
+        """Read what could not be read without waiting; at the end of an epoch.
+
+        Raises:
+            RunFailed: a value was wrong.
+        """
+        for correct, hook, rule in self.later:
+            self._require(bool(correct), hook, rule, "other values")
+        self.later.clear()
+
+    def _value(self, tensor: Tensor, correct: Callable[[], Tensor], hook: str, rule: str) -> None:
+        if isinstance(tensor, FakeTensor):  # operations are only counted; there are no values
+            return
+        self.later.append((correct(), hook, rule))
+        if host_reads_freely(tensor):
+            self.settle()
+
+    def _require(self, correct: bool, hook: str, rule: str, value: Any) -> None:
+        require(correct, self.method, hook, rule, value)
+
+
+def _shape(images: Tensor) -> str:
+    return ", ".join(map(str, images.shape[1:]))
