@@ -36,6 +36,16 @@ def from_text(hint: Any, value: Any) -> Any:
     return value
 
 
+class Deferral:
+    """Marks a field that is the fraction of training after which a method becomes more than its base.
+
+    A run that is so short that none of its epochs begins so late has nothing of what the method is about.
+    """
+
+
+Moment = Annotated[float, Ge(0), Le(1), Deferral()]
+
+
 class Later:
     """Marks a field that was added after records with its class had been published.
 
@@ -47,6 +57,17 @@ class Later:
 
 
 LATER = Later()
+
+
+def moments(instance: Any) -> dict[str, float]:
+    """The fields of a method that are marked with `Deferral`, and their values."""
+    hints = get_type_hints(type(instance), include_extras=True)
+    marked = [name for name, hint in hints.items() if any(isinstance(m, Deferral) for m in _metadata(hint))]
+    return {name: getattr(instance, name) for name in marked}
+
+
+def _metadata(hint: Any) -> tuple[Any, ...]:
+    return getattr(hint, "__metadata__", ())
 
 
 def recorded(instance: Any) -> dict[str, Any]:
@@ -63,6 +84,6 @@ def recorded(instance: Any) -> dict[str, Any]:
         later = {
             field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
             for field in dataclasses.fields(instance)
-            if LATER in getattr(hints[field.name], "__metadata__", ())
+            if LATER in _metadata(hints[field.name])
         }
     return {name: value for name, value in values.items() if name not in later or value != later[name]}

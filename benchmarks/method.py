@@ -23,6 +23,7 @@ from .fields import LATER as LATER  # re-exported for methods, as is what follow
 from .fields import BelowOne as BelowOne
 from .fields import Count as Count
 from .fields import Fraction as Fraction
+from .fields import Moment as Moment
 from .fields import NonNegative as NonNegative
 from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt

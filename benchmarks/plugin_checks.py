@@ -106,8 +106,9 @@ def _unrecordable(cls: type[Any]) -> Iterator[str]:
     hints = get_type_hints(cls, include_extras=True)
     for field in dataclasses.fields(cls):
         if field.init and not _recordable(hints[field.name]):
+            kind = getattr(field.type, "__name__", field.type)
             yield (
-                f"{cls.__name__}.{field.name}: a record cannot hold {getattr(field.type, '__name__', field.type)}; use numbers, texts, booleans, None, "
+                f"{cls.__name__}.{field.name}: a record cannot hold {kind}; use numbers, texts, booleans, None, "
                 "Literal, or lists, tuples and dictionaries of them."
             )
 

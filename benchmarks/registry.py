@@ -149,6 +149,13 @@ def has_base(plugin: Plugin) -> bool:
     return any(field.name == VALUES for field in dataclasses.fields(plugin.cls))
 
 
+def base_of(instance: Any) -> Any:
+    """The configured base of a method that works on top of another one; None if it does not."""
+    if not hasattr(instance, VALUES):
+        return None
+    return configure(load("methods", getattr(instance, BASE)), getattr(instance, VALUES))
+
+
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
     """The fields of an instance that differ from the class's defaults, those of its base as `base.NAME`."""
     values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(plugin.cls)}

@@ -16,7 +16,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from ..benchmarks.method import BelowOne, Fraction, Method, Needs, Now, epochs_before
+from ..benchmarks.method import BelowOne, Method, Moment, Needs, Now, epochs_before
 from ._shared.class_weights import class_weights
 
 
@@ -30,7 +30,7 @@ class DRS(Method):
         beta: of the effective number.
     """
 
-    defer: Fraction = 0.8
+    defer: Moment = 0.8
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
 

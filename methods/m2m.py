@@ -31,6 +31,7 @@ from ..benchmarks.method import (
     BelowOne,
     Count,
     Fraction,
+    Moment,
     Needs,
     NonNegative,
     Now,
@@ -79,7 +80,7 @@ class M2m(OnBase):
     """
 
     base: str = "erm"
-    start: Fraction = 0.8
+    start: Moment = 0.8
     beta: BelowOne | None = None
     gamma: Fraction = 0.9
     lam: NonNegative = 0.5

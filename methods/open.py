@@ -37,6 +37,7 @@ from ..benchmarks.method import (
     Batch,
     Fraction,
     Method,
+    Moment,
     Needs,
     NonNegative,
     Now,
@@ -75,7 +76,7 @@ class OPeN(Method):
     """
 
     delta: Fraction = 1 / 3
-    start: Fraction = 0.8
+    start: Moment = 0.8
     norm: Literal["dar", "auxiliary", "standard"] = "dar"
     noise_grad: Literal["paper", "stop", "affine_frozen", "full"] = "paper"
     noise_init: Literal["copy", "fresh"] = "copy"

@@ -26,6 +26,7 @@ from ..benchmarks.errors import UserError
 from ..benchmarks.method import (
     Batch,
     Fraction,
+    Moment,
     NonNegative,
     Now,
     PositiveInt,
@@ -68,7 +69,7 @@ class RSG(OnBase):
     centers: PositiveInt = 15
     frequent: Fraction | None = None
     transfer: Fraction | None = None
-    start: Fraction = 0.8
+    start: Moment = 0.8
     insert: PositiveInt | None = None
     cesc_weight: NonNegative = 0.1
     mv_weight: NonNegative = 0.01

@@ -87,6 +87,8 @@ class _Job:
             self.say(f"finished already: {path}")
             return _read(run, path)
         make_writable(folder, "--runs")
+        if run.inactive:
+            self.say(f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {run.inactive}; it will not be ranked")
         lock = FileLock(folder / "run.lock")
         try:
             lock.acquire(timeout=-1 if wait else 0)

@@ -13,13 +13,14 @@ import torch
 from torch import nn
 
 from ..data.loader import derive
-from ..fields import recorded
-from ..method import Method, Needs, Stage
+from ..fields import moments, recorded
+from ..method import Method, Needs, Stage, epochs_before
 from ..network import Classifier, LinearHead
 from ..nn.backbones import build_backbone
 from ..recipe import Recipe
 from ..records.schema import DatasetFacts, RunFacts
 from ..records.store import record_path
+from ..registry import base_of
 from ..split import Dataset
 from .hook_checks import check_head, check_network, checked_needs, checked_stages
 
@@ -66,6 +67,23 @@ class RunSpec:
     def needs(self) -> Needs:
         """What the run builds on."""
         return checked_needs(self.method, self.recipe.epochs)
+
+    @cached_property
+    def inactive(self) -> str:
+        """Why the run has nothing of what its method adds to its base; empty if it has.
+
+        A value of 1 turns a deferred part off on purpose, as in `ldam-drw` with `defer=1`, which is LDAM.
+        """
+        epochs, values = self.recipe.epochs, moments(self.method)
+        if base := base_of(self.method):
+            values |= {f"base.{name}": value for name, value in moments(base).items()}
+        never = {name: value for name, value in values.items() if epochs_before(value, epochs) == epochs and value < 1}
+        if never:
+            late = " and ".join(f"{name} = {value:g}" for name, value in never.items())
+            return f"none of its {epochs} epochs begins after {late}"
+        if self.needs.prefix >= self.epochs and type(self.method).finish is Method.finish:
+            return f"all of its {epochs} epochs are those of {self.needs.prefix_of}"
+        return ""
 
     @property
     def epochs(self) -> int:

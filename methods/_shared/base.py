@@ -11,7 +11,7 @@ from torch import Tensor
 from ...benchmarks.errors import UserError
 from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import Plugin, configure, load
+from ...benchmarks.registry import Plugin, base_of, configure, load
 
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that are called
 
@@ -48,7 +48,7 @@ class OnBase(Method):
 
     def make_base(self) -> Method:
         """The configured base."""
-        base: Method = configure(load("methods", self.base), self.base_values)
+        base: Method = base_of(self)
         return base
 
     def needs(self, epochs: int) -> Needs:

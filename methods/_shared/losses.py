@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...benchmarks.method import BelowOne, Fraction, Method, Now, Positive, Split, Stage
+from ...benchmarks.method import BelowOne, Method, Moment, Now, Positive, Split, Stage
 from ...benchmarks.network import Classifier, CosineHead, Head
 from .class_weights import class_weights
 from .margins import ldam_loss
@@ -53,7 +53,7 @@ class DeferredWeights(ClassWeighted):
         defer: fraction of training before re-weighting (160 of 200 epochs).
     """
 
-    defer: Fraction = 0.8
+    defer: Moment = 0.8
 
     def current_weights(self, now: Now) -> Tensor | None:
         """Class weights (C,) from `defer` on."""
