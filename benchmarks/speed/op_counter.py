@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from ..errors import UserError
 from ..method import Batch, Now
@@ -109,6 +109,17 @@ def _fake_step(active: ActiveStage, batch: Batch, now: Now) -> None:
         ) from error
 
 
+def _convolution_backward(grad: Tensor, images: Tensor, weight: Tensor, *others: Any, out_val: Any = None) -> int:
+    """Arithmetic of a convolution's backward pass: each gradient that is asked for costs as much as the forward pass.
+
+    torch's own formula leaves out that a weight of a grouped convolution meets only the channels of its group.
+    """
+    transposed, (for_images, for_weight, _) = others[4], others[7]
+    once: int = conv_flop_count(images.shape, weight.shape, grad.shape, transposed=transposed)
+    return once * (for_images + for_weight)
+
+
+FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: _convolution_backward}
 _ALLOCATIONS = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.empty_strided)
 
 
@@ -133,7 +144,7 @@ class Tally(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         self.operations += func.namespace == "aten" and not func.is_view and func.overloadpacket not in _ALLOCATIONS
-        formula = flop_registry.get(func.overloadpacket)
+        formula = FORMULAS.get(func.overloadpacket)
         self.flops += formula(*args, **(kwargs or {}), out_val=out) if formula else 0
         self._hold(out)
         return out

@@ -64,10 +64,20 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
 
 
 def check_model(name: str) -> None:
-    """Raise a UserError if timm has no model of this name."""
+    """Check the name of a timm model.
+
+    Raises:
+        UserError: there is no such model, or the name has a tag of pretrained weights, which would not be loaded.
+    """
     import timm
 
-    if not timm.is_model(name):
+    architecture, dot, tag = name.partition(".")
+    if dot and timm.is_model(architecture):
+        raise UserError(
+            f"timm:{name}: the tag '{tag}' names pretrained weights, which are not supported. Write "
+            f"timm:{architecture} to train it from random weights."
+        )
+    if dot or not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models())
 
 
