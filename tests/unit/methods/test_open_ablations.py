@@ -204,8 +204,8 @@ def test_warns_where_no_noise_would_come(tmp_path: Path) -> None:
         ({"norm": "auxiliary", "control": "drop"}, "can only be dar and stop"),
         ({"append": 0.25, "noise": "additive"}, "append needs noise=pure"),
         ({"append": 0.25, "control": "drop"}, "append needs noise=pure"),
-        ({"noise_init": "fresh"}, "noise_init is that of norm=auxiliary"),
-        ({"noise": "additive", "noise_space": "normalised"}, "additive noise is noise of pixels"),
+        ({"noise_init": "fresh"}, "noise_init=fresh needs norm=auxiliary"),
+        ({"noise": "additive", "noise_space": "normalised"}, "noise=additive needs noise_space=pixel"),
         ({"delta": 1.5}, "less than or equal to 1"),
     ],
 )
