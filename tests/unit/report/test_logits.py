@@ -139,10 +139,10 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda z, y: (z[:-1], y[:-1]), "other test images"),
+        (lambda z, y: (z[:-1], y[:-1]), "its test images are not those of the record"),
         (lambda z, y: (z, (y + 1) % 2), "not those that the record counts"),
         (lambda z, y: (np.full_like(z, np.nan), y), "not finite"),
-        (lambda z, y: (z.ravel(), y), "other test images"),
+        (lambda z, y: (z.ravel(), y), "its test images are not those of the record"),
     ],
 )
 def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, tmp_path: Path) -> None:

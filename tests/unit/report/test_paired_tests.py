@@ -102,11 +102,11 @@ def test_the_table_names_the_baseline_and_the_verdicts() -> None:
 def test_another_baseline_and_one_without_records() -> None:
     records = [*runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53)]
     table = cost(settings(records, Options(baseline="drs"))[0], Evidence())
-    assert table.title == "Difference to drs, and cost"
+    assert table.title == "Difference from drs, and cost"
     assert table.frame.loc[0, "minus drs"] == "+10.0 [+7.5, +12.5]"
     table = tables(settings(records)[0], Evidence())[1]
     assert table.title == "Cost"
-    assert table.notes[0] == "No differences: erm has no record here."
+    assert table.notes[0] == "No differences: erm has no records in this setting."
     assert not any("minus" in name for name in table.frame)
 
 

@@ -83,7 +83,7 @@ def test_notes_warn() -> None:
     text = "\n".join(notes(settings(runs)[0]))
     for fact in (
         "Verified: no", "Made with uncommitted changes: erm, seed 0", "commits 12345678, fedcba98",
-        "epochs run differ", "crt 4", "not the plain accuracy, as classes have 10 to 1,000",
+        "the number of epochs differs", "crt 4", "not the plain accuracy, as classes have 10 to 1,000",
     ):  # fmt: skip
         assert fact in text
 
