@@ -1,4 +1,4 @@
-"""Accuracies of records, and their grouping into settings, which may be compared within, and rows."""
+"""Accuracies of records, and their grouping into settings, whose rows may be compared, and rows, one per method."""
 
 from __future__ import annotations
 

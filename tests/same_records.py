@@ -69,7 +69,7 @@ erm --recipe=cifar | open --augment=simclr recipe.cutout=8 | erm --augment=autoa
 
 
 class Case(NamedTuple):
-    """One `bench run`; `stop`: it is interrupted at this step and given again."""
+    """One `bench run`; if `stop` is not 0, it is interrupted at that step and started again."""
 
     name: str
     method: str
@@ -79,7 +79,7 @@ class Case(NamedTuple):
 
 
 class Side:
-    """One of the two checkouts, with a folder `home` in which `ltbench` is that checkout."""
+    """One of the two checkouts; in the folder `home`, `ltbench` is a link to it."""
 
     def __init__(self, name: str, checkout: Path, home: Path, work: Path) -> None:
         self.name, self.checkout, self.home = name, checkout.resolve(), home
@@ -93,7 +93,7 @@ class Side:
         self.says = cache(lambda *words: self.python("-m", "ltbench.bench", *words).stdout)
 
     def checksum(self) -> str:
-        """Of the code that decides results, wherever it lies in the checkout, and of torch's version."""
+        """SHA-256 of torch's version and of all code that affects results, wherever it is in the checkout."""
         digest = hashlib.sha256(version("torch").encode())
         for path in sorted(self.checkout.rglob("*.*")):
             parts = path.relative_to(self.checkout).parts
@@ -103,18 +103,18 @@ class Side:
         return digest.hexdigest()
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run Python there."""
+        """Run Python with the code of this checkout."""
         command = [sys.executable, "-P", *words]
         return subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, text=True, check=False)
 
     def knows(self, field: str) -> bool:
-        """Whether `bench info` lists a method's field; of recipe.warmup, whether it is counted in epochs."""
+        """Whether `bench info` lists a field of a method, or counts `recipe.warmup` in epochs."""
         scope, _, name = field.partition(".")
         card, pattern = ("cifar", WHOLE_WARMUP) if scope == "recipe" else (scope, rf"(?m)^{name}  +\S")
         return bool(re.search(pattern, self.says("info", card)))
 
     def spelled(self, word: str, epochs: int) -> str:
-        """A word of a command as this side has it: a setting may have another name or unit."""
+        """Word of a command in the spelling of this side, on which a setting may have another name or unit."""
         matches = re.fullmatch(r"--set=([\w.-]+)=(.*)", word)
         if not matches or matches[1] not in (*RENAMED, "recipe.warmup") or self.knows(matches[1]):
             return word
@@ -245,13 +245,15 @@ def fingerprints(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     import numpy as np
     import torch
 
-    def told(array: Any, content: Any) -> str:
+    def fingerprint(array: Any, content: Any) -> str:
         return f"{array.dtype} {list(array.shape)} {hashlib.sha256(content.tobytes()).hexdigest()[:16]}"
 
     net = torch.load(folder / "network.pt", weights_only=True)
     with np.load(folder / "logits.npz") as arrays:
-        logits = {name: told(array, array) for name, array in arrays.items()}
-    return {name: told(tensor, tensor.flatten().view(torch.uint8).numpy()) for name, tensor in net.items()}, logits
+        logits = {name: fingerprint(array, array) for name, array in arrays.items()}
+    return {
+        name: fingerprint(tensor, tensor.flatten().view(torch.uint8).numpy()) for name, tensor in net.items()
+    }, logits
 
 
 def compare(sides: Sequence[Side], chosen: Sequence[Case]) -> int:

@@ -1,4 +1,4 @@
-"""`bench look`: what a network is shown."""
+"""`bench look`: pictures of the input of a network."""
 
 from __future__ import annotations
 

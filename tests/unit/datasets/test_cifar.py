@@ -1,4 +1,4 @@
-"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: accepted files and every error."""
+"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: valid files and all errors."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def batch(key: str, classes: int, per_class: int, seed: int) -> dict:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Both folders with a few images, and torchvision's lists changed to their checksums."""
+    """Data root with a few images of both datasets; torchvision's checksums are replaced by theirs."""
     for reference, key, classes in (("CIFAR10", "labels", 10), ("CIFAR100", "fine_labels", 100)):
         published = getattr(torchvision.datasets, reference)
         folder = tmp_path / published.base_folder

@@ -1,4 +1,4 @@
-"""Two values of one recipe field, all else equal."""
+"""Comparison of two values of a recipe field, all else equal."""
 
 from __future__ import annotations
 

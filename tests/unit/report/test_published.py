@@ -1,4 +1,4 @@
-"""results/published.toml: every number has a source and a protocol, and meets ours where the settings are alike."""
+"""results/published.toml: every number has a source and a protocol, and is matched with ours in the same setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new table, output, figure, grouping or verdict takes its own function and one line of a registry."""
+"""A new table, output, figure, grouping or verdict needs one function and one line in a registry."""
 
 from __future__ import annotations
 
