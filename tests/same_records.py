@@ -245,15 +245,13 @@ def fingerprints(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     import numpy as np
     import torch
 
-    def fingerprint(array: Any, content: Any) -> str:
+    def sha(array: Any, content: Any) -> str:
         return f"{array.dtype} {list(array.shape)} {hashlib.sha256(content.tobytes()).hexdigest()[:16]}"
 
     net = torch.load(folder / "network.pt", weights_only=True)
     with np.load(folder / "logits.npz") as arrays:
-        logits = {name: fingerprint(array, array) for name, array in arrays.items()}
-    return {
-        name: fingerprint(tensor, tensor.flatten().view(torch.uint8).numpy()) for name, tensor in net.items()
-    }, logits
+        logits = {name: sha(array, array) for name, array in arrays.items()}
+    return {name: sha(tensor, tensor.flatten().view(torch.uint8).numpy()) for name, tensor in net.items()}, logits
 
 
 def compare(sides: Sequence[Side], chosen: Sequence[Case]) -> int:

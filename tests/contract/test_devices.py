@@ -1,7 +1,7 @@
 """A step stays on its device. No GPU is needed: fake CUDA tensors fail if an operation mixes two devices.
 
-Autograd needs a CUDA driver, so gradients of images are faked and no backward pass is run. `begin_stage` runs on the CPU
-and its results are moved, so a constant that it leaves on the CPU is not detected.
+Autograd needs a CUDA driver, so gradients of images are faked and no backward pass is run. `begin_stage` runs on the
+CPU and its results are moved, so a constant that it leaves on the CPU is not detected.
 """
 
 from __future__ import annotations
