@@ -16,8 +16,8 @@ images and holds none out.
 Departs from the paper: cross-entropy without a margin (as in the code). Defects of the code that are fixed here: every
 other epoch measures confusion on test images, gradients accumulate over the ascent (`grad_accumulate=true` restores
 this), images that finish shift the targets of the others, the last step is lost, n_T is rounded down
-(`rounding=floor` restores this). On small datasets no class may have as few as 20 images; the smallest third of the
-classes is then the tail. Images are counted after the hold-out.
+(`rounding=floor` restores this). If every class has more than 20 images, as in CIFAR-10-LT, the smallest third of the
+classes is the tail. Images are counted after the hold-out.
 Ablations: `instead=augment|none`, `target=static|random`.
 Reported: ResNet-10, ImageNet-LT 36.6 (many 44.4, medium 33.5, few 25.5; Table 1), inflated by the defect with the test
 images. No published number on CIFAR.

@@ -2,8 +2,8 @@
 
 Changes from ERM: after a fraction `start` of training, classes are drawn equally often, and each drawn image of a class
 with n images is replaced, with probability (1 - n / n_max) x `delta`, by an image of pure noise that keeps the label.
-Every noise image is sampled anew from a normal distribution with the per-channel mean and std of the long-tailed
-training pixels, clipped to [0, 1], and inserted after augmentation and before normalisation. Batch norm computes
+Every noise image is a new sample from a normal distribution with the per-channel mean and std of the long-tailed
+training pixels, clipped to [0, 1] and inserted after augmentation and before normalisation. Batch norm computes
 separate statistics for natural and for noise images; the finished network has ordinary batch norms.
 Gradients from noise: the paper allows two readings. Its listing computes the whole noise branch without gradient, layer
 by layer: noise images then train the classifier alone, acting as a prior over classes, and for the backbone OPeN is

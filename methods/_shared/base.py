@@ -22,7 +22,7 @@ class OnBase(Method):
 
     Attributes:
         base: name of the method whose head and loss are used.
-        base_values: hyper-parameter of the base; default from `own_values`, or else from the base itself.
+        base_values: hyper-parameter of the base; unless set, the value that this method chooses or the base's default.
     """
 
     base: str = "erm"
