@@ -1,5 +1,5 @@
-# make demo: install, run six methods on the embedded dataset, print the leaderboard. make test: install and test.
-# Nothing else needs setting up; PYTHON chooses the interpreter (3.11 or later).
+# make demo: install, run six methods on the bundled dataset, and print the leaderboard. make test: install and test.
+# No other setup is needed; PYTHON selects the interpreter (3.11 or later).
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,7 +35,7 @@ pins: $(READY)
 		--no-emit-index-url --no-emit-find-links --upgrade -q -o .venv/pins.txt
 	(head -1 constraints.txt; cat .venv/pins.txt) > .venv/constraints.txt && mv .venv/constraints.txt constraints.txt
 
-# The marker is made last, so that an interrupted installation is repeated.
+# The marker is touched last, so that an interrupted installation is repeated.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

@@ -1,4 +1,4 @@
-"""CIFAR-100-LT: a hundred classes of 32x32 colour photographs, cut to a long tail.
+"""CIFAR-100-LT: a hundred classes of 32x32 colour photographs, subsampled to a long tail.
 
 Origin: A. Krizhevsky, V. Nair, G. Hinton, University of Toronto (A. Krizhevsky, "Learning Multiple Layers of Features
 from Tiny Images", 2009). The long-tailed version follows Cao et al. 2019 (LDAM).
@@ -6,17 +6,17 @@ Terms: published for research without a formal licence; cite the report. The ima
 Images collection, which its authors have withdrawn.
 How to get it: `bench data download cifar100-lt` (169 MB), or unpack the official "python version" below the data
 root.
-Counts: 500 training images a class before the cut. exp: n_k = trunc(500 * (1/R)^(k/99)) for label k; R = 100 leaves
-10,847 images, 500 to 5. R = 200 is in fact 250, as 2.5 images become 2. step: the second half of the classes keeps
-trunc(500 / R). Labels are in alphabetical order of the class names; class 0 is the largest.
-Which images: `selection` = "shuffled" is the reference choice (NumPy's legacy generator, seed 0), nested over R;
-"seed:<n>" another draw; "first" the first of each class in file order (RSG, M2m). Results differ visibly between
-draws.
-Test: all 10,000 images, 100 a class. There is no official validation split.
-Preprocessing: normalised with the mean and standard deviation of CIFAR-10, as in the reference code (the true ones
-differ: mean 0.507 0.487 0.441, standard deviation 0.267 0.256 0.276).
-Known defects: 26 groups of images with equal pixels, 10 of them across training and test, 17 with different labels.
-They are part of the published set and are kept.
+Counts: 500 training images per class before subsampling. exp: n_k = trunc(500 * (1/R)^(k/99)) for label k; R = 100
+leaves 10,847 images, 500 to 5 per class. R = 200 is in fact 250, because 2.5 images become 2. step: the second half of
+the classes keeps trunc(500 / R). Labels are in alphabetical order of the class names; class 0 is the largest.
+Selection: `selection` = "shuffled" is the choice of the reference code (NumPy's legacy generator, seed 0), with nested
+subsets over R; "seed:<n>" is another random choice; "first" takes the first images of each class in file order (RSG,
+M2m). Results differ noticeably between choices.
+Test: all 10,000 images, 100 per class. There is no official validation split.
+Preprocessing: normalised with the mean and standard deviation of CIFAR-10, as in the reference code (the true values
+for CIFAR-100 are mean 0.507 0.487 0.441, standard deviation 0.267 0.256 0.276).
+Known defects: 26 groups of images with identical pixels, 10 of them across training and test, 17 with different labels.
+They are part of the published dataset and are kept.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Cifar100LT(CifarLT):
 
     Attributes:
         profile: `exp` (long tail) or `step` (two levels).
-        imbalance: largest / smallest class; 1 keeps the set balanced.
+        imbalance: size ratio of the largest to the smallest class; 1 keeps the training set balanced.
         selection: `shuffled`, `first` or `seed:<n>`.
-        n_max: images of the largest class; fewer than 500 makes a quick subset.
+        n_max: images of the largest class; fewer than 500 gives a subset for quick runs.
     """
 
     supply: ClassVar[Supply] = Supply(
         name="cifar100-lt",
-        alternatives="no other layout is accepted: not the binary and not the Matlab version",
+        alternatives="no other layout is accepted, neither the binary nor the Matlab version",
         tree="cifar-100-python/\n  train\n  test\n  meta",
         source="CIFAR-100 python version, University of Toronto; no account needed; 169 MB.",
         how="bench data download cifar100-lt",

@@ -1,20 +1,20 @@
 """folder:PATH, your own images: `PATH/train/<class>/*` and `PATH/test/<class>/*`.
 
-What it is: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted
-name; images are the files in the folder of a class with an extension that Pillow reads. Hidden files and files with
-other extensions are ignored.
+Layout: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted name;
+images are the files in the folder of a class whose extension Pillow can read. Hidden files and files with other
+extensions are ignored.
 Terms: yours. Nothing is downloaded. Results contain the name of the last folder of the path, but not the path.
-Counts: profile "natural" (the default) takes every image. "exp" and "step" cut the training set: the classes in
-descending order of their images become head to tail, and class k keeps min(what it has, the profile's count for the
-size of the largest class and `imbalance`). The test set is never cut.
-Which images: `selection` = "shuffled", "seed:<n>" or "first" by sorted file name, for "exp" and "step" only.
-Preprocessing: orientation tag applied, converted to RGB (without transparency, first frame of an animation), shorter
-side resized to `size` with antialiasing, centre cropped. All images are held in memory as 8-bit values. Mean and
-standard deviation are those of the training images. Photographs are decoded at the start of every run: a folder of
-small copies starts faster.
-Known defects: 16-bit grey images are refused, because Pillow would clip them.
-Caveats: there is no published checksum for your folder, so results say "not verified"; the checksum over the pixels is
-recorded.
+Counts: profile "natural" (the default) uses every image. "exp" and "step" subsample the training set: classes are
+ranked from head to tail by their number of images, and class k keeps the number that the profile gives for the size
+of the largest class and `imbalance`, or all its images if it has fewer. The test set is never subsampled.
+Selection: `selection` = "shuffled", "seed:<n>" or "first" by sorted file name, for "exp" and "step" only.
+Preprocessing: the orientation tag is applied, the image is converted to RGB (without transparency, first frame of an
+animation), its shorter side is resized to `size` with antialiasing, and the centre is cropped. All images are kept in
+memory as 8-bit values. Mean and standard deviation are those of the training images. Images are decoded at the start
+of every run, so a folder of downsized copies starts faster.
+Known defects: 16-bit greyscale images are refused because Pillow would clip them.
+Caveats: there is no published checksum for your folder, so results are marked "not verified"; the checksum of the
+pixels is recorded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from annotated_types import Ge, Le
 from ..benchmarks.errors import UserError
 from ..benchmarks.split import DataRoot, Dataset, Ratio, Source, Split, long_tail_counts, pixel_statistics, select
 
-Files = list[list[Path]]  # of each class
+Files = list[list[Path]]  # files of each class
 
 
 @dataclass
@@ -42,9 +42,9 @@ class Folder(Source):
     """A folder of your own images.
 
     Attributes:
-        path: the folder with `train` and `test`; relative to the working directory.
-        profile: `natural` takes all images, `exp` and `step` cut the training set.
-        imbalance: largest / smallest class, for `exp` and `step`; 100 by default.
+        path: folder with `train` and `test`; a relative path starts at the working directory.
+        profile: `natural` uses all images, `exp` and `step` subsample the training set.
+        imbalance: size ratio of the largest to the smallest class, for `exp` and `step`; 100 by default.
         selection: `shuffled`, `first` or `seed:<n>`, for `exp` and `step`.
         size: height and width of all images after resizing.
     """
@@ -61,7 +61,7 @@ class Folder(Source):
         """Find, select and decode the images; the data root is not used.
 
         Raises:
-            UserError: a folder or a class is missing or empty, an image is damaged, or the images exceed the memory.
+            UserError: a folder or a class is missing or empty, an image is damaged, or the images do not fit in memory.
         """
         folder = self._existing()
         names, train, test = find(folder)
@@ -85,10 +85,10 @@ class Folder(Source):
 
     def _existing(self) -> Path:
         if not self.path:
-            raise UserError("The dataset folder needs the path of your images: write folder:PATH.")
+            raise UserError("The dataset `folder` needs the path of your images: write folder:PATH.")
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
-            raise UserError(f"There is no folder {folder}; folder:PATH needs one with train/ and test/.")
+            raise UserError(f"There is no folder {folder}; folder:PATH needs a folder with train/ and test/.")
         return folder
 
     def _cut(self, train: Files) -> Files:
@@ -115,18 +115,21 @@ class Folder(Source):
         return 100 if self.imbalance is None else self.imbalance
 
     def _check_memory(self, train: int, test: int) -> None:
-        """Refuse a dataset that exceeds the memory before an hour of decoding.
+        """Refuse a dataset that does not fit in memory, before it is decoded.
 
-        Training keeps the images and padded copies of them and of their mirror images: under five times their bytes.
+        Training keeps the images, padded copies, and padded mirrored copies: less than five times their size.
+
+        Raises:
+            UserError: the images need more than 80 % of the free memory; the message gives a `size` that fits.
         """
         available = available_memory()
         images = 5 * train + test
         needed = images * 3 * self.size**2
-        if available is not None and needed > 0.8 * available:  # training needs some too
+        if available is not None and needed > 0.8 * available:  # training itself needs memory, too
             fits = int((0.8 * available / (3 * images)) ** 0.5)
             raise UserError(
                 f"folder: {train + test} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory; "
-                f"{available / 1e9:.1f} GB are free. Use a size of at most {fits}."
+                f"only {available / 1e9:.1f} GB are free. Use a size of at most {fits}."
             )
 
     def _decode(self, files: Files) -> Split:
@@ -152,7 +155,7 @@ class Folder(Source):
                 image = ImageOps.exif_transpose(opened)
             if image.mode == "P":  # a direct conversion to RGB warns about palettes with transparency
                 image = image.convert("RGBA")
-            # Crops and resizes the largest central square: as if the shorter side were resized and the centre cropped.
+            # Cropping the largest central square and resizing it equals resizing the shorter side and centre-cropping.
             fitted = ImageOps.fit(image.convert("RGB"), (self.size, self.size), Image.Resampling.BILINEAR)
         except Exception as error:  # a damaged file can raise nearly any exception
             raise UserError(f"folder: cannot read the image {path} ({error}). Replace or remove it.") from error
@@ -160,14 +163,18 @@ class Folder(Source):
 
 
 def find(folder: Path) -> tuple[list[str], Files, Files]:
-    """Class names, and the sorted training and test files of each class."""
+    """Class names, and the sorted training and test files of each class.
+
+    Raises:
+        UserError: `train`, `test` or a class is missing or has no images, or there is only one class.
+    """
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            raise UserError(f"folder: there is no {folder / part}; expected are train/<class>/ and test/<class>/.")
+            raise UserError(f"folder: there is no {folder / part}; train/<class>/ and test/<class>/ are expected.")
     is_image = _image_test()
     train, test = _classes(folder / "train", is_image), _classes(folder / "test", is_image)
     if not any(train.values()):
-        raise UserError(f"folder: no image in {folder / 'train'}; images belong in train/<class>/.")
+        raise UserError(f"folder: there is no image in {folder / 'train'}; images belong in train/<class>/.")
     for name in sorted(train.keys() | test.keys()):
         for part, classes, other in (("train", train, "test"), ("test", test, "train")):
             if not classes.get(name):
@@ -193,7 +200,7 @@ def _classes(part: Path, is_image: Callable[[Path], bool]) -> dict[str, list[Pat
 
 
 def _image_test() -> Callable[[Path], bool]:
-    """A test whether a file is an image, by the extensions of all formats that Pillow opens."""
+    """Predicate that recognises image files by the extensions of all formats that Pillow can open."""
     from PIL import Image
 
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}

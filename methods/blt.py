@@ -1,21 +1,25 @@
-"""BLT: tail images hallucinated towards the classes that they are confused with (Kozerawski et al., ACCV 2020).
+"""BLT: hallucinates tail images by moving them towards the classes they are confused with (Kozerawski et al., 2020).
 
-Changes from ERM: a second stage follows. It starts from the first one's backbone with a new squashing-cosine head,
-draws classes by n^(1 - `gamma`), and trains the backbone at a tenth of the classifier's learning rate. From its second
-epoch on, a fraction `p` of the tail images of each batch is added once more, changed: gradient ascent in steps of
-`step`, `limit` at most, raises the logit of a class with which the image's class is confused, drawn by the network's
-own errors, until its probability passes a threshold. The label stays.
-What it starts from: an ERM run of the recipe's length (`first=own`: with the squashing-cosine classifier, as in the
-paper). The second stage is 55/35 as long, as in the reference code; `second=0.2` takes what deferred methods take.
-Which errors: probabilities on images that are held out of the training split, a tenth of each class, at least one;
-never test images. The run's dataset is then the reduced one, and the tables do not rank it with runs on all images: add
-`--set dataset.holdout=true` to compare. `confusion=train_soft` uses training images and holds none out.
-Departs from the paper: cross-entropy without margin (as in the code). Repaired defects of the code: test images drive
-every other epoch, gradients pile up (`grad_accumulate=true`), images that finish shift the targets of the others, the
-last step is lost, n_T is rounded down (`rounding=floor`). Small sets have no class with 20 images: there the smallest
-third of the classes is the tail; images are counted after some were held out.
+Changes from ERM: a second stage follows. It keeps the backbone of the first stage, gets a new squashing-cosine head,
+draws classes with probability proportional to n^(1 - `gamma`), and trains the backbone at a tenth of the classifier's
+learning rate. From the second epoch of this stage on, a fraction `p` of the tail images of each batch is copied, and
+the copies are perturbed and appended: at most `limit` steps of gradient ascent raise the logit of a confusing class
+until its probability exceeds a threshold. The confusing class is sampled from the network's confusion matrix. The
+label is kept.
+First stage: an ERM run of the recipe's length (`first=own`: a stage with the squashing-cosine classifier, as in the
+paper). The second stage is 55/35 as long, as in the reference code; `second=0.2` matches the length of the deferred
+phase of other methods.
+Confusion: predicted probabilities on images held out of the training split, a tenth of each class and at least one;
+never on test images. The run then trains on the reduced dataset, and the tables do not rank it against runs on all
+images: give the other methods `--set dataset.holdout=true` for a comparison. `confusion=train_soft` uses training
+images and holds none out.
+Departs from the paper: cross-entropy without a margin (as in the code). Defects of the code that are fixed here: every
+other epoch measures confusion on test images, gradients accumulate over the ascent (`grad_accumulate=true` restores
+this), images that finish shift the targets of the others, the last step is lost, n_T is rounded down
+(`rounding=floor` restores this). If every class has more than 20 images, as in CIFAR-10-LT, the smallest third of the
+classes is the tail. Images are counted after the hold-out.
 Ablations: `instead=augment|none`, `target=static|random`.
-Reported: ResNet-10, ImageNet-LT 36.6 (many 44.4, medium 33.5, few 25.5; Table 1), helped by the defect with the test
+Reported: ResNet-10, ImageNet-LT 36.6 (many 44.4, medium 33.5, few 25.5; Table 1), inflated by the defect with the test
 images. No published number on CIFAR.
 """
 
@@ -72,25 +76,25 @@ class BLT(Method):
     """Hallucinated tail images in a second stage.
 
     Attributes:
-        p: fraction of a batch's tail images that is hallucinated.
-        gamma: exponent of the draws: 0 as they come, 1 classes equally often.
+        p: fraction of the tail images of a batch that is copied and perturbed.
+        gamma: strength of class rebalancing: 0 draws images uniformly, 1 draws classes uniformly.
         alpha: largest logit of the squashing-cosine classifier.
-        beta: feature norm at which half of it is reached.
-        first: what the second stage starts from: the ERM run, or a stage with the squashing-cosine classifier.
+        beta: feature norm at which a logit reaches half of its largest value.
+        first: start of the second stage: an ERM run, or a first stage with the squashing-cosine classifier.
         second: length of the second stage, as a multiple of the recipe's epochs.
-        tail: classes with at most so many training images are the tail; else the smallest third.
-        low: lower end of the thresholds.
-        high: upper end of the thresholds.
-        threshold: drawn from all between the two, or from both and their middle (reference code).
-        step: factor of the gradient, for images as normalised.
-        limit: steps of the ascent at most.
-        rounding: of the number of hallucinated images of a batch, up or down (reference code).
-        start_image: the image of the batch, or a random training image of its class (reference code).
-        grad_accumulate: never clear the gradient of an image (reference code).
-        confusion: on which images errors are measured: held-out images, or the training images themselves.
-        target: the class to move towards: by the errors of each epoch, by those of the first stage, or at random.
-        instead: hallucinated images, the images that they would start from, or none.
-        attack: arithmetic of the ascent's convolutions and matrix products.
+        tail: largest number of training images of a tail class; if no class is that small, the smallest third.
+        low: smallest threshold on the probability of the confusing class.
+        high: largest threshold.
+        threshold: uniform between `low` and `high`, or one of `low`, `high` and their mean (reference code).
+        step: step size of the ascent, in units of normalised pixels.
+        limit: maximum number of ascent steps.
+        rounding: whether the number of hallucinated images per batch is rounded up or down (reference code).
+        start_image: start from the image of the batch, or from a random training image of its class (reference code).
+        grad_accumulate: sum the gradients of all steps instead of clearing them (reference code).
+        confusion: images on which confusion is measured: held-out images, or the training images themselves.
+        target: class to move towards: by the confusion of each epoch, by that of the first stage, or at random.
+        instead: append hallucinated images, their unperturbed start images, or nothing.
+        attack: precision of convolutions and matrix products during the ascent.
     """
 
     p: Fraction = 0.25
@@ -114,31 +118,35 @@ class BLT(Method):
     attack: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
-        """Refuse thresholds in the wrong order."""
+        """Check that `low` does not exceed `high`.
+
+        Raises:
+            ValueError: it does.
+        """
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
 
     def stages(self, epochs: int) -> list[Stage]:
-        """ERM, then hallucination."""
+        """A stage of ERM, then a stage with hallucinated images."""
         slower = (("backbone.", BACKBONE_RATE),)
         return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
 
     def needs(self, epochs: int) -> Needs:
-        """The whole of an ERM run, and held-out images on which to measure confusion."""
+        """A complete ERM run, and held-out images on which to measure confusion."""
         return Needs(prefix=epochs if self.first == "erm" else 0, validation=self.confusion == "validation")
 
     def head(self, default: Head) -> Head:
-        """The squashing-cosine head."""
+        """The squashing-cosine head with `alpha` and `beta`."""
         return partial(SquashingCosineHead, alpha=self.alpha, beta=self.beta)
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The finished network's structure; the first stage borrows ERM's head, which is drawn first, as ERM does."""
+        """The final network; a linear head for the first stage is initialised before the final head, as in ERM."""
         layers = backbone()
         self.head_ = LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
         return Classifier(layers, head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """First stage: its head. Second stage: a new head, the tail, room for hallucinated images."""
+        """Set the head of the first stage; for the second, attach a new head and derive what hallucination needs."""
         classes = train.num_classes
         self.routed_ = stage.name == SECOND and bool(batchnorms(net.backbone))
         if stage.name != SECOND:
@@ -154,12 +162,12 @@ class BLT(Method):
         self.tail_ = tail_classes(train.counts, self.tail)
         weights = train.counts.double() ** (1 - self.gamma)
         self.tail_probability_ = float(weights[self.tail_].sum() / weights.sum())
-        if self.routed_:  # slots without an image must not enter the statistics: routed as noise would be
+        if self.routed_:  # empty slots must not enter the batch statistics: they are routed like noise
             convert_batchnorm(net.backbone, "dar")
         TALLY.attach(net, torch.zeros((), device=train.labels.device))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Measure what the network confuses."""
+        """Reset the counts and update the confusion matrix of the second stage."""
         if now.stage != SECOND:
             return
         TALLY.reset(net)
@@ -184,7 +192,7 @@ class BLT(Method):
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Append hallucinated images."""
+        """The batch with hallucinated images appended, from the second epoch of the second stage on."""
         if now.stage != SECOND or now.epoch == 0 or self.instead == "none":
             return batch
         images, labels, device = batch.images, batch.labels, batch.labels.device
@@ -205,7 +213,7 @@ class BLT(Method):
         return extended._replace(origin=origin, towards=torch.cat([labels, towards]))
 
     def _hallucinated(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-        """Images after the ascent and their steps, int64 (S,); with `instead=augment` the images as they are."""
+        """Perturbed images and their numbers of steps, int64 (S,); with `instead=augment` the images unchanged."""
         if self.instead != "hallucinate":
             return begin, torch.zeros_like(towards)
         ascent = Ascent(self.step * net.normalise.std**2, self.limit, self.grad_accumulate)
@@ -224,16 +232,16 @@ class BLT(Method):
         return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()])
 
     def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, slots: int) -> None:
-        """Add up what a batch hallucinated; `tails` is how many of its rows are of a tail class, ()."""
+        """Add the counts of a batch to the tally; `tails` is its number of tail-class rows, ()."""
         missing = (number_of_sources(tails, self.p, self.rounding == "ceil") - slots).clamp(0)
         at_limit = valid & (steps == self.limit)
         values = (torch.ones_like(tails), valid.sum(), (steps * valid).sum(), at_limit.sum(), missing)
         TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Hallucinated images per batch, their mean steps, the fraction that took all, images per batch without a slot.
+        """Hallucinated images per batch, mean steps, fraction at the step limit, images per batch without a slot.
 
-        After the first epoch of the second stage, which has none, how many classes are the tail.
+        After the first epoch of the second stage, which hallucinates nothing, the number of tail classes instead.
         """
         if now.stage != SECOND:
             return {}
@@ -250,14 +258,14 @@ class BLT(Method):
         }
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """Cross-entropy, a plain mean over natural and hallucinated images; empty slots do not count."""
+        """Mean cross-entropy over natural and hallucinated images; empty slots are ignored."""
         no_empty_slot = batch.synthetic is None or host_reads_freely(batch.labels)
         with noise_rows(net.backbone, batch.labels == IGNORED if self.routed_ and not no_empty_slot else None):
             logits = net(batch.images)
         return F.cross_entropy(logits, batch.labels)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Ordinary batch norms."""
+        """Remove the confusion matrix and the counts, and convert batch norms back to ordinary ones."""
         del net.confusion
         TALLY.detach(net)
         if batchnorms(net.backbone):

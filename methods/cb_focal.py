@@ -1,10 +1,10 @@
 """CB-Focal: class-balanced focal loss (Cui et al. 2019, as used in Cao et al. 2019).
 
-Changes from ERM: an image whose true class has probability p weighs (1 - p)^gamma times the inverse effective number of
-its class, from the first epoch; plain mean over the batch.
-Departs from the paper: softmax instead of sigmoids and gamma 1, as the reference code of LDAM has it. That code takes p
-from the weighted cross-entropy, so that the class weight enters the focus, too; here p is the probability
-(`--set inside=true` reproduces the code).
+Changes from ERM: the loss of an image whose true class is predicted with probability p is multiplied by (1 - p)^gamma
+and by the inverse effective number of its class, from the first epoch; plain mean over the batch.
+Departs from the paper: softmax instead of sigmoids and gamma = 1, as in the reference code of LDAM. That code derives p
+from the weighted cross-entropy, so that the class weight also enters the focal factor; here p is the softmax
+probability (`--set inside=true` reproduces the code).
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.6, CIFAR-100-LT ratio 100 36.0 (Cao et al. 2019,
 Tables 2 and 5; best test epoch).
 """
@@ -24,8 +24,8 @@ class CBFocal(ClassWeighted):
     """Focal loss with class weights.
 
     Attributes:
-        gamma: how much well classified images are played down; 0 is cross-entropy.
-        inside: take the probability from the weighted cross-entropy (reference code).
+        gamma: how strongly well-classified images are down-weighted; 0 is weighted cross-entropy.
+        inside: derive the probability from the weighted cross-entropy (reference code).
     """
 
     gamma: NonNegative = 1.0

@@ -1,7 +1,7 @@
 """CB-RW: cross-entropy with class-balanced weights from the first epoch (Cui et al. 2019).
 
-Changes from ERM: classes weigh by the inverse effective number of their images; the batch is divided by the sum of its
-samples' weights. DRW is the same from a later moment on.
+Changes from ERM: the loss of each image is weighted by the inverse effective number of its class, and the weighted sum
+over a batch is divided by the sum of the weights. DRW does the same, but only in the last part of training.
 Departs from the paper: softmax cross-entropy with beta 0.9999, as in the reference code of LDAM.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 72.4, CIFAR-100-LT ratio 100 34.0 (Cao et al. 2019,
 Tables 2 and 5; best test epoch).
@@ -16,4 +16,4 @@ from ._shared.losses import ClassWeighted
 
 @dataclass
 class CBRW(ClassWeighted):
-    """Cross-entropy, re-weighted from the start."""
+    """Cross-entropy with class-balanced weights from the first epoch."""

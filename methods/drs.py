@@ -1,9 +1,9 @@
 """DRS: deferred re-sampling (Cao et al. 2019; deferred oversampling in Zada et al. 2022).
 
-Changes from ERM: from `defer` of training on, images are drawn with replacement so that classes come up by the inverse
-effective number of their images (nearly equally often). An epoch keeps its length.
-Departs from the paper: the LDAM code for CIFAR builds such a sampler but never uses it; this is the rule as
-described, with the weights that the code would use. `--set weighting=inverse` draws all classes exactly equally
+Changes from ERM: after a fraction `defer` of training, images are drawn with replacement, each weighted by the inverse
+effective number of its class, so that classes are drawn nearly equally often. The length of an epoch stays the same.
+Departs from the paper: the LDAM code for CIFAR builds this sampler but never uses it; implemented here is the rule
+described in the paper, with the weights of that sampler. `--set weighting=inverse` draws all classes exactly equally
 often.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.5, CIFAR-100-LT ratio 100 40.3 (Cao et al. 2019,
 Table 3; best test epoch).
@@ -22,12 +22,12 @@ from ._shared.class_weights import class_weights
 
 @dataclass
 class DRS(Method):
-    """Nearly class-balanced draws from `defer` of training on.
+    """Nearly class-balanced sampling after a fraction `defer` of training.
 
     Attributes:
-        defer: fraction of training before re-sampling (160 of 200 epochs).
+        defer: fraction of training before re-sampling begins (160 of 200 epochs).
         weighting: weight of an image: inverse effective number or inverse count of its class.
-        beta: of the effective number.
+        beta: parameter of the effective number, in [0, 1).
     """
 
     defer: Moment = 0.8
@@ -35,11 +35,11 @@ class DRS(Method):
     beta: BelowOne = 0.9999
 
     def needs(self, epochs: int) -> Needs:
-        """ERM until re-sampling begins."""
+        """The epochs of an ERM run before re-sampling begins."""
         return Needs(prefix=epochs_before(self.defer, epochs))
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Class probability = images x weight per image."""
+        """Unnormalised class probabilities (C,), images x weight per image; None before re-sampling begins."""
         if now.progress < self.defer:
             return None
         return counts * class_weights(counts, self.weighting, self.beta)

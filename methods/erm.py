@@ -1,6 +1,6 @@
 """ERM: empirical risk minimisation, plain cross-entropy on every image once per epoch.
 
-The baseline of every table. Nothing is done about the imbalance.
+The baseline of every table. It does nothing about class imbalance.
 
 Changes from ERM: none.
 Departs from the papers: nothing known.
@@ -17,4 +17,4 @@ from ..benchmarks.method import Method
 
 @dataclass
 class ERM(Method):
-    """Every default of `Method`."""
+    """`Method` with all its defaults."""

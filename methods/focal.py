@@ -1,7 +1,8 @@
-"""Focal loss on softmax: well classified images count less (Lin et al. 2017, as used in Cao et al. 2019).
+"""Focal loss on softmax: well-classified images count less (Lin et al. 2017, as used in Cao et al. 2019).
 
-Changes from ERM: an image whose true class has probability p weighs (1 - p)^gamma; plain mean over the batch.
-Departs from the paper: softmax instead of sigmoids and gamma 1 instead of 2, as the reference code of LDAM has it.
+Changes from ERM: the loss of an image whose true class is predicted with probability p is multiplied by (1 - p)^gamma;
+plain mean over the batch.
+Departs from the paper: softmax instead of sigmoids, and gamma = 1 instead of 2, as in the reference code of LDAM.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 70.4, CIFAR-100-LT ratio 100 38.4 (Cao et al. 2019,
 Tables 2 and 5; best test epoch).
 """
@@ -21,7 +22,7 @@ class Focal(Method):
     """Focal loss.
 
     Attributes:
-        gamma: how much well classified images are played down; 0 is ERM.
+        gamma: how strongly well-classified images are down-weighted; 0 is ERM.
     """
 
     gamma: NonNegative = 1.0

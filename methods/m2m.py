@@ -1,19 +1,21 @@
-"""M2m: major-to-minor translation, frequent-class images turned into rare-class ones (Kim et al., CVPR 2020).
+"""M2m: major-to-minor translation of frequent-class images into rare-class images (Kim et al., CVPR 2020).
 
-Changes from ERM: from `start` of training on, classes are drawn equally often, and a drawn image of a class with n
-images is, with probability 1 - n / n_max, to be replaced by a translated one. Its seed is another image of the batch,
-of a class with more images (class i for class k with weight 1 - beta^(n_i - n_k)). `iterations` gradient steps of
-length `step` bring the seed to where a frozen network g, trained by ERM, sees class k and the network in training has a
-low logit of the seed's class (`lam`). The result takes the place of the drawn image if g gives class k a probability of
-at least `gamma` and a coin with the same weight agrees; else the drawn image stays.
+Changes from ERM: after a fraction `start` of training, classes are drawn equally often, and a drawn image of a class
+with n images becomes, with probability 1 - n / n_max, a candidate for replacement by a translated image. Its seed is
+another image of the batch from a larger class (for class k, class i is chosen with weight 1 - beta^(n_i - n_k)).
+`iterations` gradient steps of length `step` move the seed to where a frozen ERM network g predicts class k and the
+network in training has a low logit for the seed's class (weight `lam`). The translated image replaces the drawn image
+if g predicts class k with a probability of at least `gamma` and a Bernoulli draw with the same weight succeeds;
+otherwise the drawn image is kept.
 Departs from the paper: follows the reference code, where `gamma` is a probability of g and the weight is used twice.
-g is the ERM run of the neighbouring seed (the authors train g and the network apart; `source=own_seed` takes the end of
-the run whose first epochs the network shares, which accepts that network's images too readily). The coin is tossed
-before the attack, on which it does not depend: images that it rejects are never made. Probability 1 - n / n_max uses
-the largest class, not the first. Evaluation on all test images and the last epoch (the code selects on a tenth of the
-test set). Unset, `beta` follows the class sizes: the paper tuned it per data set.
-Ablations: `lam=0` (g alone), `gamma=0` (g refuses nothing), `gamma=0` with `iterations=0` (seeds with new labels),
-`seeds=noise` (noise in place of images of the batch), `random_start=per_sample` (the start as it was meant).
+g is the ERM run of the neighbouring seed, because the authors train g and the network separately; `source=own_seed`
+takes the finished ERM run whose first epochs the network shares, and such a g accepts the network's images too
+readily. The Bernoulli draw does not depend on the attack and precedes it, so that rejected images are never computed.
+n_max is the size of the largest class, not of the first. Results are those of the last epoch on all test images (the
+code selects an epoch on a tenth of the test set). By default `beta` is derived from the class sizes; the paper tuned
+it per dataset.
+Ablations: `lam=0` (g alone), `gamma=0` (g accepts everything), `gamma=0` with `iterations=0` (seeds with new labels),
+`seeds=noise` (noise instead of images of the batch), `random_start=per_sample` (the random start as intended).
 Reported: ResNet-32, 200 epochs, balanced accuracy: CIFAR-10-LT ratio 100 79.1, CIFAR-100-LT ratio 100 43.5 (Table 1;
 best epoch on a tenth of the test set).
 """
@@ -62,21 +64,21 @@ TALLY = Tally("m2m_count", ("candidates", "no_seed", "coin", "no_slot", "gate", 
 
 @dataclass
 class M2m(OnBase):
-    """Rare-class images by translation, after `start` of training.
+    """Rare-class images by translation, after a fraction `start` of training.
 
     Attributes:
-        base: name of the method whose loss is used. Its class weights, if it has any, set in at `start`, in addition to
-            the equal draws (`base.defer=1`: never).
-        start: fraction of training before translation and class-balanced draws (160 of 200 epochs).
-        beta: how many more images the seed's class must have; None for 0.999, 0.99 or 0.9 by the class sizes.
-        gamma: probability that g must give the new class.
-        lam: weight of the logit of the seed's class in the network that is trained.
-        step: length of a step of the attack, in pixel values.
-        iterations: steps of the attack.
-        random_start: noise before the attack, as in the reference code or with a norm of 0.5 for each image.
-        seeds: what is translated, images of the batch or noise.
-        source: g is the ERM run of the neighbouring seed, or of the run's own.
-        attack: arithmetic of the attack's convolutions and matrix products.
+        base: name of the method whose loss is used. Its class weights, if it has any, apply from `start` on, in
+            addition to class-balanced sampling (`base.defer=1`: never).
+        start: fraction of training before translation and class-balanced sampling (160 of 200 epochs).
+        beta: the larger, the more images the seed's class must have; None chooses 0.999, 0.99 or 0.9 by class sizes.
+        gamma: smallest probability of the new class, predicted by g, with which a translated image is accepted.
+        lam: weight of the seed class's logit, from the network in training.
+        step: Euclidean length of an attack step, in pixel values in [0, 1].
+        iterations: number of attack steps.
+        random_start: noise added before the attack: as in the reference code, or with a norm of 0.5 per image.
+        seeds: what is translated: images of the batch, or noise.
+        source: g is the ERM run of the neighbouring seed, or of the run's own seed.
+        attack: precision of convolutions and matrix products during the attack.
     """
 
     base: str = "erm"
@@ -92,39 +94,39 @@ class M2m(OnBase):
     attack: Literal["fp32", "bf16"] = "fp32"
 
     def own_values(self) -> dict[str, Any]:
-        """Class weights of the base set in when translation begins."""
+        """Set the base's `defer` to `start`: class weights apply once translation begins."""
         return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network g; and the base's first epochs, up to the beginning of translation."""
+        """A finished ERM network g, and the first epochs of the base up to the beginning of translation."""
         before, shared = epochs_before(self.start, epochs), self.make_base().needs(epochs)
         prefix = before if self.base == "erm" else min(before, shared.prefix)
         return replace(shared, prefix=prefix, network=True, other_seed=self.source == "other_seed")
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Derive the class constants and the structure of both networks."""
+        """Derive the constants of each class, fold the batch norms of both networks, and attach the counts."""
         super().begin_stage(stage, net, train)
         counts = train.counts
         self.beta_ = float(fitting_beta(counts)) if self.beta is None else self.beta
         self.natural_ = (counts.double() / counts.max()).float()
         self.accept_ = acceptance(counts, self.beta_)
         squares = (self.accept_ * self.accept_).sum(0) / self.accept_.sum(0).clamp(min=1e-12)
-        chosen = ((1 - self.natural_) * squares).tolist()  # of a class's rows: candidates that the coin accepts
+        chosen = ((1 - self.natural_) * squares).tolist()  # per class: probability that a row is chosen
         self.probability_ = sum(chosen) / len(chosen)  # classes are drawn equally often
         self.own_, self.other_ = Folded(net), Folded(_source(net))
         TALLY.attach(net, torch.zeros_like(counts))
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Classes equally often, once translation begins."""
+        """Equal class probabilities (C,) once translation begins, None before."""
         return None if now.progress < self.start else torch.ones(len(counts))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Reset the counts."""
+        """Reset the counts of the epoch."""
         TALLY.reset(net)
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Replace images by translated ones."""
+        """The batch with some images replaced by translated images, once translation begins."""
         if now.progress < self.start:
             return batch
         images, labels = batch.images, batch.labels
@@ -145,7 +147,7 @@ class M2m(OnBase):
         return Batch(changed, labels, synthetic, torch.zeros_like(labels).index_copy(0, rows, origin), labels)
 
     def _starts(self, images: Tensor, choice: Choice, rows: Tensor, now: Now) -> Tensor:
-        """Where the attack begins for each slot, (slots, 3, H, W) in [0, 1]."""
+        """Start images of the attack, one per slot, (slots, 3, H, W) in [0, 1]."""
         noise = torch.rand(images[rows].shape, generator=now.generator, device=images.device) - 0.5
         if self.seeds == "noise":
             begin = (noise + 0.5).to(images.dtype)
@@ -157,7 +159,7 @@ class M2m(OnBase):
     def _translated(
         self, net: Classifier, begin: Tensor, target: Tensor, seed: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Translated images, and whether g accepts each as its new class, bool."""
+        """Translated images (S, 3, H, W), and whether g accepts each one as its new class, bool (S,)."""
         half = self.attack == "bf16"
         own, other = self.own_.freeze(net, half), self.other_.freeze(_source(net), half)
 
@@ -171,7 +173,7 @@ class M2m(OnBase):
     def _count(
         self, net: Classifier, labels: Tensor, choice: Choice, rows: Tensor, slots: tuple[Tensor, Tensor]
     ) -> None:
-        """Add up, per class, what became of the candidates; `slots` are the valid ones and the used ones, bool."""
+        """Add the outcomes of the candidates, per class, to the tally; `slots` holds masks of valid and used slots."""
         marks = (
             choice.candidate, choice.candidate & choice.seedless, choice.seeded & ~choice.agreed, choice.chosen,
         )  # fmt: skip
@@ -180,9 +182,9 @@ class M2m(OnBase):
         TALLY.add(net, total, seedless, refused, chosen - valid, valid - used, used)
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Of the epoch's candidates: without a seed, refused by the coin, without a slot, refused by g, translated.
+        """Fractions of the epoch's candidates: no seed, rejected by the draw, no slot, rejected by g, translated.
 
-        After the last epoch also `beta`, and the translated fraction of each class's candidates.
+        After the last epoch also `beta`, and the translated fraction of the candidates of each class.
         """
         counts = TALLY.read(net)
         candidates, translated = counts["candidates"], counts["translated"]
@@ -204,12 +206,12 @@ class M2m(OnBase):
 
 
 def _source(net: Classifier) -> Classifier:
-    """The frozen ERM network g."""
+    """The frozen ERM network g, which the trainer attaches to the network."""
     source = net.get_submodule("source.net")
     assert isinstance(source, Classifier)
     return source
 
 
 def _per_class(mark: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How many marked rows each class has, int64 (C,)."""
+    """Number of marked rows of each class, int64 (C,)."""
     return torch.zeros(classes, dtype=labels.dtype, device=labels.device).index_add_(0, labels, mark.to(labels.dtype))

@@ -1,20 +1,21 @@
 """OPeN: oversampling with pure noise images and distribution-aware routing batch norm, DAR-BN (Zada et al. 2022).
 
-Changes from ERM: from `start` of training on, classes are drawn equally often, and each drawn image of a class with n
-images is replaced, with probability (1 - n / n_max) x `delta`, by an image of pure noise that keeps the label. Noise
-is fresh at every draw, normal per channel with mean and std of the long-tailed training pixels, clipped to
-[0, 1], inserted after augmentation and before normalisation. Natural and noise images are normalised by statistics of
-their own; the finished network is an ordinary one.
-Which layers learn from noise: the paper has two readings. Its listing computes the whole noise branch without
-gradient, layer by layer: noise images then train nothing but the classifier, as a prior over classes, and for the
-backbone OPeN is deferred oversampling with class weights 1 - (1 - n / n_max) x delta (`noise_grad=stop`, the default:
-the only published code). Its equation 13 only holds gamma and beta fixed: noise images then train every convolution
-(`affine_frozen`). `full` lets them train gamma and beta, too.
-Departs from the paper: clips the noise (the listing forgets it), adds beta (its equations subtract it), updates running
-variances without bias and with momentum 0.1 (not stated there). The paper's augmentation is the recipe `open`.
+Changes from ERM: after a fraction `start` of training, classes are drawn equally often, and each drawn image of a class
+with n images is replaced, with probability (1 - n / n_max) x `delta`, by an image of pure noise that keeps the label.
+Every noise image is a new sample from a normal distribution with the per-channel mean and std of the long-tailed
+training pixels, clipped to [0, 1] and inserted after augmentation and before normalisation. Batch norm computes
+separate statistics for natural and for noise images; the finished network has ordinary batch norms.
+Gradients from noise: the paper allows two readings. Its listing computes the whole noise branch without gradient, layer
+by layer: noise images then train the classifier alone, acting as a prior over classes, and for the backbone OPeN is
+deferred oversampling with class weights 1 - (1 - n / n_max) x delta (`noise_grad=stop`, the default, as in the only
+published code). Its equation 13 holds only gamma and beta fixed: noise images then train every convolution
+(`affine_frozen`). With `full` they also train gamma and beta.
+Departs from the paper: clips the noise (the listing does not), adds beta (the equations subtract it), updates running
+variances with the unbiased estimate and momentum 0.1 (neither is stated). The paper's augmentation is the recipe
+`open`.
 Ablations: `norm=auxiliary` (a second batch norm for noise) and `norm=standard` (one for both), with full gradients as
-in the paper unless `noise_grad` says otherwise; `control=drop` (noise images left out, the loss a mean over the natural
-ones: the same natural images without the signal to the classifier); `noise=additive` (noise added to the image,
+in the paper unless `noise_grad` is set; `control=drop` (noise images are left out and the loss is a mean over natural
+images: the same natural images without the signal to the classifier); `noise=additive` (noise added to the image,
 appendix B); `append=0.25` with `start=0` and the recipe `open-balanced` for balanced data (section 5).
 Reported: WRN-28-10, 200 epochs, recipe `open`, accuracy, mean and standard error of 4 runs (Table 1): CIFAR-10-LT
 ratio 100 84.6 +- 0.2, CIFAR-100-LT ratio 100 51.5 +- 0.4 (ERM 79.6 and 47.0). Standard batch norm 81.5 and 49.2,
@@ -62,17 +63,17 @@ class OPeN(Method):
     """Pure noise images for rare classes, in the last part of training.
 
     Attributes:
-        delta: fraction of noise that a class with hardly any images would get.
-        start: fraction of training before noise and class-balanced draws (160 of 200 epochs).
-        norm: how noise images are normalised: DAR-BN, a second batch norm, or together with natural ones.
-        noise_grad: what noise images teach: see the card; `paper` is stop for dar and full for the others.
-        noise_init: state of the second batch norm when noise begins: a copy of the natural one, or fresh.
-        noise: pure noise, or noise added to the image that it replaces.
-        strength: std of additive noise, in levels of 255.
-        noise_space: noise is a pixel and normalised like one, or [0, 1] is what the first layer sees (reproduction).
+        delta: upper bound of the fraction of noise per class, approached as a class gets rarer.
+        start: fraction of training before noise and class-balanced sampling (160 of 200 epochs).
+        norm: normalisation of noise images: DAR-BN, a second batch norm, or one batch norm for all images.
+        noise_grad: parameters that noise images train, see the card; `paper` is stop with dar, full otherwise.
+        noise_init: state of the second batch norm when noise begins: a copy of the natural one, or a new one.
+        noise: pure noise, or noise added to the image instead of replacing it.
+        strength: std of additive noise, in 8-bit pixel levels.
+        noise_space: noise in pixels, normalised like an image, or noise in [0, 1] at the first layer (reproduction).
         control: `drop` leaves noise images out of the batch.
-        append: noise images appended per natural one, labels drawn uniformly, none replaced, no oversampling.
-        epoch_length: draws of an epoch once noise begins: the training split's size, or classes x largest class.
+        append: noise images appended per natural image, with uniformly drawn labels; no replacement or oversampling.
+        epoch_length: draws per epoch once noise begins: the size of the training split, or classes x largest class.
     """
 
     delta: Fraction = 1 / 3
@@ -88,15 +89,19 @@ class OPeN(Method):
     epoch_length: Literal["dataset", "balanced"] = "dataset"
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other, or of which one would do nothing and yet make another run."""
+        """Refuse settings that contradict each other, and settings without effect, which would only change the id.
+
+        Raises:
+            ValueError: the message names the settings.
+        """
         gradient = self.noise_grad not in ("paper", "stop")
         for wrong, why in (
             (self.norm == "standard" and self.noise_grad not in ("paper", "full"),
-             "norm=standard mixes noise with natural images, so noise_grad can only be full"),
+             "norm=standard normalises noise together with natural images, so noise_grad can only be full"),
             (self.control == "drop" and (self.norm != "dar" or gradient),
              "control=drop leaves noise images out, so norm and noise_grad can only be dar and stop"),
-            (self.noise_init == "fresh" and self.norm != "auxiliary", "noise_init is that of norm=auxiliary"),
-            (self.noise == "additive" and self.noise_space == "normalised", "additive noise is noise of pixels"),
+            (self.noise_init == "fresh" and self.norm != "auxiliary", "noise_init=fresh needs norm=auxiliary"),
+            (self.noise == "additive" and self.noise_space == "normalised", "noise=additive needs noise_space=pixel"),
             (self.append and (self.noise, self.epoch_length, self.control) != ("pure", "dataset", "none"),
              "append needs noise=pure, epoch_length=dataset and control=none"),
         ):  # fmt: skip
@@ -104,11 +109,11 @@ class OPeN(Method):
                 raise ValueError(why)
 
     def needs(self, epochs: int) -> Needs:
-        """ERM until noise begins."""
+        """The epochs of an ERM run before noise begins."""
         return Needs(prefix=epochs_before(self.start, epochs))
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """Every batch norm of the backbone routed, whatever the backbone.
+        """The classifier, with every batch norm of its backbone converted to the layer that `norm` names.
 
         Raises:
             UserError: the backbone has no batch norm, and `norm` or `noise_grad` needs one.
@@ -120,7 +125,7 @@ class OPeN(Method):
             raise UserError("The backbone has no batch norm: norm=auxiliary and noise_grad=affine_frozen need one.")
         elif self.norm == "dar":
             warnings.warn(
-                "the backbone has no batch norm to route; noise_grad=stop cuts the gradient before the classifier.",
+                "The backbone has no batch norm to route; noise_grad=stop cuts the gradient before the classifier.",
                 stacklevel=2,
             )
         return Classifier(layers, head, num_classes)
@@ -132,7 +137,7 @@ class OPeN(Method):
         return self.noise_grad
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Derive the fraction of noise of each class and the statistics of the training pixels before augmentation."""
+        """Compute the noise fraction of each class and the channel statistics of the unaugmented training pixels."""
         self.fraction_ = noise_fraction(train.counts, self.delta)
         mean, std = channel_moments(train.images)
         self.mean_, self.std_ = mean.float().view(3, 1, 1), std.float().view(3, 1, 1)
@@ -142,13 +147,13 @@ class OPeN(Method):
         TALLY.attach(net, mean.new_zeros(()))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Check the noise of the epoch before; when noise begins, start the second batch norm from the natural one."""
+        """Check the noise count of the previous epoch; when noise begins, initialise the second batch norm."""
         self._check_fraction(net)
         if not (now.epoch - 1) / now.epochs < self.start <= now.progress:
             return
         if not self.append and not self.fraction_.any():
             warnings.warn(
-                "open inserts no noise: the classes are equally large or delta is 0. For balanced data: "
+                "open inserts no noise: the classes have equal sizes, or delta is 0. For balanced data use "
                 "--recipe open-balanced --set append=0.25 --set start=0.",
                 stacklevel=2,
             )
@@ -156,17 +161,17 @@ class OPeN(Method):
             copy_to_noise(net.backbone)
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Classes equally often, once noise begins."""
+        """Equal class probabilities (C,) once noise begins, None before."""
         return None if now.progress < self.start or self.append else torch.ones(len(counts))
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """The length of an epoch, see `epoch_length`."""
+        """Images per epoch once noise begins, see `epoch_length`; None for the size of the training split."""
         if now.progress < self.start or self.epoch_length == "dataset":
             return None
         return int(counts.max()) * len(counts)
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Replace or append noise images."""
+        """The batch with noise images in place of some images, or appended, once noise begins."""
         if now.progress < self.start:
             return batch
         if self.append:
@@ -188,7 +193,7 @@ class OPeN(Method):
         return append_rows(batch, self._noise(like, net, now), labels)
 
     def _check_fraction(self, net: Classifier) -> None:
-        """Warn if the noise of an epoch was not what the class sizes ask for, by more than five std."""
+        """Warn if the number of noise images of an epoch is more than five std from its expectation."""
         drawn, expected, variance = (value for (value,) in TALLY.read(net).values())
         if abs(drawn - expected) > 5 * variance**0.5 + 0.5:
             warnings.warn(
@@ -197,12 +202,12 @@ class OPeN(Method):
         TALLY.reset(net)
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Noise images of the epoch, drawn and expected, where images are replaced by noise."""
+        """Number of noise images of the epoch, drawn and expected; empty if no image is replaced by noise."""
         drawn, expected, _ = (value for (value,) in TALLY.read(net).values())
         return {"open_noise": drawn, "open_noise_expected": expected} if expected else {}
 
     def _noise(self, images: Tensor, net: Classifier, now: Now) -> Tensor:
-        """Noise of the shape of `images`; for additive noise, on top of them."""
+        """Noise images in the shape of `images`; with `noise=additive`, `images` plus noise."""
         normal = torch.randn(images.shape, generator=now.generator, device=images.device)
         if self.noise == "additive":
             return additive_noise(images, normal, self.strength)
@@ -210,10 +215,10 @@ class OPeN(Method):
         return noise if self.noise_space == "pixel" else noise * net.normalise.std + net.normalise.mean
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """Mean cross-entropy over natural and noise images, or over natural ones (`control=drop`)."""
+        """Mean cross-entropy over natural and noise images, or over natural images alone (`control=drop`)."""
         if batch.synthetic is None:
             return super().loss(net, batch, now)
-        natural = ~batch.synthetic  # there may be none in a small last batch
+        natural = ~batch.synthetic  # all False is possible in a small last batch
         if self.control == "drop" and self._apart(natural):
             return self.criterion(net(batch.images[natural]), batch.labels[natural], now)
         logits = self._logits(net, batch.images, batch.synthetic)
@@ -239,7 +244,7 @@ class OPeN(Method):
         return self.apart_ and host_reads_freely(natural) and bool(natural.sum() > 1)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Ordinary batch norms."""
+        """Remove the counts and convert batch norms back to ordinary ones."""
         self._check_fraction(net)
         TALLY.detach(net)
         if batchnorms(net.backbone):

@@ -1,15 +1,16 @@
 """RSG: a rare-class sample generator inside the backbone, with any loss (Wang et al., CVPR 2021).
 
-Changes from ERM: while training, a module sits before the second-to-last down-sampling of the backbone. It learns
-`centers` centres per class; how frequent-class maps deviate from their centre is transformed by a convolution and, from
-`start` of training on, added to rare-class maps of the batch, which gives more maps of rare classes for the layers
-above. A contrastive module, trained until then, and the MV loss keep the transformed deviations apart from the
-frequent class. The loss on top is that of `base`. The finished network is the plain one.
-Departs from the paper: contrastive pairs, order of pairing, counts of generated maps and the cut of the gradient follow
-the reference code. Repaired defects of that code: vectors of the MV loss are channels of a position (it takes D
-consecutive numbers in memory), frequent classes are those with most images (it takes the first), the contrastive module
-is frozen by epoch, the cosine of a zero vector passes no gradient. `preset=reference` gives its semantics back; its MV
-loss is larger by a constant.
+Changes from ERM: during training, a module precedes the second-to-last down-sampling of the backbone. It learns
+`centers` centres per class. After a fraction `start` of training, the displacements of frequent-class feature maps from
+their centres are transformed by a convolution and added to rare-class maps of the batch, which gives the layers above
+additional maps of rare classes. A contrastive module, trained until then, and the MV loss remove the features of the
+frequent class from the transformed displacements. The classification loss is that of `base`. The finished network does
+not contain the module.
+Departs from the paper: contrastive pairs, order of pairing, number of generated maps and the point where the gradient
+is cut follow the reference code. Defects of that code that are fixed here: the vectors of the MV loss are the channels
+of a position (the code takes D consecutive numbers in memory), frequent classes are those with the most images (the
+code takes the first ones), the contrastive module is frozen by epoch, the cosine of a zero vector passes no gradient.
+`preset=reference` restores the semantics of the code, except that the MV loss of the code is larger by a constant.
 Reported: LDAM-DRW with RSG, ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 50 82.8, ratio 100 79.6; CIFAR-100-LT
 ratio 50 48.5, ratio 100 44.6 (Table 6; epoch not stated, the code keeps the best test epoch).
 """
@@ -41,7 +42,7 @@ from ._shared.base import OnBase
 from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair_up
 from ._shared.losses import IGNORED
 
-FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # of the long-tailed and the step profile
+FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # defaults for the long-tailed and the step profile
 
 
 @dataclass
@@ -51,17 +52,19 @@ class RSG(OnBase):
     Attributes:
         base: name of the method whose loss is used; `--set rsg.base.NAME=VALUE` sets its hyper-parameters.
         preset: `suite`, or `reference` for the semantics of the reference code.
-        centers: per class.
-        frequent: fraction of the classes that count as frequent; None for 0.2, in a step profile 0.5.
-        transfer: how often rare maps are used, up to 1; None for 1, in a step profile 0.01.
+        centers: number of centres per class.
+        frequent: fraction of classes that count as frequent; None for 0.2, or 0.5 with a step profile.
+        transfer: strength of the transfer, in [0, 1]; scales how often each map of the smaller group is reused; None
+            for 1, or 0.01 with a step profile.
         start: fraction of training before maps are generated (160 of 200 epochs).
-        insert: before which down-sampling of the backbone, counted from 1; None for the second to last.
-        cesc_weight: of the centre and contrastive losses.
-        mv_weight: of the MV loss.
-        mv_rows: vectors of the MV loss: channels of a position, numbers in memory, or as the preset has it.
-        conv1_kernel: of the contrastive module's first convolution; 3 in the paper, 1 in its code.
-        cesc_reduction: `position_mean` divides the centre loss by the positions, for sets on which centres diverge.
-        detach_rare: generated maps pass no gradient to the layers below (reference code).
+        insert: down-sampling of the backbone before which the generator is inserted, counted from 1; None for the
+            second to last.
+        cesc_weight: weight of the centre and contrastive losses.
+        mv_weight: weight of the MV loss.
+        mv_rows: vectors of the MV loss: channels of a position, consecutive numbers in memory, or set by the preset.
+        conv1_kernel: kernel size of the contrastive module's first convolution; 3 in the paper, 1 in its code.
+        cesc_reduction: `position_mean` divides the centre loss by the number of positions; use it if centres diverge.
+        detach_rare: stop the gradient from generated maps to the layers below (reference code).
     """
 
     base: str = "ldam-drw"
@@ -79,24 +82,24 @@ class RSG(OnBase):
     detach_rare: bool = True
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Attach the generator where the backbone is cut; class constants.
+        """Choose the frequent classes and the cut of the backbone, and attach the generator.
 
         Raises:
-            UserError: the backbone has no such place, or all classes would be frequent, or none.
+            UserError: the backbone cannot be cut at `insert`, or `frequent` makes all or no classes frequent.
         """
         super().begin_stage(stage, net, train)
         self.frequent_, self.transfer_ = self._frequent(train.counts), self._transfer(train.counts)
         self.cut_, width = find_cut(net, train.pixels(torch.tensor([0], device=train.labels.device)), self.insert)
         if self.preset == "reference" and not any(True for _ in net.backbone[self.cut_].parameters()):
-            self.cut_ += 1  # DenseNet: the reference code stands after the pooling
+            self.cut_ += 1  # DenseNet: the reference code inserts the generator after the pooling
         upper = net.backbone[self.cut_ :]
-        if batchnorms(upper):  # slots without a map must not enter the statistics: they are routed as noise would be
+        if batchnorms(upper):  # empty slots must not enter the batch statistics: they are routed like noise
             convert_batchnorm(upper, "dar")
         memory_rows = self.mv_rows == "memory" or (self.mv_rows == "preset" and self.preset == "reference")
         net.rsg = Generator(train.num_classes, width, self.centers, self.conv1_kernel, memory_rows)
 
     def _frequent(self, counts: Tensor) -> Tensor:
-        """Frequent classes, bool (C,)."""
+        """Mask of the frequent classes, bool (C,)."""
         if self.frequent is None and self.preset == "suite":
             long_tail, step = (frequent_classes(counts, fraction) for fraction in FREQUENT)
             return torch.where(is_step(counts), step, long_tail)
@@ -104,8 +107,8 @@ class RSG(OnBase):
         number = int(fraction * total) if self.preset == "reference" else round(fraction * total)
         if not 0 < number < total:
             raise UserError(
-                f"frequent = {fraction:g} makes {number} of {total} classes frequent; rsg needs frequent classes and "
-                "others. Choose another fraction: --set rsg.frequent=0.2"
+                f"frequent = {fraction:g} makes {number} of {total} classes frequent; rsg needs both frequent and rare "
+                "classes. Choose another fraction: --set rsg.frequent=0.2"
             )
         if self.preset == "reference":
             return torch.arange(total, device=counts.device) < number
@@ -120,19 +123,19 @@ class RSG(OnBase):
         return torch.tensor(value, dtype=torch.float64, device=counts.device)
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Stop if the centres diverged.
+        """Check that the centres are finite.
 
         Raises:
-            UserError: they did.
+            UserError: the centres diverged.
         """
         if not torch.isfinite(net.get_parameter("rsg.centres")).all():
             raise UserError(
-                "The centres of rsg diverged, as they do where one class dominates or maps are large. "
+                "The centres of rsg diverged, as happens when one class dominates or feature maps are large. "
                 "Use --set rsg.cesc_reduction=position_mean or a lower learning rate."
             )
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """The base's criterion over natural and generated maps, the centre losses, and the MV loss."""
+        """The base's criterion over natural and generated maps, plus the losses of the generator."""
         maps = net.backbone[: self.cut_](net.normalise(batch.images))
         with torch.autocast(maps.device.type, enabled=False):
             if now.progress < self.start:
@@ -147,7 +150,7 @@ class RSG(OnBase):
         return extra + self._upper_loss(net, both, labels, empty, now)
 
     def _centre_losses(self, net: Classifier, maps: Tensor, labels: Tensor) -> Tensor:
-        """What trains centres and contrastive module before maps are generated; no gradient reaches the maps."""
+        """Sum of centre and contrastive losses, used before maps are generated; no gradient reaches the maps."""
         generator, detached = cast(Generator, net.rsg), maps.detach().float()
         centre = self._centre_loss(generator, detached, labels, generator.assignment(detached, labels))
         return centre + generator.pair_loss(detached, labels)
@@ -157,7 +160,7 @@ class RSG(OnBase):
         return loss / (maps.shape[2] * maps.shape[3]) if self.cesc_reduction == "position_mean" else loss
 
     def _generated(self, net: Classifier, maps: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """New maps of rare classes (S, D, H, W), labels with IGNORED in empty slots, and the loss of the generator."""
+        """Generated maps (S, D, H, W), their labels (S,) with IGNORED in empty slots, and the generator's loss."""
         generator, detached = cast(Generator, net.rsg), maps.detach().float()
         assignment = generator.assignment(detached, labels)
         centre = self._centre_loss(generator, detached, labels, assignment)
@@ -169,14 +172,14 @@ class RSG(OnBase):
         return rare + change, new_labels, self.cesc_weight * centre + self.mv_weight * variance
 
     def _upper_loss(self, net: Classifier, maps: Tensor, labels: Tensor, empty: Tensor | None, now: Now) -> Tensor:
-        """The base's criterion of maps at the cut; rows of `empty` do not count."""
+        """The base's criterion for feature maps at the cut; rows marked in `empty`, bool (N,), are ignored."""
         upper = net.backbone[self.cut_ :]
         with noise_rows(upper, empty if batchnorms(upper) else None):
             features = upper(maps).float()
         return self.criterion(net.classify(features), labels, now)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """The plain network."""
+        """Remove the generator, convert batch norms back to ordinary ones, and finish the base."""
         del net.rsg
         upper = net.backbone[self.cut_ :]
         if batchnorms(upper):
@@ -185,22 +188,22 @@ class RSG(OnBase):
 
 
 def is_step(counts: Tensor) -> Tensor:
-    """Whether classes have only two sizes, bool ()."""
+    """Whether the class sizes take at most two values, bool ()."""
     return ((counts == counts.max()) | (counts == counts.min())).all()
 
 
 @torch.no_grad()
 def find_cut(net: Classifier, image: Tensor, insert: int | None) -> tuple[int, int]:
-    """Where the generator stands: the number of the backbone's stage before which it is cut, and the channels there.
+    """Index of the backbone stage before which the generator is inserted, and the number of channels there.
 
     Args:
-        net: its stages are tried on one image, in evaluation mode.
+        net: network whose backbone stages are run on one image, in evaluation mode.
         image: uint8 (1, 3, H, W).
-        insert: which of the stages that lower the resolution; None for the second to last (the paper's rule; the
-            last one is the pooling before the classifier).
+        insert: number, from 1, among the stages that reduce the resolution; None for the second to last (the paper's
+            rule; the last one is the pooling before the classifier).
 
     Raises:
-        UserError: there is no such stage.
+        UserError: the backbone has fewer than `insert` such stages, or only one.
     """
     was_training = net.training
     net.eval()
@@ -214,7 +217,7 @@ def find_cut(net: Classifier, image: Tensor, insert: int | None) -> tuple[int, i
     wanted = len(cuts) - 1 if insert is None else insert
     if not 1 <= wanted <= len(cuts) or len(cuts) < 2:
         raise UserError(
-            f"insert = {wanted}: stages of this backbone lower the resolution {len(cuts)} times; rsg stands before "
-            "one of them and needs a backbone of at least two such stages."
+            f"insert = {wanted}: this backbone has {len(cuts)} stages that reduce the resolution. rsg is inserted "
+            "before one of them, counted from 1, and needs a backbone with at least two."
         )
     return cuts[wanted - 1]

@@ -1,4 +1,4 @@
-"""The report of a results folder: leaderboards, figures and a page, rebuilt from the records and the stored logits."""
+"""Report of a results folder: leaderboards, figures and an HTML page, built from records and stored logits alone."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def build(
     formats: Sequence[str] = FORMATS,
     say: Callable[[str], None] = lambda text: None,
 ) -> Report:
-    """Write all of `OUTPUTS` and figures/ for all valid records below a folder.
+    """Write all `OUTPUTS` and the figures for all valid records below a folder.
 
     Args:
-        sources: what to read.
-        out: folder to write to; it is created if there is none.
+        sources: folders and files to read.
+        out: folder to write to; created if missing.
         datasets: names of the datasets to report; None for all.
-        options: what tables show.
-        formats: of the figures, any of png, svg and pdf; with none, figures are neither drawn nor on the page.
-        say: receives a sentence before what takes long.
+        options: choices of the reader, such as the baseline.
+        formats: file formats of the figures, any of png, svg and pdf; if empty, no figures are drawn.
+        say: callback that receives a sentence before each slow step.
 
     Raises:
-        UserError: there is no record, or a dataset or baseline without one is asked for.
+        UserError: there are no records, or none for a requested dataset or baseline.
     """
     options = options or Options()
     records, bad_records = read_records(sources.results, datasets)
@@ -63,7 +63,7 @@ def build(
     files: dict[str, bytes | str] = {name: text for name, text in rendered.items() if isinstance(text, str)}
     files |= {f"figures/{name}": data for name, data in diagram_files.items()}
     for name, data in files.items():
-        write_atomically(out / name, data, durable=False)  # a report can be built again
+        write_atomically(out / name, data, durable=False)  # a report can be rebuilt
     drawn = [job.path(n, suffix) for job, of_job in zip(jobs, names, strict=True) for n in of_job for suffix in formats]
     printed = Group(*(group for group in rendered.values() if isinstance(group, Group)))
     return Report([*(out / name for name in files), *drawn], bad_records + bad_logits, printed)
@@ -82,10 +82,10 @@ def _section(job: Job, names: list[str], evidence: Evidence) -> Section:
 
 
 def figure_formats(text: str) -> list[str]:
-    """`png,svg` -> ["png", "svg"]; `none` -> [].
+    """List of figure formats from the command line: `png,svg` -> ["png", "svg"], `none` -> [].
 
     Raises:
-        UserError: there is no such format.
+        UserError: a format is unknown.
     """
     formats = [] if text.strip() == "none" else [part.strip() for part in text.split(",") if part.strip()]
     for name in formats:
@@ -95,16 +95,20 @@ def figure_formats(text: str) -> list[str]:
 
 
 def _check_baseline(all_settings: list[Setting], options: Options) -> None:
-    """The default may be missing; a name that was typed may not."""
+    """Check that the baseline has a row, unless it is the default.
+
+    Raises:
+        UserError: it has none.
+    """
     labels = {row.label for setting in all_settings for row in setting.rows}
     if options.baseline not in labels and options.baseline != Options.baseline:
-        raise unknown("baseline (method with what was changed)", options.baseline, labels)
+        raise unknown("baseline (method with its changed settings)", options.baseline, labels)
 
 
 def _over_datasets(
     all_settings: list[Setting], formats: Sequence[str]
 ) -> tuple[list[str], Picture | None, dict[str, bytes]]:
-    """Sentences on the ranks over datasets, or why there are none; their diagram, and its files by name."""
+    """Sentences on the ranks over datasets, or on why there are none; the rank diagram, and its files by name."""
     try:
         over = ranks.ranks(all_settings)
     except UserError as error:

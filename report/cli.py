@@ -1,4 +1,4 @@
-"""The commands that read records: report, compare, show. They import what they need when they are called."""
+"""The commands that read records: report, compare and show. Heavy imports happen only when a command runs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rich.console import Console
 from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
 from .groups import ALL, GROUPINGS, RULES
 
-DATASETS = option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
+DATASETS = option("--dataset", "-d", "datasets", metavar="NAMES", help="Restrict to these datasets, comma-separated.")
 READING = [
-    option("--shots", "rule", default="A", type=click.Choice(RULES), help="Bounds of many, medium and few."),
-    option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups that tables show."),
+    option("--shots", "rule", default="A", type=click.Choice(RULES), help="Definition of many, medium and few."),
+    option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups of classes shown in tables."),
 ]
 
 
 @click.command()
 @RESULTS
 @RUNS
-@option("--out", default="runs/report", type=PATH, help="Where the leaderboards, the page and the figures go.")
+@option("--out", default="runs/report", type=PATH, help="Output folder for leaderboards, HTML page and figures.")
 @DATASETS
 @add_options(READING)
-@option("--baseline", default="erm", metavar="ROW", help="Row that others are compared with: a method or a label.")
+@option("--baseline", default="erm", metavar="ROW", help="Row to compare all others with: a method or a row label.")
 @option("--published", is_flag=True, help="Show published numbers beside ours.")
-@option("--optimism", is_flag=True, help="Show what choosing the best epoch on the test split would add.")
-@option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, joined by commas; or none.")
+@option("--optimism", is_flag=True, help="Show the gain from choosing the best epoch on the test split.")
+@option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, comma-separated; or none.")
 def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **choices: Any) -> None:
-    """Write leaderboards (Markdown, LaTeX, CSV), a page and figures from the records and the stored logits alone."""
+    """Write leaderboards (Markdown, LaTeX, CSV), an HTML page and figures from records and stored logits alone."""
     from ..benchmarks.utils.docstrings import method_cards
     from .build import build, figure_formats
     from .sources import Sources
@@ -52,10 +52,10 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 @RESULTS
 @RUNS
 @add_options(READING)
-@option("--out", type=PATH, help="A .png, .svg or .pdf file: accuracy of both against class size.")
+@option("--out", type=PATH, help="Figure of both accuracies against class size (.png, .svg or .pdf).")
 @option("--across", metavar="FIELD", help="Compare two values of this recipe field instead, all else equal.")
 def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str | None, **choices: Any) -> None:
-    """Compare two methods, or two rows by their labels, paired by seed: every group with interval and test.
+    """Compare two methods or row labels, paired by seed: differences with intervals and tests, for every group.
 
     \b
     bench compare open ldam-drw --dataset cifar100-lt
@@ -69,7 +69,7 @@ def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str 
     sources = Sources(choices.pop("results"), choices.pop("runs"))
     if across:
         if out:
-            raise click.UsageError("--out draws accuracy against class size, which --across does not compare.")
+            raise click.UsageError("--out draws accuracy against class size and cannot be combined with --across.")
         from .compare_recipe import compare_values
 
         comparison = compare_values(across, a, b, sources, _names(datasets))
@@ -85,7 +85,7 @@ def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str 
 @click.argument("record")
 @RESULTS
 def show(record: str, results: Path) -> None:
-    """Show one record, by its file or the first digits of its id: numbers, circumstances, the command for it."""
+    """Show one record, given its file or the first digits of its id: numbers, circumstances, and its command."""
     from .show import find_record
     from .show import show as shown
 

@@ -1,4 +1,4 @@
-"""Two methods against each other: every group, paired by seed, with interval and permutation test."""
+"""Comparison of two methods in every group of classes, paired by seed, with interval and permutation test."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from .statistics import Options, Row, Setting, settings
 def compare_rows(
     a: str, b: str, sources: Sources, datasets: Sequence[str] | None, options: Options, out: Path | None = None
 ) -> Report:
-    """Compare two rows wherever both have records.
+    """Compare two rows in every setting in which both have records.
 
     Args:
         a: a method, or the label of a row.
-        b: another one.
-        sources: of records and logits.
-        datasets: names; None for all.
-        options: borders and groups; the baseline is `b`.
-        out: a .png, .svg or .pdf file for accuracy against class size; with several settings their ids are added.
+        b: the method or row to compare with.
+        sources: folders of records and logits.
+        datasets: names of datasets; None for all.
+        options: definition of the groups; the baseline is `b`.
+        out: .png, .svg or .pdf file for a figure of accuracy against class size. With several settings, one file
+            each, with the setting's id in its name.
 
     Raises:
-        UserError: no such records or rows, or another kind of file.
+        UserError: there are no records or rows with these names, or `out` has another format.
     """
     suffix = picture_format(out) if out else ""
     records, bad_records = read_records(sources.results, datasets)
@@ -48,7 +49,7 @@ def compare_rows(
 
 
 def find_row(setting: Setting, name: str) -> Row | None:
-    """The row with a label; else the only row of a method."""
+    """The row with this label, or else the only row of the method with this name; None if there is neither."""
     for row in setting.rows:
         if row.label == name:
             return row
@@ -57,22 +58,22 @@ def find_row(setting: Setting, name: str) -> Row | None:
 
 
 def pairs(records: Iterable[Record], a: str, b: str, options: Options) -> list[Setting]:
-    """The settings that have both rows, reduced to them; `b` is the baseline.
+    """The settings that have both rows, reduced to these two, with `b` as baseline.
 
     Raises:
-        UserError: a name that no setting has, or two that no setting shares.
+        UserError: no setting has a row with one of the names, or no setting has both rows.
     """
     all_settings = settings(records, options)
     labels = {row.label for setting in all_settings for row in setting.rows}
     for name in (a, b):
         if not any(find_row(setting, name) for setting in all_settings):
-            raise unknown("row (method with what was changed)", name, labels)
+            raise unknown("row (method with its changed settings)", name, labels)
     candidates = [(setting, find_row(setting, a), find_row(setting, b)) for setting in all_settings]
     shared = [_pair(setting, x, y) for setting, x, y in candidates if x and y and x is not y]
     if not shared:
         titles = {name: [setting.title for setting in all_settings if find_row(setting, name)] for name in (a, b)}
         each = "; ".join(f"{name} on {' and '.join(of_name)}" for name, of_name in titles.items())
-        raise UserError(f"No setting has both rows: {each}. Only runs on the same images and recipe can be compared.")
+        raise UserError(f"No setting has both rows: {each}. Only runs with the same images and recipe can be compared.")
     return shared
 
 

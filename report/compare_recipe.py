@@ -1,4 +1,4 @@
-"""One recipe field at two values, everything else equal: every method that has both, paired by seed, and all pairs."""
+"""Comparison of two values of a recipe field, all else equal: per dataset and method, paired by seed, and overall."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Pairs = list[tuple[Record, Record]]
 
 
 def compare_values(field: str, a: str, b: str, sources: Sources, datasets: Sequence[str] | None) -> Report:
-    """The table of `compare_across` for a console, from the records of some datasets or of all.
+    """Report with the table of `compare_across`, from the records of some datasets or of all.
 
     Raises:
-        UserError: as `compare_across`, or there are no records.
+        UserError: see `compare_across`; or there are no records.
     """
     records, problems = read_records(sources.results, datasets)
     table = compare_across(field, a, b, records)
@@ -34,29 +34,29 @@ def compare_values(field: str, a: str, b: str, sources: Sources, datasets: Seque
 
 
 def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Table:
-    """`a` minus `b`, two values of a recipe field, for every dataset and method that was run with both.
+    """Table of accuracy differences, value `a` minus value `b` of a recipe field, per dataset and method.
 
     Args:
-        field: of the recipe, such as `precision`.
-        a: a value, as it is written on the command line.
-        b: another one.
-        records: from anywhere.
+        field: field of the recipe, such as `precision`.
+        a: first value, as written on the command line.
+        b: second value.
+        records: records to choose from.
 
     Raises:
-        UserError: the recipe has no such field, or no two runs differ in it alone.
+        UserError: the recipe has no such field, the values are equal, or no two runs differ in the field alone.
     """
     if field not in Recipe.model_fields:
         raise unknown("field of a recipe", field, set(Recipe.model_fields))
     a, b = _normalised(a), _normalised(b)
     if a == b:
-        raise UserError(f"{a} and {b} are the same value of {field}; give two.")
+        raise UserError(f"{a} and {b} are the same value of {field}; give two different values.")
     groups = _pairs(field, a, b, list(records))
     lines = sorted((_line(pairs, a, b) for pairs in groups), key=lambda line: (line["dataset"], line["method"]))
     means = _means_over_methods(groups)
     notes = [
-        f"Difference: {a} minus {b} in percentage points of the mean of the per-class accuracies, paired by seed, with "
-        f"its {LEVEL:.0%} interval (Student's t). The last line is over the means of all methods for each dataset and "
-        f"seed, a sample of {len(means)}, because methods that share a seed may share a training."
+        f"Difference: {a} minus {b} in percentage points of the mean per-class accuracy, paired by seed, with its "
+        f"{LEVEL:.0%} interval (Student's t). The last line uses the mean over all methods for each dataset and seed, "
+        f"a sample of {len(means)}, because methods with the same seed may share a training."
     ]
     return Table(
         "across",
@@ -70,7 +70,7 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
 
 
 def _pairs(field: str, a: str, b: str, records: Sequence[Record]) -> list[Pairs]:
-    """For each dataset, method and rest of the recipe, the runs with `a` and `b` of each seed that has both."""
+    """Pairs of runs that differ only in the field, one list for each combination of everything else except the seed."""
     groups: dict[str, dict[str, dict[int, Record]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
         groups[_rest(record, field)][_value(record, field)].setdefault(record.seed, record)
@@ -81,8 +81,8 @@ def _pairs(field: str, a: str, b: str, records: Sequence[Record]) -> list[Pairs]
     if not any(pairs):
         values = sorted({_value(record, field) for record in records})
         raise UserError(
-            f"No two runs differ in recipe.{field} alone, {a} against {b}, and share a seed. Found: "
-            f"{', '.join(values) or 'no record'}."
+            f"There are no two runs with the same seed that differ only in recipe.{field}, {a} against {b}. Values in "
+            f"the records: {', '.join(values) or 'none'}."
         )
     return [of_group for of_group in pairs if of_group]
 
@@ -93,7 +93,7 @@ def _value(record: Record, field: str) -> str:
 
 
 def _normalised(text: str) -> str:
-    """The only way in which a value is written here: 0.10 is 0.1."""
+    """Canonical spelling of a value, so that 0.10 equals 0.1."""
     try:
         return json.dumps(json.loads(text))
     except json.JSONDecodeError:
@@ -101,7 +101,7 @@ def _normalised(text: str) -> str:
 
 
 def _rest(record: Record, field: str) -> str:
-    """All that a number depends on but the seed and one field of the recipe."""
+    """Key of everything that a result depends on, except the seed and one field of the recipe."""
     facts = {
         "dataset": record.dataset.model_dump(include={"name", "profile", "imbalance", "checksum", "options"}),
         "recipe": {key: value for key, value in recipe_facts(record.recipe).items() if key != field},
@@ -111,7 +111,7 @@ def _rest(record: Record, field: str) -> str:
 
 
 def _means_over_methods(groups: Sequence[Pairs]) -> list[float]:
-    """One difference for each dataset and seed, the mean over methods."""
+    """Differences averaged over methods, one for each dataset and seed."""
     differences: dict[tuple[str, int], list[float]] = defaultdict(list)
     for pairs in groups:
         for x, y in pairs:

@@ -1,4 +1,4 @@
-"""Cost of a row: seconds, memory and parameters; trainings that a run builds on are included."""
+"""Cost of a row: seconds, memory and parameters, including the trainings that its runs build on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .statistics import Row, Setting, mean_accuracy
 
 @dataclass(frozen=True)
 class Costs:
-    """Means over the seeds of a row.
+    """Cost of a row; times are means over its seeds, memory and parameters are maxima.
 
     Attributes:
-        epoch: training seconds of an epoch, evaluation not included.
-        total: seconds of all that had to be trained to have one run, evaluation included.
-        borrowed: the part of them spent on trainings that other runs use as well.
-        memory: largest peak in bytes, of the device on CUDA, of the process on a CPU.
-        parameters: trainable parameters of the finished network.
+        epoch: training seconds per epoch, without evaluation.
+        total: seconds of a run and of all trainings that it builds on, with evaluation.
+        borrowed: the part of `total` that was spent on trainings that other runs use as well.
+        memory: peak memory in bytes, of the device on CUDA or of the process on a CPU.
+        parameters: number of trainable parameters of the finished network.
     """
 
     epoch: float
@@ -30,7 +30,7 @@ class Costs:
 
 
 def costs(row: Row) -> Costs:
-    """The costs of a row."""
+    """Cost of a row from its records."""
     runs = row.runs
     return Costs(
         epoch=float(np.mean([run.cost.seconds_training / (run.final.epoch + 1) for run in runs])),
@@ -42,13 +42,13 @@ def costs(row: Row) -> Costs:
 
 
 def total_seconds(run: Record) -> float:
-    """Seconds of a run and of the finished networks that it needs; epochs that both have in common count once."""
+    """Seconds of a run and of the trainings that it builds on; epochs that they share count once."""
     own = sum(part.seconds for part in run.cost.prerequisites if part.use == "prefix")
     return run.cost.seconds - own + borrowed_seconds(run)
 
 
 def borrowed_seconds(run: Record) -> float:
-    """Seconds of the trainings that a run builds on; each counts once, up to the last epoch that the run needs."""
+    """Seconds of the trainings that a run builds on, each counted once and up to the last epoch that the run needs."""
     needed: dict[str, float] = {}
     for part in run.cost.prerequisites:
         needed[part.id] = max(needed.get(part.id, 0.0), part.seconds)
@@ -56,7 +56,7 @@ def borrowed_seconds(run: Record) -> float:
 
 
 def optimism(row: Row) -> float:
-    """Accuracy of the best epoch, chosen on the test split, minus that of the last one: mean over seeds, a fraction."""
+    """Accuracy of the epoch that is best on the test split minus that of the last epoch, in [0, 1], mean over seeds."""
     tests = np.array(row.runs[0].dataset.test_counts)
     best = [float(np.mean(np.array(run.best.correct) / tests)) for run in row.runs]
     return float(np.mean(best) - np.mean([mean_accuracy(run) for run in row.runs]))

@@ -1,4 +1,4 @@
-"""One record, or the records of one row, in words: their circumstances, and the command that makes them again."""
+"""Description of a record, or of the records of a row: circumstances, and the command that reproduces them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .costs import borrowed_seconds, total_seconds
 from .statistics import Row, changes, mean_accuracy
 from .text import NONE, size
 
-_OF_ONE_RUN = ("record", "seed", "time", "interruptions", "builds on")  # a row has them once per run
+_OF_ONE_RUN = ("record", "seed", "time", "interruptions", "builds on")  # facts that are not shared by a row
 
 
 @dataclass(frozen=True)
 class Detail:
-    """The records behind a row.
+    """Description of the records of a row.
 
     Attributes:
-        method: its name.
-        command: makes the records again.
-        facts: circumstances that the records share, name to text.
-        runs: per record, name to text.
+        method: name of the method.
+        command: command that reproduces the records.
+        facts: circumstances shared by the records, name to text.
+        runs: facts of each record, name to text.
     """
 
     method: str
@@ -38,7 +38,7 @@ class Detail:
 
 
 def command(record: Record, seeds: Sequence[int] = ()) -> str:
-    """The command that makes the record again, with its own seed or others; PATH stands for what no record holds."""
+    """The command that reproduces a record, with its own seed or with others; PATH stands for unrecorded paths."""
     data = record.dataset
     method = f"PATH/{record.method.replace('-', '_')}.py" if record.source else record.method
     words = [
@@ -65,7 +65,7 @@ def _value(value: Any) -> str:
 
 
 def circumstances(record: Record) -> dict[str, str]:
-    """All that a number depends on, name to text."""
+    """The circumstances of a record, name to text: everything that its numbers depend on, and its cost."""
     data, environment, cost = record.dataset, record.environment, record.cost
     verified = {True: "yes", False: "no", None: "no checksum is published"}[data.verified]
     stages = ", ".join(f"{name} {epochs}" for name, epochs in cost.epochs_per_stage.items())
@@ -79,9 +79,9 @@ def circumstances(record: Record) -> dict[str, str]:
         "changed": changes(record.changed) or NONE,
         "recipe": changes(record.recipe),
         "seed": str(record.seed),
-        "epochs": f"{record.final.epoch + 1} ({stages}); the result is the last one",
-        "time": f"{duration(cost.seconds)}, with all that it builds on {duration(total_seconds(record))}",
-        "speed": f"{cost.images_per_second:,.0f} training images a second; {device}",
+        "epochs": f"{record.final.epoch + 1} ({stages}); the result is that of the last epoch",
+        "time": f"{duration(cost.seconds)}; {duration(total_seconds(record))} with the trainings that it builds on",
+        "speed": f"{cost.images_per_second:,.0f} training images per second; {device}",
         "peak memory": f"{size(cost.peak_memory_bytes)}B",
         "parameters": f"{cost.parameters:,}",
         "interruptions": str(cost.resumed),
@@ -98,7 +98,7 @@ def circumstances(record: Record) -> dict[str, str]:
 
 
 def detail(row: Row) -> Detail:
-    """The circumstances that the runs of a row share, its runs, and the command that makes them again."""
+    """Description of a row from its records."""
     first, *others = ({k: v for k, v in circumstances(run).items() if k not in _OF_ONE_RUN} for run in row.runs)
     facts = {name: text for name, text in first.items() if all(other.get(name) == text for other in others)}
     facts |= {name: "differs between seeds; see the records" for name in first if name not in facts}

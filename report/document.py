@@ -1,4 +1,4 @@
-"""What a report holds when everything is computed and nothing is rendered yet: what the functions of `OUTPUTS` take."""
+"""Contents of a report before rendering, the input of the functions in `OUTPUTS`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Picture:
     """A figure.
 
     Attributes:
-        caption: what it shows.
-        files: format to the name of the file in the folder `figures`.
-        svg: a small SVG for a page.
+        caption: caption without the setting.
+        files: format to file name in the folder `figures`.
+        svg: contents of a small SVG for the HTML page.
     """
 
     caption: str
@@ -35,17 +35,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A setting in a report.
+    """Contents of a report for one setting.
 
     Attributes:
-        id: 8 hex digits.
+        id: id of the setting, 8 hex digits.
         title: dataset and recipe.
-        dataset: its name alone.
-        warnings: sentences that restrict what the numbers may be used for.
-        tables: those that have lines; the first one belongs to the title and needs no heading of its own.
-        numbers: per row of the setting, name to unrounded number of all tables.
-        pictures: figures.
-        details: per row of the setting, what the page unfolds.
+        dataset: name of the dataset.
+        warnings: sentences that restrict the use of the numbers.
+        tables: tables that have lines; the first one stands directly below the title, without a heading.
+        numbers: unrounded numbers of all tables, name to number, for each row of the setting.
+        pictures: figures of the setting.
+        details: description of each row, shown on the page when the row is expanded.
     """
 
     id: str
@@ -60,13 +60,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report.
+    """Contents of a whole report.
 
     Attributes:
-        sections: settings in the order of the report.
+        sections: one section per setting, in the order of the report.
         ranks: sentences on the ranks over several datasets.
-        diagram: figure of these ranks; None where there is none.
-        cards: name to card of the methods that have a row.
+        diagram: figure of these ranks, or None.
+        cards: method name to card, for the methods that have a row.
     """
 
     sections: Sequence[Section]
@@ -77,12 +77,12 @@ class Document:
 
 @dataclass(frozen=True)
 class Report:
-    """What a command has made.
+    """Result of a command that reads records.
 
     Attributes:
         paths: files written.
-        warnings: one sentence for each file that could not be used and was left out.
-        printed: for a rich console.
+        warnings: one sentence for each file that was left out because it is unusable.
+        printed: output for a rich console.
     """
 
     paths: Sequence[Path]
@@ -97,7 +97,7 @@ def section(
     pictures: Sequence[Picture] = (),
     details: Sequence[Detail] = (),
 ) -> Section:
-    """A setting with the tables that a command shows, named as in `TABLES`."""
+    """The section of a setting, with the tables that `TABLES` lists for a command."""
     computed = tables(setting, evidence, shown_by)
     numbers: list[dict[str, Any]] = []
     for row in setting.rows:
@@ -117,5 +117,5 @@ def section(
 
 
 def run_document(records: Sequence[Record]) -> Document:
-    """The leaderboards of some records, one per setting, as a run shows them at its end."""
+    """Document with the leaderboards of some records, one per setting, which `bench run` prints at its end."""
     return Document([section(setting, Evidence(), "run") for setting in settings(records)])

@@ -1,4 +1,4 @@
-"""Groups of classes by their number of training images: many / medium / few shots, five equal groups, two halves."""
+"""Groups of classes by number of training images: many, medium and few; five equal groups; two halves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..benchmarks.errors import unknown
 
-# rule: (smallest n of "many", largest n of "few"); what lies between is "medium".
+# rule: (smallest n of "many", largest n of "few"); classes in between are "medium".
 _BOUNDS = {"A": (101, 19), "B": (101, 20), "C": (100, 20)}
 _USERS = {
     "A": "Liu et al. 2019 (OLTR), text; Wang et al. 2021 (RSG)",
@@ -20,12 +20,12 @@ _EQUAL = "all classes have the same number of training images"
 
 @dataclass(frozen=True)
 class Group:
-    """Some classes of a dataset.
+    """A group of classes.
 
     Attributes:
         name: column name, such as `many` or `G1`.
-        classes: class indices, most training images first; empty where the dataset has no such class.
-        missing: why it is empty, as half a sentence; "" where it is not.
+        classes: class indices, most training images first; empty if no class belongs to the group.
+        missing: reason why the group is empty, as a clause; "" if it is not empty.
     """
 
     name: str
@@ -35,11 +35,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way to divide all classes.
+    """Division of all classes into groups.
 
     Attributes:
-        rule: how, in words.
-        groups: in the order of columns.
+        rule: definition of the groups in words.
+        groups: the groups in the order of their columns.
         first: whether the first group has the `most` or the `fewest` training images.
     """
 
@@ -49,7 +49,7 @@ class Grouping:
 
 
 def by_size(counts: Sequence[int]) -> list[int]:
-    """Class indices, most training images first; of equal classes the higher index counts as the smaller one.
+    """Class indices, most training images first; ties are ordered by ascending index.
 
     Source: Zada et al. 2022 (OPeN), appendix C.
     """
@@ -57,14 +57,18 @@ def by_size(counts: Sequence[int]) -> list[int]:
 
 
 def shot_groups(counts: Sequence[int], rule: str = "A") -> Grouping:
-    """Many, medium and few training images.
+    """Many-, medium- and few-shot classes.
 
-    A: many n > 100, medium 20 <= n <= 100, few n < 20. B: a class with n = 20 is few. C: as B, and one with n = 100 is
-    many. Where no class is many the fixed bounds say nothing about the set, so its classes are divided into thirds.
+    A: many n > 100, medium 20 <= n <= 100, few n < 20. B: as A, but a class with n = 20 is few. C: as B, but a class
+    with n = 100 is many. If no class is many, the fixed bounds do not suit the dataset, and classes are divided into
+    thirds.
 
     Args:
-        counts: (C,) training images per class, each >= 1.
+        counts: training images per class (C,), each >= 1.
         rule: A, B or C.
+
+    Raises:
+        UserError: there is no such rule.
 
     Source: Liu et al. 2019 (OLTR); their text has A, their code C. B: Kozerawski et al. 2020 (BLT).
     """
@@ -88,7 +92,7 @@ def _shots(name: str, classes: list[int], bound: str) -> Group:
 
 
 def _thirds(counts: Sequence[int], largest: int) -> Grouping:
-    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end; the middle takes the remaining ones."""
+    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end, and the remaining classes in the middle."""
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
@@ -98,12 +102,12 @@ def _thirds(counts: Sequence[int], largest: int) -> Grouping:
 
 
 def five_groups(counts: Sequence[int]) -> Grouping:
-    """G1, the 20 % of classes with the fewest training images, to G5, the 20 % with the most.
+    """Five groups, from G1, the 20 % of classes with the fewest training images, to G5, the 20 % with the most.
 
-    Where 5 does not divide C, the groups with the fewest images take one class more, G1 first.
+    If C is not a multiple of 5, the groups with the fewest images get one more class, beginning with G1.
 
     Args:
-        counts: (C,) training images per class.
+        counts: training images per class (C,).
 
     Source: Zada et al. 2022 (OPeN), appendix C.
     """
@@ -120,9 +124,9 @@ def five_groups(counts: Sequence[int]) -> Grouping:
 
 
 def halves(counts: Sequence[int]) -> Grouping:
-    """The frequent and the rare half of a step profile, where five groups would mix frequent and rare classes.
+    """The frequent and the rare half of a step profile, for which five groups would mix frequent and rare classes.
 
-    The first C // 2 classes by training images are frequent, as in the profile of Cao et al. 2019 (LDAM).
+    The C // 2 largest classes are frequent, as in the profile of Cao et al. 2019 (LDAM).
     """
     order, size = by_size(counts), len(counts) // 2
     parts = {"frequent": order[:size], "rare": order[size:]}
@@ -131,19 +135,19 @@ def halves(counts: Sequence[int]) -> Grouping:
 
 
 def equal_groups(counts: Sequence[int], profile: str) -> Grouping:
-    """Halves for a `step` profile, five groups for any other."""
+    """Halves for a `step` profile, five groups for any other profile."""
     return halves(counts) if profile == "step" else five_groups(counts)
 
 
 def _unless(reason: str, parts: dict[str, list[int]]) -> tuple[Group, ...]:
-    """The parts as groups, or empty groups where a reason forbids the division."""
+    """The parts as groups, or empty groups if there is a reason against the division."""
     return tuple(Group(name, () if reason else tuple(classes), reason) for name, classes in parts.items())
 
 
-# Names to ways to divide the classes: from the training images per class, the profile of the split, and the rule for
-# many, medium and few. Groups of different groupings need different names.
+# Name to function that divides the classes, given training images per class, profile of the split, and rule for many,
+# medium and few. Names of groups must be unique over all groupings.
 GROUPINGS: dict[str, Callable[[Sequence[int], str, str], Grouping]] = {
     "shots": lambda counts, profile, rule: shot_groups(counts, rule),
     "five": lambda counts, profile, rule: equal_groups(counts, profile),
 }
-ALL = "both"  # the choice of all groupings
+ALL = "both"  # selects all groupings

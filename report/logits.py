@@ -1,4 +1,4 @@
-"""What follows from the stored test logits of a run: calibration, logit adjustment, other test priors."""
+"""Evaluation of the stored test logits of a run: calibration, logit adjustment, shifted test priors."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .groups import by_size
 from .paired_tests import Paired, paired
 from .statistics import Row, Setting, Spread, spread
 
-TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logits as they are, 1 removes the prior
+TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logits unchanged, 1 removes the prior
 BINS = 15
-RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # of the shifted test priors, in both directions
-_CHUNK = 2_000  # images at a time, so that many classes do not fill the memory
-_TIES = 0.005  # fraction of test images whose prediction may change by rounding to float16
+RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # imbalance ratios of the shifted test priors, in both directions
+_CHUNK = 2_000  # images per chunk, which bounds the memory with many classes
+_TIES = 0.005  # fraction of test images whose prediction may change through rounding to float16
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What follows from the logits of one run; C classes.
+    """Statistics of the test logits of one run; C classes.
 
     Attributes:
-        hits: (len(TAUS), C) correct test predictions per class with logits adjusted by each of TAUS.
-        hits_by_prior: (11, C) the same with each prior of `tail_priors` in place of the training prior.
-        bins: (BINS, 3) images, sum of confidences, hits by confidence, of the logits as they are.
+        hits: correct test predictions per class with logits adjusted by each of TAUS, (len(TAUS), C).
+        hits_by_prior: correct test predictions per class with logits adjusted to each prior of `tail_priors`, (11, C).
+        bins: number of images, sum of confidences, and hits in each bin of confidence, unadjusted, (BINS, 3).
     """
 
     hits: np.ndarray
@@ -37,7 +37,7 @@ class Scores:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: mean gap between confidence and accuracy over test images, in [0, 1].
+        """Expected calibration error: mean absolute gap between confidence and accuracy over test images, in [0, 1].
 
         Source: Guo et al. 2017, equation 3, with 15 bins of equal width.
         """
@@ -46,16 +46,16 @@ class Scores:
 
 
 def log_prior(counts: Iterable[int]) -> np.ndarray:
-    """Logarithm of the fraction of training images that each class has, float64 (C,)."""
+    """Logarithm of the fraction of training images of each class, float64 (C,)."""
     values = np.asarray(list(counts), dtype=np.float64)
     logarithms: np.ndarray = np.log(values / values.sum())
     return logarithms
 
 
 def tail_priors(counts: list[int]) -> tuple[list[str], np.ndarray]:
-    """Names and class fractions (11, C) of test sets with another long tail than the training set.
+    """Names and class fractions (11, C) of test sets with shifted class priors.
 
-    `forward R`: exponential with ratio R, frequent classes stay frequent; `backward R`: rare classes are frequent.
+    `forward R`: exponential profile with ratio R in the order of the training set; `backward R`: in reverse order.
     """
     rank = np.argsort(by_size(counts)) / max(1, len(counts) - 1)  # 0 for the most frequent class, 1 for the rarest
     ratios = {f"forward {r:g}": -np.log(r) for r in RATIOS}
@@ -66,9 +66,9 @@ def tail_priors(counts: list[int]) -> tuple[list[str], np.ndarray]:
 
 
 def scores(logits: np.ndarray, labels: np.ndarray, counts: list[int]) -> Scores:
-    """Evaluate logits (N, C) of images with labels (N,), from a training set with `counts` images per class.
+    """Statistics of logits (N, C) with labels (N,), after training on `counts` images per class.
 
-    With tau, logits z become z - tau * log prior; with another prior of the test set, z - log prior + log test prior.
+    Logits z are adjusted by tau to z - tau * log prior, and to another test prior by z - log prior + log test prior.
 
     Source: Menon et al. 2021, section 4.1; Hong et al. 2021 (LADE), PC-softmax.
     """
@@ -88,7 +88,7 @@ def scores(logits: np.ndarray, labels: np.ndarray, counts: list[int]) -> Scores:
 
 
 def read_scores(records: Iterable[Record], runs: Path) -> tuple[dict[str, Scores], list[str]]:
-    """Scores by record id of all records with a file `runs/<id>/logits.npz`, and a sentence per unusable file."""
+    """Scores by record id for all records with a file `runs/<id>/logits.npz`, and a sentence for each unusable file."""
     scores_by_id, problems = {}, []
     for record in records:
         path = runs / record.id / "logits.npz"
@@ -103,29 +103,34 @@ def read_scores(records: Iterable[Record], runs: Path) -> tuple[dict[str, Scores
 
 
 def _checked(logits: np.ndarray, labels: np.ndarray, record: Record) -> Scores:
-    """The scores; ValueError unless the logits are those that the record's hits were counted from."""
+    """The scores of stored logits.
+
+    Raises:
+        ValueError: the logits are not those from which the record counts its correct predictions.
+    """
     tests = record.dataset.test_counts
     if logits.shape != (sum(tests), len(tests)) or np.bincount(labels, minlength=len(tests)).tolist() != tests:
-        raise ValueError("it holds other test images than the record names")
+        raise ValueError("its test images are not those of the record")
     if not np.isfinite(logits).all():
-        raise ValueError("it holds numbers that are not finite")
+        raise ValueError("it contains numbers that are not finite")
     checked = scores(logits, labels, record.dataset.train_counts)
     plain = checked.hits[np.flatnonzero(TAUS == 0)[0]]
     if np.abs(plain - record.final.correct).sum() > max(1, _TIES * len(labels)):
-        raise ValueError("its predictions are not those that the record counts")
+        raise ValueError("its predictions disagree with the counts in the record")
     return checked
 
 
 @dataclass(frozen=True)
 class Correction:
-    """A row before and after logit adjustment; accuracies are means over classes, of the seeds that have logits.
+    """Mean per-class accuracy of a row before and after logit adjustment, over the seeds that have logits.
 
     Attributes:
-        plain: as trained.
-        adjusted: with tau = 1, which needs no tuning.
-        best_tau, best: the tau that is best on the test split, and its accuracy: an upper bound, not a result.
+        row: the row.
+        plain: accuracy as trained.
+        adjusted: accuracy with tau = 1, which needs no tuning.
+        best_tau, best: the tau that is best on the test split and its accuracy; an upper bound, not a result.
         ece: expected calibration error as trained.
-        against: as trained, minus the baseline adjusted with tau = 1, paired by seed; None without shared seeds.
+        against: accuracy as trained minus that of the baseline with tau = 1, paired by seed; None without shared seeds.
     """
 
     row: Row
@@ -138,7 +143,7 @@ class Correction:
 
 
 def corrections(setting: Setting, scores: Mapping[str, Scores]) -> list[Correction]:
-    """Each row that has logits before and after logit adjustment, in the order of the rows."""
+    """Correction of each row that has logits, in the order of the rows."""
     plain, full = (int(np.flatnonzero(tau == TAUS)[0]) for tau in (0.0, 1.0))
     base = {run.seed: curve(run, scores)[full] for run in _with_logits(setting.baseline, scores)}
     rows = []
@@ -148,7 +153,7 @@ def corrections(setting: Setting, scores: Mapping[str, Scores]) -> list[Correcti
             continue
         curves = np.array([curve(run, scores) for run in runs])
         means = curves.mean(0)
-        best = min(np.flatnonzero(means >= means.max() - 1e-12), key=lambda k: abs(TAUS[k]))  # of equals the mildest
+        best = min(np.flatnonzero(means >= means.max() - 1e-12), key=lambda k: abs(TAUS[k]))  # ties: mildest
         pairs = [c[plain] - base[run.seed] for c, run in zip(curves, runs, strict=True) if run.seed in base]
         rows.append(
             Correction(
@@ -165,12 +170,12 @@ def corrections(setting: Setting, scores: Mapping[str, Scores]) -> list[Correcti
 
 
 def curve(run: Record, scores: Mapping[str, Scores]) -> np.ndarray:
-    """Mean of the per-class accuracies at each of TAUS."""
+    """Mean per-class accuracy at each of TAUS, float64 (len(TAUS),) in [0, 1]."""
     return group_curve(run, scores, range(len(run.dataset.test_counts)))
 
 
 def group_curve(run: Record, scores: Mapping[str, Scores], classes: Iterable[int]) -> np.ndarray:
-    """Mean accuracy of some classes at each of TAUS, in [0, 1]."""
+    """Mean accuracy of some classes at each of TAUS, float64 (len(TAUS),) in [0, 1]."""
     accuracies: np.ndarray = scores[run.id].hits / np.array(run.dataset.test_counts)
     means: np.ndarray = accuracies[:, list(classes)].mean(1)
     return means

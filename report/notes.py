@@ -1,4 +1,4 @@
-"""The notes below a leaderboard: warnings, what its rows have in common, and how its columns are defined."""
+"""Notes below a leaderboard: warnings, common properties of the rows, definitions of the columns, and origin."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _SHOWN_IF_CHANGED = {"augment": "augmentation", "cutout": "Cutout", "optimiser":
 
 
 def notes(setting: Setting) -> list[str]:
-    """Sentences for below a leaderboard, warnings first."""
+    """All sentences below a leaderboard, warnings first."""
     return [*warnings(setting), *_shared(setting), *_columns(setting), *_origin(setting)]
 
 
 def warnings(setting: Setting) -> list[str]:
-    """Sentences that restrict what the numbers may be used for."""
+    """Sentences that restrict the use of the numbers."""
     sentences = []
     if setting.dataset.verified is False:
         sentences.append("Verified: no. The dataset's files do not match the published checksums.")
@@ -25,12 +25,13 @@ def warnings(setting: Setting) -> list[str]:
         sentences.append(f"Made with uncommitted changes: {each}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
     return sentences + [
-        f"{label}: {n} record(s) were left out, which repeat a run that is there already." for label, n in repeats
+        f"{label}: {n} record(s) were left out because they repeat a run that is already included."
+        for label, n in repeats
     ]
 
 
 def missing_groups(setting: Setting) -> list[str]:
-    """One sentence for each reason why columns are empty."""
+    """One sentence for each reason for empty columns."""
     reasons: dict[str, list[str]] = {}
     for group in setting.groups:
         if group.missing:
@@ -54,17 +55,17 @@ def _shared(setting: Setting) -> list[str]:
 
 
 def _epochs(setting: Setting) -> str:
-    """The rule of selection, and the number of epochs, which differs between rows if a method adds a stage."""
+    """Sentence on the reported epoch and the number of epochs, which differs between rows if a method adds a stage."""
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
         return f"All numbers are those of the last epoch, after {totals[0]} epochs."
     each = ", ".join(f"{label} {' or '.join(map(str, run))}" for label, run in by_label.items())
-    return f"All numbers are those of the last epoch; epochs run differ: {each}."
+    return f"All numbers are those of the last epoch; the number of epochs differs: {each}."
 
 
 def _prerequisites(setting: Setting) -> list[str]:
-    """A sentence for each method whose trainings other rows build on."""
+    """One sentence for each method whose runs other rows build on."""
     words = {"prefix": "first epochs", "network": "a finished network to learn from"}
     users: dict[str, dict[str, list[str]]] = {}
     for row in setting.rows:
@@ -81,7 +82,7 @@ def _prerequisites(setting: Setting) -> list[str]:
 
 
 def _dirty(run: Record) -> bool:
-    """Whether the run, or a training that it builds on, was made with uncommitted changes."""
+    """Whether the run, or a training that it builds on, used code with uncommitted changes."""
     return bool(run.environment.dirty) or any(part.dirty for part in run.cost.prerequisites)
 
 
@@ -94,7 +95,7 @@ def _columns(setting: Setting) -> list[str]:
     )
     return [
         f"Cells: accuracy in percent, mean ± sample standard deviation over seeds (one seed: the value). Overall: mean "
-        f"of the per-class accuracies, {plain}. Groups: the same over the classes of the group; their number is in "
+        f"of the per-class accuracies, {plain}. Groups: the same over the classes of the group, whose number is in "
         "brackets.",
         *(f"{_capital(grouping.rule)}." for grouping in setting.groupings),
         *missing_groups(setting),

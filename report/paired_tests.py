@@ -11,12 +11,12 @@ from scipy.special import stdtrit
 from ..benchmarks.records.schema import Record
 from .statistics import Row, mean_accuracy
 
-FEWEST = 3  # pairs; two always lie on a line, and their interval rests on a single degree of freedom
+FEWEST = 3  # smallest number of pairs for a verdict; the interval of two has a single degree of freedom
 LEVEL = 0.95
-EXACT = 16  # pairs up to which all 2^n sign changes are counted
-DRAWS = 65_536  # sign changes drawn for more pairs
+EXACT = 16  # largest number of pairs for which all 2^n sign changes are enumerated
+DRAWS = 65_536  # sign changes sampled for more pairs
 
-_NOTHING = 1e-12  # difference of accuracies
+_NOTHING = 1e-12  # smaller differences of accuracies are rounding errors
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Paired:
 
     Attributes:
         mean: mean of the differences.
-        low, high: ends of the 95 % interval of the mean by Student's t, n - 1 degrees of freedom; None for one pair.
-        p: two-sided p-value of the permutation test that changes signs; None for one pair.
-        n: pairs.
+        low, high: 95 % confidence interval of the mean, Student's t with n - 1 degrees of freedom; None for one pair.
+        p: two-sided p-value of the sign-change permutation test; None for one pair.
+        n: number of pairs.
     """
 
     mean: float
@@ -38,18 +38,18 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """The first of `VERDICTS` that holds."""
+        """The first word of `VERDICTS` whose condition holds."""
         return next(word for word, holds in VERDICTS.items() if holds(self))
 
 
 def _separable(difference: Paired) -> bool:
-    """Whether there are enough pairs, and their interval does not cover zero."""
+    """Whether there are enough pairs and the interval does not cover zero."""
     if difference.n < FEWEST or difference.low is None or difference.high is None:
         return False
     return not difference.low <= 0 <= difference.high
 
 
-# Words to conditions. The first condition that holds decides; the last one always holds.
+# Verdict to condition. The first condition that holds decides; the last one always holds.
 VERDICTS: dict[str, Callable[[Paired], bool]] = {
     "better": lambda difference: _separable(difference) and difference.mean > 0,
     "worse": lambda difference: _separable(difference) and difference.mean < 0,
@@ -58,9 +58,9 @@ VERDICTS: dict[str, Callable[[Paired], bool]] = {
 
 
 def paired(differences: Sequence[float]) -> Paired:
-    """Summarise differences of pairs, at least one."""
+    """Mean, interval and permutation test of the differences of one or more pairs."""
     values = np.asarray(differences, dtype=float)
-    values = np.where(np.abs(values) < _NOTHING, 0, values)  # two sums of the same accuracies in another order
+    values = np.where(np.abs(values) < _NOTHING, 0, values)  # the same accuracies summed in different orders
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Paired(mean, None, None, None, n)
@@ -69,10 +69,10 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def permutation_test(values: np.ndarray) -> float:
-    """Fraction of sign changes whose mean is at least as far from 0 as that of the values (n,); all changes if n <= 16.
+    """Two-sided p-value: fraction of sign changes of the values (n,) whose mean is at least as far from 0.
 
-    For more pairs 65,536 changes are drawn (a fixed seed), and the observed signs are counted with them. The smallest
-    possible value is 2 / 2^n: with 5 pairs 0.0625, so that 5 seeds never reach 0.05.
+    All 2^n sign changes are enumerated if n <= 16; otherwise 65,536 are sampled with a fixed seed, the observed signs
+    included. The smallest possible value is 2 / 2^n: 0.0625 for 5 pairs, so that 5 seeds never reach 0.05.
 
     Source: Fisher 1935, section 21.
     """
@@ -88,17 +88,17 @@ def permutation_test(values: np.ndarray) -> float:
 
 
 def paired_runs(a: Row, b: Row) -> list[tuple[Record, Record]]:
-    """The runs of the seeds that both rows have, by seed."""
+    """Pairs of runs of the seeds that both rows have, in the order of seeds."""
     of_a, of_b = ({run.seed: run for run in row.runs} for row in (a, b))
     return [(of_a[seed], of_b[seed]) for seed in sorted(of_a.keys() & of_b.keys())]
 
 
 def difference(a: Row, b: Row, classes: Sequence[int] | None = None) -> Paired | None:
-    """Accuracy of `a` minus that of `b` over some classes (default all); None where they share no seed."""
+    """Mean accuracy of `a` minus that of `b` over some classes (default all); None if they share no seed."""
     pairs = [mean_accuracy(x, classes) - mean_accuracy(y, classes) for x, y in paired_runs(a, b)]
     return paired(pairs) if pairs else None
 
 
 def verdict(difference: Paired | None) -> str:
-    """The verdict of a difference, or that there is none."""
+    """The verdict on a difference; `no seed in common` for None."""
     return difference.verdict if difference else "no seed in common"

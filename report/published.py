@@ -1,4 +1,4 @@
-"""Numbers as papers print them (`results/published.toml`), checked, and matched with the rows of a setting."""
+"""Published numbers (`results/published.toml`): validation, and matching with the rows of a setting."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ NOT_STATED = "not stated"
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Percent = Annotated[float, Field(gt=0, lt=100)] | Literal["-"]
-# dataset, profile with its imbalance, and a group of classes where it is not all of them
+# dataset, profile with its imbalance, and optionally a group of classes
 _COLUMN = re.compile(r"[a-z0-9-]+ (natural|(exp|step)\d+)( (many|medium|few))?")
 
 
 class PublishedTable(BaseModel):
-    """Numbers of one source that share a protocol; "-" stands for one that the source does not print.
+    """Numbers of one source that share a protocol; "-" marks a number that the source does not print.
 
     Attributes:
-        source: who published the numbers.
-        where: the table, section or file.
-        evidence: `[paper]`, `[code X]`, `[readme X]`, `[issue X#k]`; with a dagger where it is recalled, not read.
-        backbone: named as in the recipes.
-        epochs: of training.
-        augmentation: of training images.
-        metric: `error` or `accuracy`, percent; over all classes, or over a group of them where a column says so.
-        selection: which epoch the source reports, and on which images it was chosen.
-        runs: how many runs a number is the mean of.
-        columns: `dataset profile` as in the records, such as `cifar10-lt exp100`, and `many`, `medium` or `few`.
-        rows: label of a row as in our tables, to one number per column.
-        standard_errors: the same for the standard errors that the source prints.
-        note: what else a reader must know.
+        source: paper or repository that published the numbers.
+        where: table, section or file.
+        evidence: `[paper]`, `[code X]`, `[readme X]` or `[issue X#k]`; a dagger marks numbers that are recalled.
+        backbone: name of the backbone as in the recipes.
+        epochs: number of training epochs.
+        augmentation: augmentation of training images.
+        metric: `error` or `accuracy`, in percent, over all classes or over the group that a column names.
+        selection: the reported epoch, and the images on which it was chosen.
+        runs: number of runs of which a number is the mean.
+        columns: `dataset profile` as in the records, such as `cifar10-lt exp100`, optionally with a group of classes.
+        rows: row label as in our tables, to one number per column.
+        standard_errors: row label to one standard error per column.
+        note: further remarks on the protocol.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,17 +64,17 @@ class PublishedTable(BaseModel):
             if not _COLUMN.fullmatch(column):
                 raise ValueError(f"column '{column}' is not 'dataset profile' or 'dataset profile many|medium|few'")
         if len(set(self.columns)) < len(self.columns):
-            raise ValueError("a column stands twice")
+            raise ValueError("a column occurs twice")
         for label, values in (*self.rows.items(), *self.standard_errors.items()):
             if len(values) != len(self.columns):
                 raise ValueError(f"row '{label}' has {len(values)} numbers for {len(self.columns)} columns")
         for label, values in self.standard_errors.items():
             if label not in self.rows or any(self.rows[label][k] == "-" for k, v in enumerate(values) if v != "-"):
-                raise ValueError(f"a standard error in row '{label}' has no number")
+                raise ValueError(f"a standard error in row '{label}' belongs to no number")
         return self
 
     def accuracy(self, label: str, column: int) -> tuple[float, float | None] | None:
-        """Accuracy and its standard error in percent, None where no error is printed; None where there is no number."""
+        """Accuracy and standard error in percent, the latter None if it is not printed; None if there is no number."""
         value, error = (rows[label][column] if label in rows else "-" for rows in (self.rows, self.standard_errors))
         if value == "-":
             return None
@@ -83,10 +83,10 @@ class PublishedTable(BaseModel):
 
 
 def read_published(path: Path = FILE) -> list[PublishedTable]:
-    """All tables of a file.
+    """All tables of a file of published numbers.
 
     Raises:
-        UserError: it cannot be read, or a number lacks its source or its protocol; the message names table and field.
+        UserError: the file cannot be read, or a field is missing or invalid; the message names table and field.
     """
     try:
         contents: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -99,7 +99,7 @@ def read_published(path: Path = FILE) -> list[PublishedTable]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "table"
-            name = f"table {k + 1} ({values.get('source', 'no source')}, {values.get('where', 'no place')})"
+            name = f"table {k + 1} ({values.get('source', 'no source')}, {values.get('where', 'no location')})"
             reason = first["msg"].removeprefix("Value error, ")
             raise UserError(f"{path}: {name}: {field}: {reason}.") from error
     return tables
@@ -107,16 +107,16 @@ def read_published(path: Path = FILE) -> list[PublishedTable]:
 
 @dataclass(frozen=True)
 class Match:
-    """A published number and ours.
+    """A published number and the corresponding number of ours.
 
     Attributes:
-        label: of the row, here and there.
+        label: label of the row.
         group: `many`, `medium` or `few`; "" for all classes.
-        table: the table that holds the number.
-        accuracy: the published one, in percent.
-        error: its standard error; None where none is printed.
-        ours: over our seeds, a fraction.
-        differs: in what the protocols differ; empty where they agree as far as both are stated.
+        table: table of the published number.
+        accuracy: published accuracy in percent.
+        error: standard error of the published accuracy in percent, or None.
+        ours: our accuracy over seeds, in [0, 1].
+        differs: differences between the protocols; empty if they agree as far as they are stated.
     """
 
     label: str
@@ -129,7 +129,7 @@ class Match:
 
 
 def matches(setting: Setting, tables: Sequence[PublishedTable]) -> list[Match]:
-    """All published numbers for the rows of a setting: same dataset, profile and imbalance, same label."""
+    """Matches of the rows of a setting with published numbers of the same dataset, profile, imbalance and label."""
     data, pairs = setting.dataset, []
     split = data.profile if data.profile == "natural" else f"{data.profile}{data.imbalance:g}"
     for row in setting.rows:
@@ -144,7 +144,7 @@ def matches(setting: Setting, tables: Sequence[PublishedTable]) -> list[Match]:
 
 
 def _differences(setting: Setting, table: PublishedTable) -> list[str]:
-    """What a reader must know before the two numbers are compared."""
+    """Differences between the published protocol and ours, as phrases."""
     recipe, data = setting.recipe, setting.dataset
     there = {
         "backbone": (table.backbone, recipe.get("backbone")),
@@ -172,9 +172,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 def augmentation(recipe: dict[str, Any]) -> str:
-    """The augmentation of a recipe in the words of the published tables, such as `crop, flip, Cutout, SimCLR`."""
+    """Augmentation of a recipe, worded as in the published tables, such as `crop, flip, Cutout, SimCLR`."""
     if recipe.get("augment") == "autoaugment" and not recipe.get("keep_base"):
-        return "AutoAugment"  # it takes the place of the others
+        return "AutoAugment"  # replaces the other augmentations
     named = {"crop_padding": "crop", "flip": "flip", "cutout": "Cutout"}
     added = {"simclr": "SimCLR", "autoaugment": "AutoAugment"}.get(recipe.get("augment", ""), "")
     return ", ".join(filter(None, [*(word for key, word in named.items() if recipe.get(key)), added])) or "none"

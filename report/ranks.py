@@ -1,4 +1,4 @@
-"""Average ranks over several datasets, and Friedman's test of them."""
+"""Average ranks of methods over several datasets, with the tests of Friedman and Nemenyi."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import pandas as pd
 from ..benchmarks.errors import UserError
 from .statistics import Setting
 
-FEWEST_DATASETS = 6  # a method that wins on all of five is not yet separable from another: 2 / 2^5 > 0.05
-FEWEST_METHODS = 3  # Friedman's test compares three or more
+FEWEST_DATASETS = 6  # winning on all of five datasets is not significant: 2 / 2^5 > 0.05
+FEWEST_METHODS = 3  # Friedman's test needs at least three
 ALPHA = 0.05
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Methods ranked on each dataset.
+    """Average ranks of methods over datasets.
 
     Attributes:
-        accuracies: mean overall accuracies, one line per dataset, one column per method, no gaps.
-        mean: average rank of each method, 1 is the best, ties share; best first.
-        p: p-value of Friedman's test that all methods are equal.
+        accuracies: overall accuracy, mean over seeds, one line per dataset and one column per method, without gaps.
+        mean: average rank of each method, best first; 1 is the best rank, ties share their average.
+        p: p-value of Friedman's test of the hypothesis that all methods are equal.
         pairs: p-values of Nemenyi's test, (methods, methods).
     """
 
@@ -35,10 +35,10 @@ class Ranks:
 
 
 def ranks(settings: Iterable[Setting]) -> Ranks:
-    """Rank the methods that enough datasets have in common.
+    """Rank the methods that have records on enough common datasets.
 
-    Of each dataset (name, profile, imbalance) the setting with most rows counts. Methods that the fewest datasets have
-    are left out until six datasets have all of the others.
+    For each dataset (name, profile, imbalance), the setting with the most rows is used. Methods with records on the
+    fewest datasets are dropped until six datasets have all remaining methods.
 
     Raises:
         UserError: there are too few datasets or methods, or the extra `stats` is not installed.
@@ -48,7 +48,7 @@ def ranks(settings: Iterable[Setting]) -> Ranks:
     table = _common(settings)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the libraries below it
+            warnings.simplefilter("ignore")  # warnings of its dependencies
             from scikit_posthocs import posthoc_nemenyi_friedman
     except ImportError as error:
         raise UserError("Ranks over datasets need scikit-posthocs: pip install 'ltbench[stats]'.") from error
@@ -83,16 +83,16 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
 
 
 def notes(over: Ranks) -> list[str]:
-    """Sentences on the ranks, the test of them, and the datasets."""
+    """Sentences on the ranks, their test, and the datasets."""
     verdict = (
         "at least two methods differ; a bar joins methods that Nemenyi's test does not separate"
         if over.p < ALPHA
-        else "no difference between the methods is shown, whatever their order"
+        else "the test shows no difference between the methods, whatever their order"
     )
     each = ", ".join(f"{name} {rank:.2f}" for name, rank in over.mean.items())
     return [
         f"Average rank (1 is the best): {each}.",
         f"Friedman's test over {len(over.accuracies)} datasets: p = {over.p:.3g}; at the level {ALPHA:g}, {verdict}.",
-        f"Datasets: {'; '.join(over.accuracies.index)}. Several imbalances of one dataset are not independent of each "
-        "other, which makes p too small.",
+        f"Datasets: {'; '.join(over.accuracies.index)}. Several imbalances of one dataset are not independent, which "
+        "makes p too small.",
     ]

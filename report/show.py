@@ -1,4 +1,4 @@
-"""One record for the terminal: its numbers, its circumstances, and the command that makes it again."""
+"""One record for the terminal: its numbers, its circumstances, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .sources import Evidence
 from .statistics import changes, settings
 from .tables import tables
 
-_SHORTEST = 4  # digits of an id
+_SHORTEST = 4  # smallest number of digits of an id
 
 
 def find_record(text: str, results: Path) -> Record:
-    """The record of a path, or of the first digits of an id among the valid records of a folder.
+    """The record in a file, or the only valid record of a folder whose id begins with some digits.
 
     Raises:
-        UserError: there is none, or several, or the file is no valid record.
+        UserError: there is no such record, or several, or the file is not a valid record.
     """
     if text.endswith(".json") or Path(text).is_file():
         return read_record(Path(text))
@@ -48,7 +48,7 @@ def find_record(text: str, results: Path) -> Record:
 
 
 def show(record: Record) -> Group:
-    """A record for the terminal."""
+    """Renderables that show a record in the terminal."""
     return Group(*_parts(record))
 
 
@@ -68,7 +68,7 @@ def _parts(record: Record) -> Iterator[RenderableType]:
         yield ""
     if record.history.measures:
         last_values = {name: pairs[-1][1] for name, pairs in record.history.measures.items() if pairs}
-        yield f"measured by the method in its last epoch: {escape(changes(last_values))}"
+        yield f"measures of the method in the last epoch: {escape(changes(last_values))}"
         yield ""
     facts = RichTable.grid(padding=(0, 2))
     facts.add_column(min_width=10)

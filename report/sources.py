@@ -1,4 +1,4 @@
-"""What a report reads: records, stored logits, published numbers, method cards."""
+"""Input of a report: records, stored logits, published numbers, method cards."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .published import FILE, PublishedTable
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a report comes from.
+    """Folders and files that a report reads.
 
     Attributes:
-        results: folder with records; it is only read.
-        runs: folder with the logits of runs; it is only read, and may be missing.
+        results: folder with records.
+        runs: folder with the logits of runs; may be missing.
         published: file of published numbers.
-        cards: name of a method to its card.
+        cards: method name to card.
     """
 
     results: Path
@@ -32,11 +32,11 @@ class Sources:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a table may use beside the records.
+    """Input of the tables in addition to the records.
 
     Attributes:
-        scores: by record id, of the runs whose logits are there.
-        published: tables of published numbers; empty unless they are asked for.
+        scores: record id to scores, for the runs whose logits are stored.
+        published: tables of published numbers; empty unless requested.
     """
 
     scores: Mapping[str, Scores] = field(default_factory=dict)
@@ -47,14 +47,14 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
     """All valid records below a folder, of some datasets or of all, and one sentence for each invalid file.
 
     Raises:
-        UserError: there is no valid record, or none of a dataset.
+        UserError: there is no valid record, or none for one of the datasets.
     """
     records, problems = read_all(results)
     if not records:
-        bad = f" ({len(problems)} files there are not valid; the first: {problems[0]})" if problems else ""
+        bad = f" ({len(problems)} files there are invalid; the first: {problems[0]})" if problems else ""
         raise UserError(
-            f"There is no record in {results}{bad}. Make one with `bench run --dataset <name> --method <name>`, "
-            "or name the folder that holds your results."
+            f"There is no record in {results}{bad}. Create one with `bench run --dataset <name> --method <name>`, "
+            "or pass the folder of your results with --results."
         )
     names = {record.dataset.name for record in records}
     for name in datasets or ():

@@ -1,4 +1,4 @@
-"""Accuracies of records; records grouped into settings (what may be compared) and rows (what is compared)."""
+"""Accuracies of records, and their grouping into settings, whose rows may be compared, and rows, one per method."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .groups import ALL, GROUPINGS, Group, Grouping
 
 @dataclass(frozen=True)
 class Options:
-    """What a reader chooses.
+    """Choices of the reader of a report.
 
     Attributes:
         rule: convention for many, medium and few: A, B or C.
-        groups: columns of the tables: the name of a grouping, such as `shots` or `five`, or `both` for all.
-        baseline: row that others are compared with: a method, or the label of a row.
-        optimism: show how much the best epoch on the test split would add.
+        groups: groups of classes in the tables: the name of a grouping, such as `shots` or `five`, or `both` for all.
+        baseline: row to compare the others with: a method, or the label of a row.
+        optimism: show the gain from choosing the best epoch on the test split.
         published: show published numbers beside ours.
     """
 
@@ -45,14 +45,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One method with its hyper-parameters.
+    """The runs of one method with one set of hyper-parameters.
 
     Attributes:
-        label: the method with what was changed, distinct within its setting.
-        runs: one record per seed, by seed.
-        overall: mean of the per-class accuracies.
-        groups: group name to the mean of its classes' accuracies; None where the group is empty.
-        repeats: records left out because another with the same id was there.
+        label: method with its changed hyper-parameters, unique within the setting.
+        runs: one record per seed, in the order of seeds.
+        overall: mean per-class accuracy.
+        groups: group name to the mean accuracy of its classes; None if the group is empty.
+        repeats: number of records left out because another one has the same id.
     """
 
     label: str
@@ -64,14 +64,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all rows of a leaderboard have in common, the images and the recipe, with these rows.
+    """Images and recipe that the rows of a leaderboard have in common, and these rows.
 
     Attributes:
-        id: 8 hex digits.
-        title: dataset and recipe in words, distinct within a report.
+        id: 8 hex digits, which depend on dataset and recipe.
+        title: dataset and recipe in words, unique within a report.
+        dataset: facts about the dataset.
+        recipe: fields of the recipe, name to value.
         all_groupings: name to grouping, as in `GROUPINGS`.
-        rows: highest overall mean first.
-        options: what the reader chose.
+        rows: rows in descending order of overall accuracy.
+        options: choices of the reader.
     """
 
     id: str
@@ -84,12 +86,12 @@ class Setting:
 
     @property
     def shots(self) -> Grouping:
-        """Many, medium and few training images."""
+        """The grouping into many-, medium- and few-shot classes."""
         return self.all_groupings["shots"]
 
     @property
     def parts(self) -> Grouping:
-        """Five groups, or two halves."""
+        """The grouping into five groups, or into two halves for a step profile."""
         return self.all_groupings["five"]
 
     @property
@@ -105,7 +107,7 @@ class Setting:
 
     @property
     def baseline(self) -> Row | None:
-        """The row that others are compared with; None where it has no record."""
+        """The row that others are compared with; None if it has no records."""
         return next((row for row in self.rows if row.label == self.options.baseline), None)
 
     @property
@@ -121,24 +123,25 @@ def class_accuracies(record: Record) -> np.ndarray:
 
 
 def mean_accuracy(record: Record, classes: Sequence[int] | None = None) -> float:
-    """Mean of the per-class accuracies of some classes (default all), in [0, 1].
+    """Mean per-class accuracy over some classes (default all), in [0, 1].
 
-    Over all classes of a test set with equally many images per class this is the plain accuracy.
+    Over all classes of a balanced test set, this is the plain accuracy.
     """
     accuracies = class_accuracies(record)
     return float(accuracies.mean() if classes is None else accuracies[list(classes)].mean())
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation (n - 1 in the denominator) of at least one value."""
+    """Mean and sample standard deviation (n - 1 in the denominator) of one or more values."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Spread(float(np.mean(values)), sd, len(values))
 
 
 def settings(records: Iterable[Record], options: Options | None = None) -> list[Setting]:
-    """Group records into settings, sorted by title. Rows of different settings must not be ranked against each other.
+    """Group records into settings, sorted by title.
 
-    Two records share a setting if dataset, options, checksum, verification and recipe are equal.
+    Two records share a setting if dataset, options, checksum, verification and recipe are equal. Rows of different
+    settings must not be ranked against each other.
     """
     buckets: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -168,7 +171,7 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
 
 
 def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:
-    once = {record.id: record for record in reversed(records)}  # of records with one id the first stays
+    once = {record.id: record for record in reversed(records)}  # keeps the first record with an id
     runs = tuple(sorted(once.values(), key=lambda run: run.seed))
     means = {
         group.name: spread([mean_accuracy(run, group.classes) for run in runs]) if group.classes else None
@@ -178,12 +181,12 @@ def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:
 
 
 def changes(values: dict[str, Any]) -> str:
-    """`a=1, b=0.5` in alphabetical order."""
+    """Values as text, such as `a=1, b=0.5`, in alphabetical order of their names."""
     return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in sorted(values.items()))
 
 
 def label_of(record: Record) -> str:
-    """The method with the hyper-parameters that were changed."""
+    """Row label of a record: the method with its changed hyper-parameters."""
     changed = changes({k: v for k, v in record.changed.items() if not k.startswith("recipe.")})
     source = f"file {record.source[:8]}" if record.source else ""
     words = ", ".join(filter(None, [source, changed]))
@@ -198,6 +201,6 @@ def _title(record: Record) -> str:
 
 
 def _distinct(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Key to label; a label that several keys share is followed by the first 8 digits of the key."""
+    """Key to unique label; a label that several keys share gets the first 8 digits of the key as suffix."""
     often = Counter(label for label, _ in pairs)
     return {key: label if often[label] == 1 else f"{label} [{key[:8]}]" for label, key in pairs}

@@ -1,4 +1,4 @@
-"""Shared fixtures: the command line in this process, the shapes of a GPU."""
+"""Shared fixtures: calling the command line in this process, and static shapes as on a GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ torch.set_num_threads(1)  # two test processes share two cores
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Answer]:
-    """`cli("run", "--method", "erm", ...)` in a fresh folder: exit code, standard output and error."""
+    """Function that calls the command line in an empty folder, as in `cli("run", "--method", "erm", ...)`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 
@@ -36,6 +36,6 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture
 def slots() -> Iterator[None]:
-    """Shapes as on a GPU, where no value is read."""
+    """Use static shapes, as on a GPU, where the host never reads a value."""
     with static_shapes():
         yield

@@ -1,7 +1,7 @@
-"""How much faster than their naive forms the two costliest parts are: M2m's attack and RSG's centre loss.
+"""Speed-up of the two most expensive parts, M2m's attack and RSG's centre loss, over naive implementations.
 
-Not a test: `python tests/naive_time.py`. Sizes are those of CIFAR-10-LT at ratio 100, ResNet-32, a batch of 128. Both
-sides take turns in one process on one thread; the tests show that they compute the same.
+Not a test; run `python tests/naive_time.py`. Sizes are those of CIFAR-10-LT at ratio 100 with ResNet-32 and batches of
+128. Implementations are timed alternately in one process with one thread; the tests show that they agree.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ CPU, BATCH, ROUNDS = torch.device("cpu"), 128, 5
 
 
 def attacks() -> dict[str, Callable[[], Tensor]]:
-    """Ours on as many rows as are translated on average; as published on all candidates.
+    """Our attack on the average number of translated rows, and the published attack on all candidates.
 
-    Theirs take gradients of images alone, or of every weight, too.
+    The published attack is timed with gradients of images alone, and with gradients of all weights as well.
     """
     run = synthetic_specs(["m2m"])[0]
     source, net = build_network(run), build_network(run)
@@ -75,7 +75,7 @@ def _with(net: torch.nn.Module, source: torch.nn.Module) -> torch.nn.Module:
 
 
 def centre_losses() -> dict[str, Callable[[], Tensor]]:
-    """Ours; with all differences formed at once, as published; one sample and centre at a time."""
+    """Our centre loss, the published form with one tensor of all differences, and a loop over samples and centres."""
     torch.manual_seed(0)
     method = Generator(10, 32, 15, 1, False)
     torch.nn.init.normal_(method.centres)

@@ -1,10 +1,10 @@
-"""Do two checkouts compute the same? Records, networks, test logits and the loss of every step, bit for bit.
+"""Compare the results of two checkouts bit for bit: records, networks, test logits and the loss of every step.
 
     LTBENCH_DATA=DATA python tests/same_records.py --before OLD --after NEW --work FOLDER [--only 'traces/*']
 
-Every case is one `bench run` on a CPU with one thread, in a process of its own, with the code of each checkout. Only
-the command line is used, so that modules may move; results are kept in FOLDER. What has changed on purpose stands in
-the tables below. traces/*: every method on real CIFAR-10-LT, 20 steps or more an epoch. Exit code 1 if one differs.
+Every case is one `bench run` per checkout, on a CPU with one thread and in a separate process. Only the command line is
+used, so that modules may move; results are kept in FOLDER. Intended changes are listed in the tables below. traces/*:
+every method on real CIFAR-10-LT, with 20 or more steps per epoch. The exit code is 1 if a case differs.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# What has changed on purpose. Names on the left are those of newer code.
+# Intended changes. Names on the left are those of newer code.
 LDAM = "m2m.base=ldam"  # LDAM without weights; now a value of ldam-drw
 RENAMED = {"rsg.base": "rsg.criterion", "m2m.base": "m2m.criterion"}
-WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # what `bench info cifar` prints if warm-up is counted in epochs, not as a share
+WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # output of `bench info cifar` if warm-up is in epochs instead of a fraction
 AFTER_SETTINGS: dict[str, list[str]] = {
     "m2m": ["m2m.source=own_seed"]
-}  # per method: settings that bring the earlier behaviour back
+}  # per method: settings that restore the earlier behaviour
 NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
-              "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
+              "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # may be missing on one side
 NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|version|environment)\b|cost\.(?!epochs_per_stage|parameters))"
 
 ALWAYS = ("recipe.threads=1", "recipe.warmup=0")
-EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # else the attack's precision is measured
+EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # older code chooses the precision by timing
 DIGITS = ("--dataset=digits-lt",)
 CIFAR = ("--dataset=cifar10-lt", "--imbalance=100", "--recipe=cifar-short", "--set=recipe.backbone=resnet8-narrow",
          "--set=recipe.batch_size=64", "--set=dataset.n_max=560")  # fmt: skip
@@ -69,7 +69,7 @@ erm --recipe=cifar | open --augment=simclr recipe.cutout=8 | erm --augment=autoa
 
 
 class Case(NamedTuple):
-    """One `bench run`; `stop`: it is interrupted at this step and given again."""
+    """One `bench run`; if `stop` is not 0, it is interrupted at that step and started again."""
 
     name: str
     method: str
@@ -79,7 +79,7 @@ class Case(NamedTuple):
 
 
 class Side:
-    """One of the two checkouts, with a folder `home` in which `ltbench` is that checkout."""
+    """One of the two checkouts; in the folder `home`, `ltbench` is a link to it."""
 
     def __init__(self, name: str, checkout: Path, home: Path, work: Path) -> None:
         self.name, self.checkout, self.home = name, checkout.resolve(), home
@@ -93,7 +93,7 @@ class Side:
         self.says = cache(lambda *words: self.python("-m", "ltbench.bench", *words).stdout)
 
     def checksum(self) -> str:
-        """Of the code that decides results, wherever it lies in the checkout, and of torch's version."""
+        """SHA-256 of torch's version and of all code that affects results, wherever it is in the checkout."""
         digest = hashlib.sha256(version("torch").encode())
         for path in sorted(self.checkout.rglob("*.*")):
             parts = path.relative_to(self.checkout).parts
@@ -103,18 +103,18 @@ class Side:
         return digest.hexdigest()
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run Python there."""
+        """Run Python with the code of this checkout."""
         command = [sys.executable, "-P", *words]
         return subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, text=True, check=False)
 
     def knows(self, field: str) -> bool:
-        """Whether `bench info` lists a method's field; of recipe.warmup, whether it is counted in epochs."""
+        """Whether `bench info` lists a field of a method, or counts `recipe.warmup` in epochs."""
         scope, _, name = field.partition(".")
         card, pattern = ("cifar", WHOLE_WARMUP) if scope == "recipe" else (scope, rf"(?m)^{name}  +\S")
         return bool(re.search(pattern, self.says("info", card)))
 
     def spelled(self, word: str, epochs: int) -> str:
-        """A word of a command as this side has it: a setting may have another name or unit."""
+        """Word of a command in the spelling of this side, on which a setting may have another name or unit."""
         matches = re.fullmatch(r"--set=([\w.-]+)=(.*)", word)
         if not matches or matches[1] not in (*RENAMED, "recipe.warmup") or self.knows(matches[1]):
             return word
@@ -122,7 +122,7 @@ class Side:
         return f"--set={RENAMED.get(matches[1], matches[1])}={value}"
 
     def command(self, case: Case) -> list[str]:
-        """The words after `bench` for this side."""
+        """Arguments of `bench` for a case on this side."""
         settings = list(ALWAYS)
         for method in case.method.split(","):
             settings += EXACT.get(method, [])
@@ -134,7 +134,7 @@ class Side:
         return [self.spelled(word, case.epochs) for word in words]
 
     def outcome(self, case: Case) -> tuple[dict[str, Any], bool]:
-        """What the case gives here, and whether it was known already."""
+        """Results of a case on this side, and whether they were kept from an earlier comparison."""
         words, file = self.command(case), self.kept / (case.name.replace(" ", "_") + ".json")
         if file.exists() and (expected := json.loads(file.read_text()))["command"] == [*words, case.stop]:
             return expected, True
@@ -152,7 +152,7 @@ class Side:
         return matches, False
 
     def comparable(self, case: Case, matches: dict[str, Any]) -> dict[str, Any]:
-        """All that is compared: path -> value, in the words of newer code."""
+        """Values to compare by path, with the names of newer code."""
         for record in matches.get("records", {}).values():
             for new, old in RENAMED.items():
                 for part in (record["hyperparameters"], record["changed"]):
@@ -166,7 +166,7 @@ class Side:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Paths and values of a JSON tree; an empty list or object is a value."""
+    """Paths and values of the leaves of a JSON tree; an empty list or object is a leaf."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     if not parts or not value:
         yield path, value
@@ -175,7 +175,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """One line for each path with two values, which are equal if they are written alike; a failed run first of all."""
+    """One line for each path whose values differ as JSON text; errors of failed runs come first."""
     lines = []
     for path in dict.fromkeys(["error", *before, *after]):
         first, other = (json.dumps(side[path]) if path in side else "missing" for side in (before, after))
@@ -186,7 +186,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def listed(group: str, table: str, always: tuple[str, ...], epochs: int) -> Iterator[Case]:
-    """The cases of a table: a method, then fields of the method or with their scope, and options."""
+    """Cases of a table; each entry is a method, followed by settings, with or without scope, and options."""
     for line in re.split(r"[|\n]", table.strip()):
         method, *words = line.split()
         settings = [word if "." in word.partition("=")[0] else f"{method}.{word}" for word in words if word[0] != "-"]
@@ -208,7 +208,7 @@ def cases(methods: Sequence[str], backbones: Sequence[str]) -> Iterator[Case]:
 
 
 def carry_out(folder: Path, stop: int, words: list[str]) -> None:
-    """Become the process of `bench WORDS`, interrupted at step `stop`; leave losses and results in `out.json`."""
+    """Run `bench WORDS` in this process, interrupted at step `stop`; write losses and results to `out.json`."""
     import torch
 
     losses: list[float] = []
@@ -241,21 +241,21 @@ def carry_out(folder: Path, stop: int, words: list[str]) -> None:
 
 
 def fingerprints(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Type, shape and sha256 of each tensor of a finished network, and of each array of its test logits."""
+    """Type, shape and SHA-256 of each tensor of a finished network, and of each array of its test logits."""
     import numpy as np
     import torch
 
-    def told(array: Any, content: Any) -> str:
+    def sha(array: Any, content: Any) -> str:
         return f"{array.dtype} {list(array.shape)} {hashlib.sha256(content.tobytes()).hexdigest()[:16]}"
 
     net = torch.load(folder / "network.pt", weights_only=True)
     with np.load(folder / "logits.npz") as arrays:
-        logits = {name: told(array, array) for name, array in arrays.items()}
-    return {name: told(tensor, tensor.flatten().view(torch.uint8).numpy()) for name, tensor in net.items()}, logits
+        logits = {name: sha(array, array) for name, array in arrays.items()}
+    return {name: sha(tensor, tensor.flatten().view(torch.uint8).numpy()) for name, tensor in net.items()}, logits
 
 
 def compare(sides: Sequence[Side], chosen: Sequence[Case]) -> int:
-    """Carry out all cases on both sides and print a table; how many differ."""
+    """Run all cases on both sides and print a table; return the number of cases that differ."""
     rows, differing = [], 0
     for number, case in enumerate(chosen, 1):
         values = []

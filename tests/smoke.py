@@ -1,7 +1,7 @@
-"""The smoke benchmark: the suite `smoke`, every method found on tiny subsets of digits-lt and waves-lt.
+"""Smoke benchmark: the suite `smoke`, with every method on tiny subsets of digits-lt and waves-lt.
 
-Fails if a run fails (a non-finite loss does), a record is missing or invalid, or a method learns nothing (less
-than twice the accuracy of chance on the test split). Takes under two minutes on two cores.
+Fails if a run fails (for example with a non-finite loss), if a record is missing or invalid, or if a method learns
+nothing (less than twice the accuracy of chance on the test split). Takes under two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ltbench.benchmarks.sweeps.units import make_units
 
 
 def learned(record: Record) -> bool:
-    """Twice the accuracy of chance on the balanced test split."""
+    """Whether the accuracy on the balanced test split is at least twice that of chance."""
     tests = record.dataset.test_counts
     return sum(record.final.correct) / sum(tests) >= 2 / len(tests)
 
 
 def main() -> None:
-    """Sweep, then check."""
+    """Run the sweep and check its records."""
     sweep = [sys.executable, "-m", "ltbench.bench", "sweep", "smoke", "--jobs", "2"]
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results")

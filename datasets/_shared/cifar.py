@@ -1,4 +1,4 @@
-"""Long-tailed CIFAR: safe reading of the "python version" files, and selection of the training images."""
+"""Long-tailed CIFAR: safe loading of the "python version" files, and selection of the training images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ...benchmarks.errors import UserError
 from ...benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, long_tail_counts, select
 from .supply import Supply
 
-# Normalisation of LDAM-DRW and its successors, for CIFAR-100 too. The true standard deviations differ (0.247 0.243
-# 0.262 for CIFAR-10), but published results use these.
+# Normalisation used by LDAM-DRW and its successors, also for CIFAR-100. The true standard deviations differ (0.247
+# 0.243 0.262 for CIFAR-10), but published results use these values.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
 
-# All that a pickled array needs, in the published files and as written by Python 3 (pickle protocols 4 and 5). The
-# functions are taken from an array, because their module depends on NumPy's version.
+# Everything needed to unpickle an array from the published files or from Python 3 (pickle protocols 4 and 5). The
+# functions are taken from an array because the name of their module depends on the version of NumPy.
 _ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -35,13 +35,13 @@ _ALLOWED = {
 
 @dataclass
 class CifarLT(Source):
-    """Base of cifar10-lt and cifar100-lt; file lists and checksums are those of torchvision.
+    """Base class of cifar10-lt and cifar100-lt, with the file lists and checksums of torchvision.
 
     Attributes:
         supply: how to get the files.
-        reference: the class in torchvision.datasets with file names and checksums.
+        reference: name of the class in torchvision.datasets that lists file names and checksums.
         labels_key: key of the labels in a file.
-        profile, imbalance, selection, n_max: the options, explained in the subclasses.
+        profile, imbalance, selection, n_max: options, described in the subclasses.
     """
 
     recipe: ClassVar[str] = "cifar"
@@ -56,16 +56,16 @@ class CifarLT(Source):
 
     @property
     def _published(self) -> Any:
-        import torchvision.datasets  # takes a second, which `bench list` need not pay
+        import torchvision.datasets  # takes a second, which `bench list` avoids
 
         return getattr(torchvision.datasets, self.reference)
 
     def load(self, root: DataRoot) -> Dataset:
-        """Verify all files, then read them. Training images are ordered by class, test images as in the file.
+        """Verify and read all files. Training images are ordered by class, test images as in the file.
 
         Raises:
             MissingData: a file is missing.
-            UserError: a file differs from the published one and that is not allowed, or it cannot be read.
+            UserError: a file differs from the published one and the root does not allow it, or a file is unreadable.
         """
         verified = self.verify(root)
         published = self._published
@@ -91,11 +91,11 @@ class CifarLT(Source):
         )
 
     def verify(self, root: DataRoot) -> bool:
-        """Whether every file has its published md5 sum.
+        """Whether every file has its published MD5 checksum.
 
         Raises:
             MissingData: a file is missing.
-            UserError: a file differs, and the root does not allow unverified files.
+            UserError: a file differs and the root does not allow unverified files.
         """
         published = self._published
         expected = dict([*published.train_list, *published.test_list])
@@ -108,21 +108,25 @@ class CifarLT(Source):
         for name, md5 in expected.items():
             if actual[name] != md5 and not root.allow_unverified:
                 raise UserError(
-                    f"{self.supply.name}: {paths[name]} is not the published file (md5 expected {md5}, "
-                    f"found {actual[name]}). Get it again ({self.supply.how}), or accept it with --allow-unverified; "
-                    "the record then says so."
+                    f"{self.supply.name}: {paths[name]} is not the published file (expected MD5 {md5}, "
+                    f"found {actual[name]}). Get it again ({self.supply.how}), or accept it with --allow-unverified, "
+                    "which is noted in the record."
                 )
         return actual == expected
 
     def download(self, root: DataRoot) -> None:
-        """Download and unpack the official archive below the root, unless the right files are already there."""
+        """Download and unpack the official archive below the root unless verified files are already there.
+
+        Raises:
+            UserError: the download fails, or its files differ from the published ones.
+        """
         from torchvision.datasets.utils import download_and_extract_archive
 
         try:
             self.verify(DataRoot(root.path, root.origin))
             return
         except UserError:
-            pass  # missing or different: the download corrects it
+            pass  # a missing or different file is replaced by the download
         published = self._published
         try:
             download_and_extract_archive(
@@ -131,18 +135,18 @@ class CifarLT(Source):
         except (OSError, RuntimeError) as error:  # RuntimeError: the archive's checksum differs
             raise UserError(
                 f"{self.supply.name}: the download of {published.filename} failed ({error}). Check the network, "
-                f"or fetch the archive by hand and unpack it in {root.path}."
+                f"or download the archive manually and unpack it in {root.path}."
             ) from error
         self.verify(DataRoot(root.path, root.origin))
 
     def _class_names(self, path: Path, key: str) -> list[str]:
         names = self._read(path).get(key)
         if not isinstance(names, list) or not names:
-            raise UserError(f"{self.supply.name}: {path} holds no class names under '{key}'.")
+            raise UserError(f"{self.supply.name}: {path} contains no class names under '{key}'.")
         return [str(name) for name in names]
 
     def _read_all(self, folder: Path, files: list[list[str]], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-        """Images uint8 (N, 3, 32, 32) and labels int64 (N,) of several files, in order."""
+        """Images uint8 (N, 3, 32, 32) and labels int64 (N,) of several files, concatenated in order."""
         parts = [self._images(folder / name, num_classes) for name, _ in files]
         return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
@@ -151,21 +155,21 @@ class CifarLT(Source):
         images, labels = content.get("data"), content.get(self.labels_key)
         if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (3072,):
             shape = getattr(images, "shape", type(images).__name__)
-            raise UserError(f"{self.supply.name}: {path} should hold uint8 images (N, 3072) but holds {shape}.")
+            raise UserError(f"{self.supply.name}: {path} should contain uint8 images (N, 3072) but contains {shape}.")
         if not isinstance(labels, list) or len(labels) != len(images):
-            raise UserError(f"{self.supply.name}: {path} holds {len(images)} images but not one label for each.")
+            raise UserError(f"{self.supply.name}: {path} contains {len(images)} images but not one label for each.")
         if not all(isinstance(label, int) and 0 <= label < num_classes for label in labels):
-            raise UserError(f"{self.supply.name}: {path} holds a label that is not an integer below {num_classes}.")
+            raise UserError(f"{self.supply.name}: {path} contains a label that is not an integer below {num_classes}.")
         return images.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
 
     def _read(self, path: Path) -> dict[Any, Any]:
         try:
             with path.open("rb") as file, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy 2.4 warns about the dtypes of these files, from Python 2
+                warnings.simplefilter("ignore")  # NumPy 2.4 warns about the Python 2 dtypes of these files
                 content = _ArraysOnly(file, encoding="latin1").load()
             if isinstance(content, dict):
                 return content
-            raise pickle.UnpicklingError("it holds no dictionary")
+            raise pickle.UnpicklingError("it does not contain a dictionary")
         except Exception as error:  # a damaged pickle can raise nearly any exception
             raise UserError(
                 f"{self.supply.name}: {path} is truncated or damaged ({error}). "
@@ -174,11 +178,11 @@ class CifarLT(Source):
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Reads plain values and NumPy arrays only. A manipulated pickle could otherwise run any code."""
+    """Unpickler of plain values and NumPy arrays only, because a manipulated pickle could run arbitrary code."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks to load {module}.{name}, which does not belong in a file of images")
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which does not belong in a file of images")
         return _ALLOWED[module, name]
 
 

@@ -1,4 +1,4 @@
-"""The message for missing data: which files are expected where, and how to get them."""
+"""Error message for missing data, with the expected files and how to get them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Supply:
     """How to get a dataset, for the error message when it is missing.
 
     Attributes:
-        name: benchmark name, such as `cifar10-lt`.
-        alternatives: other accepted layouts, or that there are none.
-        tree: the expected folders and files below the data root, at most eight lines.
-        source: official name of the origin, required account or consent, size.
-        how: the command that downloads it, or that it must be downloaded by hand.
+        name: name of the dataset in the suite, such as `cifar10-lt`.
+        alternatives: other accepted layouts, or a remark that there are none.
+        tree: expected folders and files below the data root, at most eight lines.
+        source: official name and publisher, required account or consent, and size.
+        how: the command that downloads the data, or instructions for a manual download.
     """
 
     name: str
@@ -28,10 +28,10 @@ class Supply:
     how: str
 
     def missing(self, root: DataRoot, path: Path) -> MissingData:
-        """The error for `path`, the first missing file or folder."""
+        """The error to raise for `path`, the first missing file or folder."""
         tree = "\n".join("  " + line for line in self.tree.strip().splitlines())
         return MissingData(
-            f"{self.name}: the data are missing.\n"
+            f"{self.name}: the dataset is missing.\n"
             f"Data root: {root.path} (from {root.origin})\n"
             f"Not found: {path} ({self.alternatives})\n"
             f"Expected below the data root:\n{tree}\n"

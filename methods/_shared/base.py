@@ -1,4 +1,4 @@
-"""Methods that work on top of another method's loss: what the other one may be, and how it is made."""
+"""Base class of methods that are built on another method's loss, and the check of that other method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_ho
 from ...benchmarks.network import Classifier, Head
 from ...benchmarks.registry import Plugin, base_of, configure, load
 
-CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that are called
+CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that its holder calls
 
 
 @dataclass
@@ -22,17 +22,18 @@ class OnBase(Method):
 
     Attributes:
         base: name of the method whose head and loss are used.
-        base_values: value of a field of the base; unset ones are those of `own_values`, else the base's defaults.
+        base_values: hyper-parameter of the base; unless set, the value that this method chooses or the base's default.
     """
 
     base: str = "erm"
     base_values: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Complete the values of the base.
+        """Fill in the hyper-parameters of the base.
 
         Raises:
-            UserError: there is no such base or value, it is no method of the suite, or one of its hooks would be lost.
+            UserError: the base or a hyper-parameter is unknown, the base is not of the suite, or it overrides a hook
+                that is never called on a base.
         """
         if self.base.endswith(".py") or load("methods", self.base).source:  # its contents would not enter the id
             raise UserError(f"base = {self.base}: a base is a method of the suite, not a file or an installed package.")
@@ -43,16 +44,16 @@ class OnBase(Method):
         self.base_values = dataclasses.asdict(configure(plugin, own | self.base_values))
 
     def own_values(self) -> dict[str, Any]:
-        """Values that this method sets where the base has such a field."""
+        """Hyper-parameters that this method sets on its base; names that the base lacks are skipped."""
         return {}
 
     def make_base(self) -> Method:
-        """The configured base."""
+        """A new instance of the base with its hyper-parameters."""
         base: Method = base_of(self)
         return base
 
     def needs(self, epochs: int) -> Needs:
-        """What the base needs, but for epochs of another method."""
+        """The needs of the base, without the epochs of another method."""
         return dataclasses.replace(self.make_base().needs(epochs), prefix=0)
 
     def head(self, default: Head) -> Head:
@@ -60,7 +61,7 @@ class OnBase(Method):
         return self.make_base().head(default)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Make the base and let it derive its constants."""
+        """Create the base and begin its stage."""
         self.base_ = self.make_base()
         self.base_.begin_stage(stage, net, train)
 
@@ -69,19 +70,19 @@ class OnBase(Method):
         return self.base_.criterion(logits, labels, now)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """What the base does after training."""
+        """The network as finished by the base."""
         return self.make_base().finish(net, train)
 
 
 def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
-    """Refuse a base with hooks that its holder would drop in silence.
+    """Check that a base overrides only hooks that its holder calls.
 
     Raises:
-        UserError: there is one; the message names it.
+        UserError: the base overrides other hooks; the message names them.
     """
     dropped = sorted(name for name in overridden_hooks(plugin.cls) if name not in CALLED)
     if dropped:
         raise UserError(
             f"'{plugin.name}' cannot be the base of {holder}: its {', '.join(f'{name}()' for name in dropped)} would "
-            "never be called. A base may have a head, a criterion and what they derive from the class sizes."
+            "never be called. A base may override only head(), begin_stage(), criterion(), finish() and needs()."
         )

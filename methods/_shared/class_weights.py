@@ -1,4 +1,4 @@
-"""Class weights and class probabilities that several methods share."""
+"""Class weights shared by several methods."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     """Class weights 1 / E_j scaled to a mean of 1 over the classes, E_j = (1 - beta^n_j) / (1 - beta); float32 (C,).
 
-    Cui et al. 2019 (class-balanced loss), as the LDAM reference code has it. Computed in float64 through expm1 and
-    log1p: in float32 `1 - 0.9999` is off by 2e-4. beta = 0 gives ones.
+    Cui et al. 2019 (class-balanced loss), as in the LDAM reference code. Computed in float64 with expm1 and log1p,
+    because `1 - 0.9999` in float32 has an error of 2e-4. beta = 0 gives ones.
 
     Args:
         counts: training images per class, int64 (C,), all positive.
-        beta: in [0, 1).
+        beta: parameter of the effective number, in [0, 1).
     """
     if beta == 0:
         return torch.ones(len(counts), device=counts.device)
@@ -30,7 +30,7 @@ def inverse_weights(counts: Tensor) -> Tensor:
 
 
 def class_weights(counts: Tensor, kind: str, beta: float) -> Tensor:
-    """`effective` or `inverse` class weights (C,)."""
+    """Class weights of a kind, `effective` or `inverse`, with a mean of 1; float32 (C,)."""
     return effective_number_weights(counts, beta) if kind == "effective" else inverse_weights(counts)
 
 

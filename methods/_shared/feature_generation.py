@@ -1,7 +1,7 @@
 """The rare-class sample generator as a module (Wang et al., CVPR 2021), vectorised.
 
-Generated maps stand in slots, as many as the batch has rows where shapes must be static; a mask says which count.
-Nothing in here reads a value back, and no tensor of (rows, centres, channels, height, width) is formed.
+Generated maps occupy slots, one per row of the batch so that shapes are static, and a mask marks the valid slots.
+Nothing here synchronises with the device, and no tensor of shape (rows, centres, channels, height, width) is formed.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SHORT = 1e-6  # a vector shorter than this has no direction: its cosine is 0, without the huge gradient of a quotient
+SHORT = 1e-6  # the cosine of a shorter vector is set to 0, which avoids the huge gradient of the quotient
 
 
 class Pairs(NamedTuple):
-    """Which rows meet in which slot.
+    """Pairs of a frequent-class row and a rare-class row, one per slot.
 
     Attributes:
         frequent: int64 (N,), row of the frequent-class sample of each slot.
-        rare: int64 (N,), row of the rare-class sample.
-        valid: bool (N,), slots that count; the others hold any rows.
+        rare: int64 (N,), row of the rare-class sample of each slot.
+        valid: bool (N,), mask of the valid slots; the others hold arbitrary rows.
     """
 
     frequent: Tensor
@@ -30,15 +30,16 @@ class Pairs(NamedTuple):
 
 
 class Contrast(nn.Module):
-    """Do two maps belong to one class? 1x1 convolution, ReLU, 3x3 convolution, spatial mean, two logits.
+    """Binary classifier of map pairs, same class or not: convolution, ReLU, 3x3 convolution, spatial mean, linear.
 
-    The mean of a convolution is linear in the sums of its input over the nine shifted windows, so the convolution is
-    never carried out: exact, and some 30 times cheaper on ResNet-32, where it would cost more than the backbone.
+    The spatial mean of the 3x3 convolution is linear in the sums of its input over the nine shifted windows, so the
+    convolution itself is not computed. The result is exact and some 30 times cheaper on ResNet-32, where the
+    convolution would cost more than the backbone.
 
     Args:
         width: channels of each map.
-        inner: channels inside.
-        kernel: of the first convolution, 1 (reference code) or 3 (paper).
+        inner: hidden channels.
+        kernel: size of the first convolution, 1 (reference code) or 3 (paper).
     """
 
     def __init__(self, width: int, inner: int = 256, kernel: int = 1) -> None:
@@ -53,7 +54,7 @@ class Contrast(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, first: Tensor, second: Tensor, frozen: bool = False) -> Tensor:
-        """Two maps (P, width, H, W) to logits (P, 2): index 1 is "same class". `frozen` keeps gradient from weights."""
+        """Logits (P, 2) of pairs of maps (P, width, H, W), index 1 is "same class"; `frozen` detaches the weights."""
         values = [value.detach() if frozen else value for value in self.parameters()]
         weight1, bias1, weight2, bias2, head, bias = values
         inner = F.relu(F.conv2d(torch.cat([first, second], 1), weight1, bias1, padding=weight1.shape[2] // 2))
@@ -62,9 +63,9 @@ class Contrast(nn.Module):
 
 
 def shifted_sums(maps: Tensor) -> Tensor:
-    """Sums over what each tap of a 3x3 convolution with padding 1 sees of (P, K, H, W): (P, K, 3, 3).
+    """Sums of maps (P, K, H, W) over the window of each tap of a 3x3 convolution with padding 1, (P, K, 3, 3).
 
-    The upper taps miss the last row, the lower ones the first; columns likewise.
+    The windows of the upper taps omit the last row, those of the lower taps the first; likewise for columns.
     """
     rows = maps.sum(3)
     first, last = maps[..., 0], maps[..., -1]
@@ -74,14 +75,14 @@ def shifted_sums(maps: Tensor) -> Tensor:
 
 
 class Generator(nn.Module):
-    """Centres, their estimation, the displacement transform and the contrastive module.
+    """Class centres with soft assignment, the displacement transform, and the contrastive module.
 
     Args:
-        classes: C.
+        classes: number of classes C.
         width: channels D of the maps.
-        centres: K, per class.
-        kernel: of the contrastive module's first convolution.
-        memory_rows: group vectors of the MV loss as the reference code does, by D consecutive numbers in memory.
+        centres: number of centres K per class.
+        kernel: size of the contrastive module's first convolution.
+        memory_rows: vectors of the MV loss are D consecutive numbers in memory, as in the reference code.
     """
 
     def __init__(self, classes: int, width: int, centres: int, kernel: int, memory_rows: bool) -> None:
@@ -96,14 +97,14 @@ class Generator(nn.Module):
         self.memory_rows = memory_rows
 
     def assignment(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Soft assignment of maps to their class's K centres, softmax(A_l' a + b_l), a the spatial mean: (N, K)."""
+        """Soft assignment of maps to the K centres of their class, softmax(A_l' a + b_l), spatial mean a; (N, K)."""
         means = maps.mean((2, 3))
         return torch.softmax(torch.einsum("nd,ndk->nk", means, self.weight[labels]) + self.bias[labels], 1)
 
     def centre_loss(self, maps: Tensor, labels: Tensor, assignment: Tensor) -> Tensor:
         """Mean over the batch of the squared distances to the centres, weighted by the assignment (CESC, first term).
 
-        |x - c|^2 summed over positions is |x|^2 - 2 P <a, c> + P |c|^2: no (N, K, D, H, W) tensor.
+        Expanded to |x|^2 - 2 P <a, c> + P |c|^2 per map, with P positions, to avoid a tensor of (N, K, D, H, W).
         """
         positions = maps.shape[2] * maps.shape[3]
         centres = self.centres[labels]
@@ -113,7 +114,7 @@ class Generator(nn.Module):
         return (assignment * distances).sum(1).mean()
 
     def pair_loss(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of "same class?" for pairs of the batch's first and second half (CESC, second term)."""
+        """Contrastive loss: cross-entropy for pairs of the first and second half of the batch (CESC, second term)."""
         half = len(maps) // 2
         if half == 0:
             return maps.new_zeros(())
@@ -126,17 +127,17 @@ class Generator(nn.Module):
         return maps - nearest[:, :, None, None]
 
     def forward(self, maps: Tensor, labels: Tensor, assignment: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """What is added to the rare map of each slot, and the MV loss over the slots that count.
+        """Transformed displacement of each slot, and the MV loss over the valid slots.
 
         Args:
             maps: float32 (N, D, H, W), detached.
             labels: int64 (N,).
-            assignment: (N, K), soft assignment to the centres, see the method of that name.
+            assignment: (N, K), see `assignment`.
             pairs: see `pair_up`.
 
         Returns:
-            T(displacement of x_frequent), (N, D, H, W): added to the rare rows it gives the generated maps; a scalar.
-            Gradient reaches the transform alone.
+            The transformed displacements of the frequent maps (N, D, H, W), which give the generated maps when added
+            to the rare maps, and the MV loss (). Only the transform receives gradient.
         """
         moved = self.displacements(maps, labels, assignment)
         far, near = moved[pairs.frequent], moved[pairs.rare]
@@ -145,7 +146,7 @@ class Generator(nn.Module):
         return change, loss
 
     def variance_loss(self, change: Tensor, near: Tensor, far: Tensor, frequent: Tensor, valid: Tensor) -> Tensor:
-        """MV loss: direction of the rare sample's displacement, length of the frequent one's, "different class"."""
+        """MV loss (): direction of the rare displacement, length of the frequent one, and "different class"."""
         a, b, c = (self._vectors(maps) for maps in (change, near, far))
         long_a, long_b, long_c = a.norm(dim=2), b.norm(dim=2), c.norm(dim=2)
         cosine = (a * b).sum(2) / (long_a.clamp(min=SHORT) * long_b.clamp(min=1e-12))
@@ -158,27 +159,27 @@ class Generator(nn.Module):
         return torch.where(valid, each, 0).sum() / valid.sum().clamp(min=1)
 
     def _vectors(self, maps: Tensor) -> Tensor:
-        """(S, D, H, W) to vectors (S, P, D): the channels of each position, or rows of D numbers in memory."""
+        """Vectors (S, P, D) of maps (S, D, H, W): channels of each position, or D consecutive numbers in memory."""
         if self.memory_rows:
             return maps.contiguous().view(len(maps), -1, maps.shape[1])
         return maps.flatten(2).transpose(1, 2)
 
 
 def frequent_classes(counts: Tensor, fraction: float) -> Tensor:
-    """The round(fraction x C) classes with most images, ties to the lower index, at least 1 and not all: bool (C,)."""
+    """Mask of the round(fraction x C) largest classes, between 1 and C - 1, ties to the lower index; bool (C,)."""
     order = counts.argsort(descending=True, stable=True)
     number = min(max(round(fraction * len(counts)), 1), len(counts) - 1)
     return torch.zeros_like(counts, dtype=torch.bool).index_fill_(0, order[:number], True)
 
 
 def pair_up(frequent: Tensor, transfer: Tensor | float) -> Pairs:
-    """Pair frequent-class rows with rare-class rows, in batch order, each of the more numerous kind at most once.
+    """Pair frequent-class rows with rare-class rows in batch order; rows of the larger group are used at most once.
 
-    With h frequent and t rare rows, the fewer are used max(floor(transfer x more / fewer), 1) times.
+    Rows of the smaller group are used max(floor(transfer x larger / smaller), 1) times.
 
     Args:
-        frequent: bool (N,), which rows are of a frequent class.
-        transfer: in [0, 1]; strength of the transfer.
+        frequent: bool (N,), mask of the rows of a frequent class.
+        transfer: strength of the transfer, in [0, 1].
     """
     total = len(frequent)
     order = (~frequent).to(torch.int8).argsort(stable=True)  # frequent rows, then rare ones, each in batch order

@@ -1,6 +1,6 @@
-"""Losses that several methods build on, each a method: its head, what it derives from the class sizes, its criterion.
+"""Losses that several methods build on: methods that define a head, constants of the class sizes, and a criterion.
 
-Rows labelled IGNORED count in none of them.
+All of them ignore rows labelled IGNORED.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ...benchmarks.network import Classifier, CosineHead, Head
 from .class_weights import class_weights
 from .margins import ldam_loss
 
-IGNORED = -100  # cross_entropy's own label for rows that do not count
+IGNORED = -100  # the default `ignore_index` of cross_entropy
 
 
 @dataclass
 class ClassWeighted(Method):
-    """Cross-entropy with class weights; a batch is divided by the sum of its samples' weights.
+    """Cross-entropy with class weights; the weighted sum over a batch is divided by the sum of the weights.
 
     Attributes:
-        weighting: inverse effective numbers or inverse counts.
-        beta: of the effective number, in [0, 1); 0 gives ERM.
+        weighting: class weight: inverse effective number or inverse count.
+        beta: parameter of the effective number, in [0, 1); 0 gives equal weights.
     """
 
     weighting: Literal["effective", "inverse"] = "effective"
     beta: BelowOne = 0.9999
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Compute the class weights, (C,)."""
+        """Compute the class weights (C,)."""
         self.weights_ = class_weights(train.counts, self.weighting, self.beta)
 
     def current_weights(self, now: Now) -> Tensor | None:
-        """Class weights (C,) at a moment of training, or None for none."""
+        """Class weights (C,) at the current point of training, or None while there are none."""
         return self.weights_
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
@@ -47,31 +47,31 @@ class ClassWeighted(Method):
 
 @dataclass
 class DeferredWeights(ClassWeighted):
-    """Class weights that set in after a fraction of training.
+    """Cross-entropy with class weights that apply after a fraction of training.
 
     Attributes:
-        defer: fraction of training before re-weighting (160 of 200 epochs).
+        defer: fraction of training before re-weighting begins (160 of 200 epochs).
     """
 
     defer: Moment = 0.8
 
     def current_weights(self, now: Now) -> Tensor | None:
-        """Class weights (C,) from `defer` on."""
+        """Class weights (C,) from `defer` on, None before."""
         return self.weights_ if now.progress >= self.defer else None
 
 
 @dataclass
 class MarginLoss(DeferredWeights):
-    """Cosines with a margin on the true class, times `scale`, with deferred class weights.
+    """Cross-entropy of scaled cosines with a margin on the true class, and deferred class weights.
 
     Attributes:
-        scale: factor of the cosines.
+        scale: factor that turns cosines into logits.
     """
 
     scale: Positive = 30.0
 
     def margins(self, counts: Tensor) -> Tensor:
-        """Margins (C,) as cosines, given training images per class (C,)."""
+        """Margin of each class (C,), in units of the cosine, from the training images per class (C,)."""
         raise NotImplementedError
 
     def head(self, default: Head) -> Head:
@@ -79,16 +79,16 @@ class MarginLoss(DeferredWeights):
         return CosineHead
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Compute margins and class weights, (C,) each."""
+        """Compute margins and class weights, both (C,)."""
         super().begin_stage(stage, net, train)
         self.margins_ = self.margins(train.counts)
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Loss of cosines (N, C) against labels (N,) or (N, C)."""
+        """Margin loss of cosines (N, C) against labels (N,) or (N, C)."""
         return ldam_loss(logits, labels, self.margins_, self.scale, self.current_weights(now))
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Give the head the scale that its probabilities need."""
+        """Set the head's scale to that of the loss, so that its softmax gives the trained probabilities."""
         net.get_buffer("head.scale").fill_(self.scale)
         return net
 
@@ -100,13 +100,13 @@ def focal_loss(
 
     Args:
         logits: (N, C).
-        labels: int64 (N,) or class probabilities (N, C); rows labelled IGNORED do not count.
-        gamma: how much well classified images are played down, >= 0.
-        weights: w per class, (C,).
-        inside: p from the weighted cross-entropy (reference code of LDAM); else weights stay outside of p.
+        labels: int64 (N,) or class probabilities (N, C); rows labelled IGNORED are ignored.
+        gamma: how strongly well-classified images are down-weighted, >= 0.
+        weights: class weights w (C,), or None for 1.
+        inside: derive p from the weighted cross-entropy (reference code of LDAM) instead of the unweighted one.
     """
     losses = F.cross_entropy(logits, labels, weights if inside else None, reduction="none")  # 0 where a row is IGNORED
-    error = (-torch.expm1(-losses)).clamp(min=1e-12)  # below, the gradient of a power under 1 would not be finite
+    error = (-torch.expm1(-losses)).clamp(min=1e-12)  # for gamma < 1, the gradient at 0 would be infinite
     focal = error**gamma * losses
     if weights is not None and not inside:
         focal = focal * (weights[labels.clamp(min=0)] if labels.ndim == 1 else labels @ weights)

@@ -1,4 +1,4 @@
-"""The label-distribution-aware margin loss (Cao et al. 2019), as pure functions."""
+"""Label-distribution-aware margins and the margin loss (Cao et al. 2019), as pure functions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from torch import Tensor
 
 
 def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
-    """Margins max_margin * n_j^(-1/4) / max_k n_k^(-1/4), float32 (C,): the rarest class gets exactly `max_margin`."""
+    """Margins proportional to n_j^(-1/4), scaled so that the rarest class has exactly `max_margin`; float32 (C,)."""
     rarity = counts.double() ** -0.25
     return (max_margin * rarity / rarity.max()).float()
 
 
 def ldam_loss(cosines: Tensor, labels: Tensor, margins: Tensor, scale: float, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy of `scale * (cosine - margin of the true class)`; Cao et al. 2019, equation 13, reference code.
+    """Cross-entropy of `scale * (cosine - margin)`, the margin on the true class only, as in the reference code.
+
+    Cao et al. 2019, equation 13.
 
     Args:
         cosines: (N, C), in [-1, 1].
-        labels: int64 (N,) or class probabilities (N, C), by which the margins then count.
+        labels: int64 (N,), or class probabilities (N, C), which then also weight the margins.
         margins: (C,).
-        scale: s; absent from the paper's formulas but essential in the code.
-        weights: per class (C,); with labels (N,), the batch is then divided by the sum of its samples' weights.
+        scale: factor of the cosines; absent from the paper's formulas but essential in the code.
+        weights: class weights (C,); with labels (N,), the sum over the batch is divided by the sum of the weights.
     """
-    classes = torch.arange(cosines.shape[1], device=cosines.device)  # one_hot would wait for the device
+    classes = torch.arange(cosines.shape[1], device=cosines.device)  # one_hot would synchronise with the device
     target = (labels.unsqueeze(1) == classes).to(cosines.dtype) if labels.ndim == 1 else labels
     return F.cross_entropy(scale * (cosines - target * margins), labels, weights)

@@ -1,4 +1,4 @@
-"""Noise images in a pass of their own, where a CPU saves gradients that would teach nothing."""
+"""Separate forward passes for natural and noise images, which save the useless gradients of noise on a CPU."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ...benchmarks.nn.dar_batch_norm import noise_rows
 
 
 def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
-    """Whether no parameter of a routed backbone learns from noise rows, as where every path to it has a batch norm.
+    """Whether noise rows pass no gradient to any parameter of a routed backbone.
 
-    Tried on a few images with a copy of the network.
+    This holds if a batch norm follows every parameter. It is tested on four random images with a copy of the network.
 
     Args:
-        net: in training mode, its batch norms converted with `noise_grad="stop"`.
-        size: of an image, (3, H, W).
+        net: network in training mode, with batch norms converted with `noise_grad="stop"`.
+        size: shape of an image, (3, H, W).
     """
     random = torch.Generator().manual_seed(0)
-    twin = copy.deepcopy(net)  # with other weights: a layer that is zero at first hides what learns behind it
+    twin = copy.deepcopy(net)  # weights are perturbed: a zero-initialised layer would hide gradients
     weights = [weight for weight in twin.backbone.parameters() if weight.requires_grad]
     for weight in weights:
         weight.data += 0.1 * torch.randn(weight.shape, generator=random)
@@ -35,12 +35,12 @@ def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
 
 
 def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
-    """Features (N, width): natural rows with gradient, noise rows by their own statistics and without.
+    """Features (N, width): natural rows with gradient, noise rows without and normalised with their own statistics.
 
     Args:
-        net: its batch norms routed with `noise_grad="stop"`.
+        net: network with batch norms converted with `noise_grad="stop"`.
         images: (N, 3, H, W).
-        noise: bool (N,); at least two rows are natural, as a batch norm needs.
+        noise: mask of the noise rows, bool (N,); batch norm needs at least two natural rows.
     """
     if not noise.any():
         return net.features(images)
@@ -52,7 +52,7 @@ def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
 
 
 def _without_kept_casts(images: Tensor) -> torch.autocast:
-    """Autocast as it is, but for its cache: weights that older versions of torch cast here would get no gradient."""
+    """The current autocast without its cache, in which older versions of torch keep casts that have no gradient."""
     kind = images.device.type
     return torch.autocast(
         kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False

@@ -1,6 +1,6 @@
 """The arithmetic of BLT (Kozerawski et al., ACCV 2020), vectorised.
 
-On a GPU shapes are static and nothing is read back.
+On a GPU, shapes are static and nothing here synchronises with the device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .rows import draw_columns
 
 
 def tail_classes(counts: Tensor, most: int) -> Tensor:
-    """Classes with at most `most` training images; if there are none, the C // 3 smallest: bool (C,)."""
+    """Mask of the classes with at most `most` training images, or else of the C // 3 smallest classes; bool (C,)."""
     few = counts <= most
     smallest = torch.zeros_like(few)
     smallest[counts.argsort(stable=True)[: max(1, len(counts) // 3)]] = True
@@ -24,7 +24,7 @@ def tail_classes(counts: Tensor, most: int) -> Tensor:
 
 
 def target_probabilities(confusion: Tensor) -> Tensor:
-    """Off-diagonal confusion per true class, scaled to a sum of 1; a class that is never mistaken keeps zeros.
+    """Off-diagonal confusion, normalised per true class; a class without errors keeps a row of zeros; (C, C).
 
     Args:
         confusion: counts or sums of probabilities (C, C), [true, predicted].
@@ -34,12 +34,12 @@ def target_probabilities(confusion: Tensor) -> Tensor:
 
 
 def choose_targets(confusion: Tensor, labels: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Class to move each image towards, int64 (S,), and whether its own class is ever mistaken, bool (S,).
+    """Target class of each image, int64 (S,), and whether the image's own class has any errors, bool (S,).
 
     Args:
         confusion: see `target_probabilities`.
         labels: int64 (S,).
-        uniform: (S,) in [0, 1).
+        uniform: random numbers (S,) in [0, 1).
     """
     probabilities = target_probabilities(confusion)[labels]
     return draw_columns(probabilities, uniform), probabilities.sum(1) > 0
@@ -48,33 +48,33 @@ def choose_targets(confusion: Tensor, labels: Tensor, uniform: Tensor) -> tuple[
 def choose_sources(
     tail: Tensor, uniform: Tensor, fraction: float, slots: int, ceil: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """A random fraction of the rows of the tail, without replacement: rows int64 (slots,), which count bool (slots,).
+    """Sample a fraction of the tail rows without replacement: rows int64 (slots,), mask of valid slots (slots,).
 
     Args:
-        tail: bool (N,), rows of a tail class.
-        uniform: (N,) in [0, 1), the random order.
-        fraction: of the tail rows, rounded up with `ceil` (paper), else down (reference code).
-        slots: number of rows that there is room for.
-        ceil: see there.
+        tail: mask of the rows of a tail class, bool (N,).
+        uniform: random numbers (N,) in [0, 1), which determine the order.
+        fraction: fraction of the tail rows to sample.
+        slots: number of slots; rows beyond it are dropped.
+        ceil: round the number of rows up (paper) instead of down (reference code).
     """
     rows = (uniform + 2 * ~tail).argsort()[:slots]
     return rows, torch.arange(len(rows), device=tail.device) < number_of_sources(tail.sum(), fraction, ceil)
 
 
 def number_of_sources(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
-    """How many images a fraction of so many tail rows is, (): rounded up or down, despite rounding of the product."""
+    """Number of images in a fraction of `tails` rows, rounded up or down; () float64; tolerates rounding errors."""
     product = tails.double() * fraction
     return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """How far images climb.
+    """Settings of the gradient ascent.
 
     Attributes:
-        step: factor of the gradient, a number or broadcast over an image.
-        limit: steps at most.
-        accumulate: never clear the gradient, as the reference code (momentum without damping).
+        step: step size, a number or a tensor that broadcasts over an image.
+        limit: maximum number of steps.
+        accumulate: sum the gradients of all steps instead of clearing them, as the reference code does.
     """
 
     step: Tensor | float
@@ -85,18 +85,19 @@ class Ascent:
 def ascend(
     images: Tensor, logits: Callable[[Tensor], Tensor], target: Tensor, threshold: Tensor, ascent: Ascent
 ) -> tuple[Tensor, Tensor]:
-    """Move images up the logit of a class until its probability exceeds a threshold.
+    """Move images by gradient ascent on the logit of a class until its probability exceeds a threshold.
+
+    Images that have reached their threshold are dropped from further steps where `host_reads_freely` allows it.
 
     Args:
         images: (N, ...).
-        logits: images to (N, C).
-        target: class to move towards, int64 (N,).
-        threshold: of its probability, (N,); an image that is above it moves no further.
-        ascent: steps.
+        logits: function from images to logits (N, C).
+        target: class whose logit is raised, int64 (N,).
+        threshold: probability of the target class above which an image stops, (N,).
+        ascent: step size and limit.
 
     Returns:
-        The images, without gradient, and how many steps each took, int64 (N,). An image that has arrived is left out of
-        further steps where the host reads values freely (`host_reads_freely`).
+        The perturbed images, detached, and the number of steps of each image, int64 (N,).
     """
     moving = torch.ones_like(target, dtype=torch.bool)
     steps, total = torch.zeros_like(target), torch.zeros_like(images)

@@ -1,4 +1,4 @@
-"""Counts of an epoch that stay on the device, so that no step waits for them."""
+"""Per-epoch counts that stay on the device, so that no step synchronises with it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ...benchmarks.network import Classifier
 
 @dataclass(frozen=True)
 class Tally:
-    """Named counts in a buffer of the network, which is not saved: each epoch begins with zeros.
+    """Named counts in a non-persistent buffer of the network, set to zero at the start of each epoch.
 
     Attributes:
-        buffer: name of the buffer, (R,) or (R, C).
+        buffer: name of the buffer, which has shape (R,) or (R, C).
         rows: names of the R counts.
     """
 
@@ -24,7 +24,7 @@ class Tally:
     rows: Sequence[str]
 
     def attach(self, net: Classifier, zero: Tensor) -> None:
-        """Give the network the buffer, at zero; `zero`, () or (C,), has the type and the device of a count."""
+        """Register the buffer, filled with zeros; `zero`, () or (C,), gives shape, dtype and device of a count."""
         net.register_buffer(self.buffer, zero.new_zeros(len(self.rows), *zero.shape), persistent=False)
 
     def reset(self, net: Classifier) -> None:
@@ -32,12 +32,12 @@ class Tally:
         net.get_buffer(self.buffer).zero_()
 
     def add(self, net: Classifier, *values: Tensor) -> None:
-        """Add one value per row, () or (C,) each."""
+        """Add one value, () or (C,), to each row."""
         counts = net.get_buffer(self.buffer)
         counts += torch.stack(values)
 
     def read(self, net: Classifier) -> dict[str, list[float]]:
-        """All counts as numbers, per row a list of C, or of one; waits for the device, so not within a step."""
+        """Counts of each row as a list of C numbers, or of one; synchronises, so do not call it within a step."""
         counts = net.get_buffer(self.buffer)
         return dict(zip(self.rows, counts.reshape(len(self.rows), -1).tolist(), strict=True))
 

@@ -1,7 +1,7 @@
-"""The arithmetic of M2m (Kim, Jeong, Shin, CVPR 2020), vectorised, with static shapes; nothing is read back.
+"""The arithmetic of M2m (Kim, Jeong, Shin, CVPR 2020), vectorised, with static shapes and without synchronisation.
 
-Rows are images of a class-balanced batch. A candidate row is to become a translated image of its own class, made from
-another row of the batch, its seed.
+Rows are images of a class-balanced batch. The image of a candidate row is to be replaced by an image that is translated
+to the row's class from another row of the batch, its seed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ BETAS = (0.999, 0.99, 0.9)
 
 
 def acceptance(counts: Tensor, beta: Tensor | float) -> Tensor:
-    """How readily an image of class i becomes one of class k: 1 - beta^max(n_i - n_k, 0), float32 (C, C), [i, k].
+    """Probability of accepting class i as seed of class k, 1 - beta^max(n_i - n_k, 0); float32 (C, C), [i, k].
 
     Args:
         counts: training images per class, int64 (C,).
-        beta: in [0, 1).
+        beta: in [0, 1); the larger, the more images a seed's class must have.
     """
     surplus = (counts[:, None] - counts[None, :]).clamp(min=0).double()
     beta = torch.as_tensor(beta, dtype=torch.float64, device=counts.device)
@@ -31,10 +31,9 @@ def acceptance(counts: Tensor, beta: Tensor | float) -> Tensor:
 
 
 def fitting_beta(counts: Tensor) -> Tensor:
-    """The largest beta of BETAS with which most seeds for the smallest class are accepted; else the last.
+    """The largest beta in BETAS that accepts at least half of the seeds for the smallest class, or else the last one.
 
-    With 0.999 that is so where classes have thousands of images; where they have hundreds, nearly all seeds would be
-    rejected. Scalar float64.
+    0.999 suits classes with thousands of images; with hundreds, it would reject nearly all seeds. float64 ().
     """
     chosen = torch.tensor(BETAS[-1], dtype=torch.float64, device=counts.device)
     for beta in reversed(BETAS):
@@ -45,7 +44,7 @@ def fitting_beta(counts: Tensor) -> Tensor:
 
 
 def seed_probabilities(accept: Tensor, labels: Tensor) -> Tensor:
-    """Probability that row s becomes the seed of row j, float32 (N, N), [j, s]; a row of zeros has no possible seed.
+    """Probability that row s is chosen as the seed of row j, float32 (N, N), [j, s]; zeros if no row can be its seed.
 
     Args:
         accept: see `acceptance`.
@@ -56,13 +55,13 @@ def seed_probabilities(accept: Tensor, labels: Tensor) -> Tensor:
 
 
 class Choice(NamedTuple):
-    """What is decided of each row of a batch before any image is made; bool (N,) but for `seeds`.
+    """Decisions on the rows of a batch before any image is translated.
 
     Attributes:
-        candidate: the drawn image is to be replaced.
-        seedless: no other row can be its seed.
-        agreed: the coin accepts the seed.
-        seeds: row of the seed, int64 (N,); any row where there is none.
+        candidate: the drawn image is to be replaced, bool (N,).
+        seedless: no row of the batch can be the seed, bool (N,).
+        agreed: the Bernoulli draw accepts the seed, bool (N,).
+        seeds: row of the seed, int64 (N,); arbitrary if there is no possible seed.
     """
 
     candidate: Tensor
@@ -72,25 +71,25 @@ class Choice(NamedTuple):
 
     @property
     def seeded(self) -> Tensor:
-        """Candidates with a seed, bool (N,)."""
+        """Candidates that have a seed, bool (N,)."""
         return self.candidate & ~self.seedless
 
     @property
     def chosen(self) -> Tensor:
-        """Rows for which an image is made, bool (N,)."""
+        """Rows for which an image is translated, bool (N,)."""
         return self.seeded & self.agreed
 
 
 def choose_sources(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Tensor) -> Choice:
-    """Decide which rows are to be replaced, and from which other rows their images are made.
+    """Choose candidates and their seeds, and draw whether each seed is accepted.
 
-    The coin is tossed here, before the attack, on which it does not depend: images that it rejects are never made.
+    Acceptance does not depend on the attack, so it is drawn before it: rejected images are never computed.
 
     Args:
         labels: int64 (N,).
-        natural: probability per class that a drawn image stays, (C,).
+        natural: probability per class that a drawn image is kept, (C,).
         accept: see `acceptance`.
-        uniform: (3, N) in [0, 1): for the candidates, the seeds, the coin.
+        uniform: random numbers (3, N) in [0, 1), for candidates, seeds and acceptance.
     """
     candidate = uniform[0] >= natural[labels]
     probabilities = seed_probabilities(accept, labels)
@@ -100,22 +99,22 @@ def choose_sources(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Ten
 
 
 def fill_slots(chosen: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-    """The first `slots` chosen rows, then others: row of each slot int64 (slots,), whether it counts bool (slots,)."""
+    """Rows of the slots, chosen rows first, int64 (slots,), and the mask of slots with a chosen row, bool (slots,)."""
     rows = (~chosen).to(torch.int8).argsort(stable=True)[:slots]
     return rows, chosen[rows]
 
 
 def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, radius: float = 0.5) -> Tensor:
-    """Noise of the attack's start.
+    """Noise added to the seeds at the start of the attack, (N, 3, H, W).
 
-    The reference code means to bring each image's noise to a norm of `radius`, but normalises each channel over all
-    candidates together, so that an image's noise has a norm of about radius sqrt(3 / candidates).
+    The reference code intends to scale the noise of each image to a norm of `radius`, but normalises each channel over
+    all candidates together, so that the noise of an image has a norm of about radius sqrt(3 / candidates).
 
     Args:
-        uniform: (N, 3, H, W) in [-0.5, 0.5).
-        candidates: over how many images the reference code would have normalised.
-        per_sample: as it was meant.
-        radius: the norm.
+        uniform: random numbers (N, 3, H, W) in [-0.5, 0.5).
+        candidates: number of images over which the reference code would normalise.
+        per_sample: scale the noise per image, as intended, instead of as in the reference code.
+        radius: Euclidean norm of the noise.
     """
     if per_sample:
         noise: Tensor = uniform * (radius / uniform.flatten(1).norm(dim=1).clamp(min=radius)).view(-1, 1, 1, 1)
@@ -126,14 +125,14 @@ def random_start(uniform: Tensor, candidates: Tensor | int, per_sample: bool, ra
 
 
 def objective(source: Tensor, own: Tensor, target: Tensor, seed: Tensor, lam: float) -> Tensor:
-    """What the attack lowers, per image (N,): the source's cross-entropy towards `target` + lam x own logit of `seed`.
+    """Objective that the attack minimises: cross-entropy of g for `target` plus lam x own logit of `seed`; (N,).
 
     Args:
         source: logits (N, C) of the frozen network g.
-        own: logits (N, C) of the network that is trained.
-        target: class to become, int64 (N,).
+        own: logits (N, C) of the network in training.
+        target: class to translate to, int64 (N,).
         seed: class of the seed, int64 (N,).
-        lam: >= 0.
+        lam: weight of the seed class's logit, >= 0.
     """
     return F.cross_entropy(source, target, reduction="none") + lam * own.gather(1, seed[:, None])[:, 0]
 
@@ -141,17 +140,17 @@ def objective(source: Tensor, own: Tensor, target: Tensor, seed: Tensor, lam: fl
 def translate(
     images: Tensor, loss: Callable[[Tensor], Tensor], step: float, iterations: int, valid: Tensor | None = None
 ) -> Tensor:
-    """Move images down a loss by steps of a fixed length in pixel space, staying within [0, 1].
+    """Minimise a loss over images by gradient steps of fixed length, clipped to [0, 1].
 
     Args:
         images: (N, 3, H, W) in [0, 1].
-        loss: (N, 3, H, W) to (N,).
-        step: Euclidean length of a step of one image.
-        iterations: how many.
-        valid: bool (N,), rows to move; None for all.
+        loss: function from images (N, 3, H, W) to losses (N,).
+        step: Euclidean length of a step, per image.
+        iterations: number of steps.
+        valid: mask of the rows to change, bool (N,); None for all.
 
     Returns:
-        (N, 3, H, W), without gradient.
+        The translated images (N, 3, H, W), detached.
     """
     length = images.new_full((len(images), *[1] * (images.dim() - 1)), step)
     if valid is not None:

@@ -1,4 +1,4 @@
-"""The figures of a setting: one function each, all in `FIGURES`."""
+"""Figures of a setting: one function per figure, all listed in `FIGURES`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .bars import group_bars
 from .classes import class_counts, class_lines, class_sizes, confusions
 from .curves import cost_scatter, reliability, shifted_priors, trade_off, training_curves
 
-MOST_ROWS = 10  # more lines or bars cannot be told apart
+MOST_ROWS = 10  # more lines or bars cannot be distinguished
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One figure of a setting.
+    """A kind of figure.
 
     Attributes:
-        caption: what it shows.
-        draw: from a setting and the scores of its runs by record id; None where they do not allow it.
-        rows: whether it shows all rows; a setting with very many is then cut.
+        caption: caption of the figure.
+        draw: function from a setting and the scores of its runs, by record id, to a figure; None if data are missing.
+        rows: whether the figure shows all rows, of which only the best ten are drawn.
     """
 
     caption: str
@@ -31,7 +31,7 @@ class Kind:
     rows: bool = True
 
 
-# Short names, which names of files end in, to figures; in the order of the report.
+# Short name, used in file names, to kind of figure, in the order of the report.
 FIGURES: dict[str, Kind] = {
     "shots": Kind("Accuracy by many, medium and few training images", lambda s, _: group_bars(s, s.shots)),
     "groups": Kind("Accuracy by equal groups of classes", lambda s, _: group_bars(s, s.parts)),
@@ -48,14 +48,14 @@ FIGURES: dict[str, Kind] = {
 
 
 def figures(setting: Setting, scores: Mapping[str, Scores]) -> dict[str, Figure]:
-    """Short name to figure: those that the records and the logits of a setting allow."""
+    """Short name to figure, for all figures whose data the records and logits of a setting provide."""
     setting = drawn(setting)
     drawings = {name: kind.draw(setting, scores) for name, kind in FIGURES.items()}
     return {name: figure for name, figure in drawings.items() if figure is not None}
 
 
 def caption(setting: Setting, name: str) -> str:
-    """What a figure shows, and that it leaves rows out."""
+    """Caption of a figure, with a remark if some rows are not drawn."""
     kind = FIGURES[name]
     if kind.rows and len(setting.rows) > len(drawn(setting).rows):
         return f"{kind.caption} ({MOST_ROWS} of {len(setting.rows)} rows: the best ones, and the baseline)"
@@ -63,7 +63,7 @@ def caption(setting: Setting, name: str) -> str:
 
 
 def drawn(setting: Setting) -> Setting:
-    """The setting with the rows that figures show: the best ten; the baseline stays among them."""
+    """The setting with the rows that figures show: the best ten, including the baseline."""
     rows = setting.rows[:MOST_ROWS]
     if setting.baseline and setting.baseline not in rows:
         rows = (*rows[:-1], setting.baseline)

@@ -1,4 +1,4 @@
-"""Accuracy of every row in the groups of classes, as bars."""
+"""Bar chart of the accuracy of every row in the groups of classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .style import COLUMN, HATCHES, PAGE, accuracy_axis, canvas, legend, look, s
 
 @style()
 def group_bars(setting: Setting, grouping: Grouping) -> Figure:
-    """Accuracy of every method in every group, with standard deviations over seeds; an empty group leaves a gap."""
+    """Bars for every row and group, with standard deviations over seeds; an empty group leaves a gap."""
     rows, groups = setting.rows, grouping.groups
     width = COLUMN if len(rows) * len(groups) <= 15 else PAGE
     figure, axes = canvas(width, 2.1)
@@ -39,7 +39,7 @@ def group_bars(setting: Setting, grouping: Grouping) -> Figure:
 
 
 def _bars(axes: Axes, at: np.ndarray, spreads: list[Spread | None], width: float, bars: dict[str, Any]) -> None:
-    """Bars of one row at positions `at`, none where a spread is None."""
+    """Draw the bars of one row at positions `at`, except where a spread is None."""
     heights = {float(x): spread for x, spread in zip(at, spreads, strict=True) if spread is not None}
     percents = [100 * spread.mean for spread in heights.values()]
     axes.bar(list(heights), percents, width * 0.92, edgecolor="black", linewidth=0.5, **bars)

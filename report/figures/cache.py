@@ -1,4 +1,4 @@
-"""Draw and write the figures of all settings: only those whose contents have changed, several settings at once."""
+"""Draw and write the figures of all settings in parallel, skipping those whose contents have not changed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..statistics import Setting
 from . import figures
 from .style import light, save, style
 
-_ALONE = 2  # settings up to which starting other processes takes longer than it saves
-_PAGE = "page"  # folder of the small SVGs that the HTML page holds
+_ALONE = 2  # largest number of settings for which starting processes does not pay off
+_PAGE = "page"  # folder of the small SVGs for the HTML page
 
 
 @dataclass(frozen=True)
 class Job:
-    """The figures of one setting.
+    """The figures of one setting, to be drawn.
 
     Attributes:
-        setting: what to draw.
-        scores: by record id, of the setting's runs that have logits.
-        formats: of the files.
-        folder: to write to.
+        setting: setting to draw.
+        scores: record id to scores, for the setting's runs that have logits.
+        formats: file formats.
+        folder: folder to write to.
     """
 
     setting: Setting
@@ -41,13 +41,13 @@ class Job:
 
     @property
     def stem(self) -> str:
-        """How the files' names begin."""
+        """Common prefix of the file names."""
         title = re.sub(r"[^A-Za-z0-9=._-]+", "-", self.setting.title).strip("-.")[:60]
         return f"{title}-{self.setting.id}"
 
     @property
     def marker(self) -> Path:
-        """The file that says what was drawn from which contents."""
+        """Path of the file that records which figures were drawn, and the digest of their contents."""
         return self.folder / _PAGE / f"{self.stem}.json"
 
     def path(self, name: str, suffix: str) -> Path:
@@ -59,7 +59,7 @@ class Job:
         return self.folder / _PAGE / f"{self.stem}-{name}.svg"
 
     def digest(self) -> str:
-        """Hash of all that the figures depend on, the code that draws them included."""
+        """Hash of everything that the figures depend on, including the code that draws them."""
         contents = hashlib.sha256(f"{_code()} {self.formats} {self.setting!r}".encode())
         for name, scores in sorted(self.scores.items()):
             arrays = (scores.hits, scores.hits_by_prior, scores.bins)
@@ -67,7 +67,7 @@ class Job:
         return contents.hexdigest()
 
     def drawn(self) -> list[str] | None:
-        """Names of the figures if their files are there, drawn from the same contents; else None."""
+        """Names of the figures if all their files exist and are up to date, else None."""
         try:
             marker = json.loads(self.marker.read_text("utf-8"))
             names = list(marker["names"])
@@ -80,12 +80,12 @@ class Job:
 
 
 def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | None = None) -> list[list[str]]:
-    """Draw what is missing or out of date; for each job the names of its figures, in order.
+    """Draw figures that are missing or out of date; return the names of the figures of each job, in order.
 
     Args:
-        jobs: what to draw; their stems differ.
-        say: receives one sentence before the drawing begins.
-        processes: that draw at the same time; None for one per core.
+        jobs: jobs with different stems.
+        say: callback that receives a sentence before drawing begins.
+        processes: number of parallel processes; None for one per core.
 
     Raises:
         UserError: a file cannot be written.
@@ -93,12 +93,12 @@ def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | N
     names = {job.stem: job.drawn() for job in jobs}
     stale = [job for job in jobs if names[job.stem] is None]
     if stale:
-        say(f"Drawing the figures of {len(stale)} setting(s), some seconds for each.")
+        say(f"Drawing the figures of {len(stale)} setting(s), a few seconds each.")
     processes = min(processes or _cores(), len(stale))
     if len(stale) <= _ALONE or processes == 1:
         drawn = [draw(job) for job in stale]
     else:
-        # Spawned: a fork would copy the locks of whatever threads the caller runs.
+        # Spawned because a fork would copy locks that threads of the caller hold.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
             drawn = list(pool.map(draw, stale))
@@ -108,11 +108,11 @@ def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | N
 
 @style()
 def draw(job: Job) -> list[str]:
-    """Draw and write the figures of one setting; their names."""
+    """Draw and write the figures of one setting; return their names."""
     names = []
     for name, figure in figures(job.setting, job.scores).items():
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # what was laid out once fits all formats
+        figure.set_layout_engine("none")  # one layout serves all formats
         for suffix in job.formats:
             write_atomically(job.path(name, suffix), save(figure, suffix), durable=False)
         write_atomically(job.small(name), light(figure), durable=False)
@@ -122,7 +122,7 @@ def draw(job: Job) -> list[str]:
 
 
 def drawing_code() -> list[Path]:
-    """The files of the suite that drawing may depend on: all that this module imports, and some more."""
+    """Source files that the figures may depend on: all that this module imports, and a few more."""
     report = Path(__file__).parents[1]
     benchmarks = report.parent / "benchmarks"
     below = [path for folder in (report, benchmarks / "records", benchmarks / "utils") for path in folder.rglob("*.py")]

@@ -1,4 +1,4 @@
-"""Figures of classes: their counts, their accuracies, and the predictions for each group of them."""
+"""Figures of classes: counts, accuracies, and kinds of predictions per group."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..groups import Group, by_size
 from ..statistics import Setting, class_accuracies
 from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, short, style
 
-NAMED_CLASSES = 20  # up to so many classes are named on an axis; more are numbered
+NAMED_CLASSES = 20  # largest number of classes that are named on an axis; more are numbered
 
 
 @style()
 def class_counts(setting: Setting) -> Figure:
-    """Training images of every class, largest first, in the shades of many, medium and few."""
+    """Training images of every class, largest first, coloured by many, medium and few."""
     counts = setting.dataset.train_counts
     order = by_size(counts)
     figure, axes = canvas(COLUMN, 1.9)
@@ -27,7 +27,7 @@ def class_counts(setting: Setting) -> Figure:
     if all(group.missing for group in groups):
         groups = (Group("all", tuple(order)),)
     for group, colour, hatch in zip(groups, ("C0", "C4", "C7"), ("", "....", "////"), strict=False):
-        edges = np.arange(start, start + len(group.classes) + 1) + 0.5  # groups lie side by side in the order of size
+        edges = np.arange(start, start + len(group.classes) + 1) + 0.5  # groups are adjacent, largest classes first
         axes.stairs(
             [counts[k] for k in group.classes], edges, baseline=bottom, fill=True, facecolor=colour, hatch=hatch,
             edgecolor="black", linewidth=0.5, label=f"{group.name} ({len(group.classes) or 'no class'})",
@@ -47,7 +47,8 @@ def class_counts(setting: Setting) -> Figure:
 def class_lines(setting: Setting) -> Figure:
     """Accuracy of every class, mean over seeds, classes sorted by training images.
 
-    With many classes the points would hide each other's lines: the line is then a moving mean over a tenth of them.
+    With many classes, lines through all points would hide each other; each line is then a moving mean over a tenth of
+    the classes.
     """
     order = by_size(setting.dataset.train_counts)
     named = len(order) <= NAMED_CLASSES
@@ -69,7 +70,7 @@ def class_lines(setting: Setting) -> Figure:
         smooth = moving_mean(values, _window(len(order)))
         middle = at[_window(len(order)) // 2 :][: len(smooth)]
         every = max(1, len(smooth) // 8)
-        start = (r * every // max(1, len(setting.rows))) % every  # so that markers of two lines do not coincide
+        start = (r * every // max(1, len(setting.rows))) % every  # staggers the markers of different lines
         axes.plot(middle, smooth, label=short(row.label), markevery=(start, every), **look(setting, row))
     accuracy_axis(axes)
     _class_axis(axes, setting, order)
@@ -84,7 +85,7 @@ def _window(classes: int) -> int:
 
 
 def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Means over `window` neighbours, float64 (N - window + 1,): only where all of them exist."""
+    """Moving mean over `window` neighbours without padding, float64 (N - window + 1,)."""
     return np.convolve(values, np.full(window, 1 / window), "valid")
 
 
@@ -98,7 +99,7 @@ def _class_axis(axes: Axes, setting: Setting, order: list[int]) -> None:
 
 @style()
 def class_sizes(setting: Setting) -> Figure:
-    """Accuracy of each class against its training images: of the best row and the baseline, else of the last row."""
+    """Accuracy of each class against its training images, for the best row and the baseline (or else the last row)."""
     counts = np.array(setting.dataset.train_counts)
     rows = list(setting.rows)
     base = setting.baseline or rows[-1]
@@ -129,10 +130,10 @@ def _count_axis(axes: Axes, counts: np.ndarray) -> None:
 
 @style()
 def confusions(setting: Setting) -> Figure | None:
-    """Predictions for the test images of each group: their class, one with more training images, or one with fewer.
+    """Predictions for the test images of each group: correct, a class with more training images, or one with fewer.
 
-    One bar per row and group, from the confusion matrices; None where no record has one (above 200 classes) or there
-    are no groups.
+    One bar per row and group, from the confusion matrices. None if no row has them (above 200 classes) or there are no
+    groups.
     """
     groups = [group for group in setting.parts.groups if group.classes]
     rows = [row for row in setting.rows if all(run.final.confusion for run in row.runs)]
@@ -166,14 +167,14 @@ def confusions(setting: Setting) -> Figure | None:
 
 _KINDS = (
     ("correct", "C0", ""),
-    ("taken for a class with more training images", "C1", "////"),
-    ("taken for one with fewer", "C2", "...."),
-    ("taken for one with equally many", "C8", "xxxx"),
+    ("mistaken for a class with more training images", "C1", "////"),
+    ("mistaken for a class with fewer", "C2", "...."),
+    ("mistaken for a class with equally many", "C8", "xxxx"),
 )
 
 
 def _fractions(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
-    """Fractions of the kinds of predictions, float64 (groups, 4): means over the classes of a group."""
+    """Fraction of each kind of prediction, mean over the classes of a group, float64 (groups, 4)."""
     rates = confusion / confusion.sum(1, keepdims=True)
     wrong = rates * ~np.eye(len(counts), dtype=bool)
     true, predicted = counts[:, None], counts[None, :]

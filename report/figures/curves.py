@@ -1,4 +1,4 @@
-"""Figures of training curves, cost, calibration, and the trade-off between frequent and rare classes."""
+"""Figures of training curves, cost, calibration, shifted priors, and the frequent-rare trade-off."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ..logits import TAUS, Scores, group_curve, tail_priors
 from ..statistics import Row, Setting, class_accuracies
 from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, short, style
 
-_MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths that a trade-off curve marks
+_MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths marked on a trade-off curve
 
 
 @style()
 def training_curves(setting: Setting) -> Figure:
-    """Training loss of each epoch and test accuracy of the evaluated ones, means over seeds."""
+    """Training loss of each epoch and test accuracy of each evaluated epoch, means over seeds."""
     figure = Figure(figsize=(PAGE, 2.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for row in setting.rows:
@@ -46,7 +46,7 @@ def training_curves(setting: Setting) -> Figure:
 
 @style()
 def cost_scatter(setting: Setting) -> Figure:
-    """Accuracy against the seconds of a run with all that it builds on; a line joins rows that no cheaper row beats."""
+    """Accuracy against the seconds of a run with its prerequisites; a line joins the rows on the Pareto front."""
     figure, axes = canvas(COLUMN, 2.2)
     points = [(costs(row).total, 100 * row.overall.mean) for row in setting.rows]
     front, best = [], -np.inf
@@ -69,9 +69,9 @@ def cost_scatter(setting: Setting) -> Figure:
 
 @style()
 def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
-    """Accuracy of the rarest against that of the most frequent group, at all strengths of logit adjustment.
+    """Accuracy of the rarest against that of the most frequent group, for all strengths of logit adjustment.
 
-    None where no row has logits or no group has classes.
+    None if no row has logits or there are fewer than two groups.
     """
     groups = [group for group in setting.parts.groups if group.classes]
     if setting.parts.first == "fewest":
@@ -113,7 +113,7 @@ def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
 
 @style()
 def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
-    """Accuracy of predictions against their confidence; the diagonal is perfect calibration. None without logits."""
+    """Reliability diagram: accuracy against confidence, with perfect calibration as diagonal. None without logits."""
     figure, axes = canvas(COLUMN, 2.6)
     axes.plot([0, 100], [0, 100], color="0.6", linewidth=0.8)
     drawn = False
@@ -122,7 +122,7 @@ def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None
         if not runs:
             continue
         images, confidence, hits = np.sum([scores[run.id].bins for run in runs], axis=0).T
-        full = images >= max(1, 0.002 * images.sum())  # fewer images say little about a bin
+        full = images >= max(1, 0.002 * images.sum())  # bins with fewer images are too noisy to show
         ece = 100 * np.mean([scores[run.id].ece for run in runs])
         shown = look(setting, row) | {"label": f"{short(row.label, 24)}, ECE {ece:.1f}"}
         axes.plot(100 * confidence[full] / images[full], 100 * hits[full] / images[full], **shown)
@@ -137,10 +137,10 @@ def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None
 
 @style()
 def shifted_priors(setting: Setting, scores: Mapping[str, Scores]) -> Figure:
-    """Accuracy on test sets with another long tail, from one that is as skewed as training to its reverse.
+    """Accuracy on test sets with shifted class priors, from the order of the training set to the reverse order.
 
-    The predictions stay as they are; where the baseline has logits, a further line shows it with its logits adjusted
-    to the class prior of each test set.
+    Predictions are unchanged. If the baseline has logits, a further line shows it with its logits adjusted to the
+    class prior of each test set.
     """
     names, weights = tail_priors(setting.dataset.train_counts)
     figure, axes = canvas(PAGE, 2.3)

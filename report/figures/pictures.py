@@ -1,4 +1,4 @@
-"""Pictures of what a network is shown: images of a batch, and the fraction of synthetic images per class."""
+"""Pictures of the input of a network: images of a batch, and the fraction of synthetic images per class."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .classes import NAMED_CLASSES
 from .style import save, style
 
 COLUMNS = 8
-SPREAD = 2.5  # standard deviations of a normalised image that are shown, below and above its mean
+SPREAD = 2.5  # displayed range of a normalised image, in standard deviations on either side of zero
 
 
 class View(Protocol):
-    """The arrays that `bench look` collects; `benchmarks.training.preview.View` has their shapes."""
+    """The arrays that `bench look` collects; their shapes are given in `benchmarks.training.preview.View`."""
 
     pixels: np.ndarray
     normalised: np.ndarray
@@ -31,12 +31,12 @@ class View(Protocol):
 
 @style()
 def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -> bytes:
-    """Natural and synthetic images of one batch, as pixels and as the first layer sees them; below, classes.
+    """Picture of the natural and synthetic images of a batch, as pixels and normalised, above a bar chart of classes.
 
     Args:
-        title: above the picture.
-        class_names: (C,).
-        view: what the network is shown.
+        title: title of the picture.
+        class_names: names of the C classes.
+        view: images and counts to show.
         suffix: `png`, `svg` or `pdf`.
 
     Returns:
@@ -66,7 +66,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
 
 
 def _spread(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """One row of images: one per class, from the first to the last class; if classes are few, several per class."""
+    """Indices of one row of images: one per class, evenly spaced over the classes, or several if classes are few."""
     rank = np.zeros(len(rows), dtype=int)
     for label in np.unique(labels[rows]):
         same = labels[rows] == label
@@ -80,7 +80,7 @@ def _spread(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _moved(view: View, chosen: np.ndarray, class_names: list[str]) -> list[tuple[str, np.ndarray, list[str] | None]]:
-    """Rows of a picture: the sources of synthetic images, these images themselves, and the enlarged difference."""
+    """Rows of a picture: the sources of synthetic images, the synthetic images, and their amplified difference."""
     before, after = view.sources[chosen], view.pixels[chosen]
     change = after - before
     factor = max(1, int(0.5 / max(np.quantile(np.abs(change), 0.99), 1e-6)))
@@ -110,7 +110,7 @@ def _row(
 
 
 def _class_bars(figure: Figure, cell: SubplotSpec, class_names: list[str], view: View) -> None:
-    """How often each class is shown, in percent of all images, and how much of it is synthetic."""
+    """Draw the fraction of images of each class, in percent of all images, split into natural and synthetic."""
     axes = figure.add_subplot(cell)
     counts, synthetic = view.class_counts, view.synthetic_counts
     few = len(counts) <= NAMED_CLASSES
@@ -125,7 +125,7 @@ def _class_bars(figure: Figure, cell: SubplotSpec, class_names: list[str], view:
             axes.annotate(text, (x, 100 * counts[x] / total), ha="center", va="bottom", size=7)
         turned: dict[str, Any] = {"rotation": 45, "ha": "right"} if max(map(len, class_names)) > 4 else {}
         axes.set_xticks(at, [name[:12] for name in class_names], fontsize=7, **turned)
-    xlabel = "class; above each bar the synthetic part of its images" if few else "class"
+    xlabel = "class; above each bar the synthetic fraction of its images" if few else "class"
     axes.set(xlabel=xlabel, ylabel="images shown (%)", ylim=(0, 118 * counts.max() / total))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, ncols=2, frameon=False, loc="upper right")

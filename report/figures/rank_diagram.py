@@ -1,4 +1,4 @@
-"""The critical-difference diagram of average ranks over several datasets."""
+"""Critical-difference diagram of average ranks over several datasets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .style import PAGE, style
 
 @style()
 def rank_diagram(ranks: Ranks) -> Figure:
-    """Methods by average rank; a bar joins those that are not separable."""
+    """Methods ordered by average rank; bars join methods that Nemenyi's test does not separate."""
     from scikit_posthocs import critical_difference_diagram
 
     figure = Figure(figsize=(PAGE, 0.8 + 0.2 * ((len(ranks.mean) + 1) // 2)), layout="constrained")

@@ -1,4 +1,4 @@
-"""The one style of all figures: sizes, colours, markers, files; readable in colour and in grey."""
+"""Common style of all figures: sizes, colours, markers, file formats; readable in colour and in greyscale."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from ...benchmarks.errors import UserError
 from ..statistics import Row, Setting
 
-COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and its whole width
+COLUMN, PAGE = 3.4, 7.0  # width in inches of one column of a two-column page, and of the whole page
 FORMATS = ("png", "svg", "pdf")
 
 _STYLE = {
@@ -39,40 +39,40 @@ _STYLE = {
     "hatch.linewidth": 0.5,
     "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
-    "text.parse_math": False,  # a "$" in a name is a dollar
+    "text.parse_math": False,  # a "$" in a name is literal
     "savefig.dpi": 200,
-    "svg.hashsalt": "ltbench",  # else ids inside an SVG differ from run to run
-    "pdf.fonttype": 42,  # text stays text; some publishers refuse type 3 fonts
+    "svg.hashsalt": "ltbench",  # makes the ids inside an SVG reproducible
+    "pdf.fonttype": 42,  # TrueType fonts; some publishers refuse type 3 fonts
 }
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oooo", "||||", "++++")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":")
-# A date would make two builds of one report differ.
+# Without dates, so that two builds of a report are identical.
 METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in the style of the suite, whatever the user's own settings."""
+    """Context in which figures have the style of the suite, independent of the user's matplotlib settings."""
     with matplotlib.style.context(["default", "tableau-colorblind10", _STYLE]):
         yield
 
 
 def picture_format(path: Path) -> str:
-    """`png`, `svg` or `pdf`, by the name of the file.
+    """Format of a picture file by its extension: `png`, `svg` or `pdf`.
 
     Raises:
-        UserError: it is none of these.
+        UserError: the file has another extension.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in METADATA:
-        raise UserError(f"{path}: a picture is a .png, .svg or .pdf file.")
+        raise UserError(f"{path}: a picture must be a .png, .svg or .pdf file.")
     return suffix
 
 
 @style()
 def save(figure: Figure, suffix: str) -> bytes:
-    """The contents of a `png`, `svg` or `pdf` file; for one figure the same bytes every time."""
+    """Contents of a `png`, `svg` or `pdf` file; the same figure always gives the same bytes."""
     stream = io.BytesIO()
     figure.savefig(stream, format=suffix, metadata=METADATA[suffix])
     return stream.getvalue()
@@ -80,7 +80,7 @@ def save(figure: Figure, suffix: str) -> bytes:
 
 @style()
 def light(figure: Figure) -> bytes:
-    """A small SVG for a page: transparent, text as text, and without hatches, which the figure loses for good."""
+    """Contents of a small transparent SVG for the HTML page, without hatches, which are removed from the figure."""
     for patch in figure.findobj(Patch):
         patch.set_hatch("")
     stream = io.BytesIO()
@@ -90,18 +90,18 @@ def light(figure: Figure) -> bytes:
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of so many inches with one pair of axes."""
+    """A figure with one pair of axes; width and height in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """Above the axes, where it covers nothing; as many columns as the longest entry leaves room for."""
+    """Add a legend above the axes, with as many columns as the longest entry allows."""
     handles, labels = axes.get_legend_handles_labels()
     width, height = figure.get_size_inches()
     columns = min(len(labels), max(1, int(width * 18 / (max(map(len, labels)) + 8))))  # about 18 letters per inch
     figure.set_size_inches(width, height + 0.15 * math.ceil(len(labels) / columns))  # the axes keep their height
-    # Rows are filled from left to right, in the order of the table; matplotlib would fill columns.
+    # Entries are reordered to run row by row, as in the table; matplotlib fills column by column.
     order = [k for start in range(columns) for k in range(start, len(labels), columns)]
     figure.legend(
         [handles[k] for k in order], [labels[k] for k in order], loc="outside upper center", ncols=columns,
@@ -110,12 +110,12 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def short(label: str, letters: int = 32) -> str:
-    """A label that fits a legend."""
+    """A label cut to a number of letters, for a legend."""
     return label if len(label) <= letters else label[: letters - 1] + "…"
 
 
 def look(setting: Setting, row: Row) -> dict[str, Any]:
-    """Colour, marker and line of a row, the same in every figure of a setting; the baseline is black."""
+    """Colour, marker and line style of a row, the same in every figure of a setting; the baseline is black."""
     r = setting.rows.index(row)
     if row is setting.baseline:
         return {"color": "black", "marker": "X", "linestyle": (0, (4, 1.5))}
@@ -127,11 +127,11 @@ def look(setting: Setting, row: Row) -> dict[str, Any]:
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Label a logarithmic axis with numbers instead of powers, which would need formulas."""
+    """Label a logarithmic axis with plain numbers instead of powers."""
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def accuracy_axis(axes: Axes) -> None:
-    """Accuracy in percent, from 0 to 100."""
+    """Label and scale the y-axis for accuracy in percent, from 0 to 100."""
     axes.set(ylabel="test accuracy (%)", ylim=(0, 100), yticks=range(0, 101, 20))

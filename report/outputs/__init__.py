@@ -1,4 +1,4 @@
-"""The outputs of a report: one function each, all in `OUTPUTS`."""
+"""Outputs of a report: one function per output, all listed in `OUTPUTS`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .markdown import markdown
 from .page import page
 from .terminal import terminal
 
-# Names of files to the functions that give their texts; what is no text is printed.
+# File name to the function that returns the text of the file; a result that is not text is printed.
 OUTPUTS: dict[str, Callable[[Document], str | Group]] = {
     "leaderboard.md": markdown,
     "leaderboard.tex": latex,

@@ -1,4 +1,4 @@
-"""leaderboard.csv: every row of every setting on one line, numbers unrounded, for other programs."""
+"""leaderboard.csv: one line per row of every setting, with unrounded numbers, for other programs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..document import Document
 
 
 def csv(document: Document) -> str:
-    """The text of the file: accuracies and differences are fractions in [0, 1], times seconds, memory bytes.
+    """Text of the file. Accuracies and differences are fractions, times are in seconds, memory is in bytes.
 
-    Columns of a group are empty where the dataset has no such class, those of the logits where a row has none.
+    Columns of a group are empty if the group has no classes, columns based on logits if a row has none.
     """
     lines = [line for section in document.sections for line in section.numbers]
     return pd.DataFrame(lines).to_csv(index=False, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""leaderboard.tex: the tables of all settings, their notes below."""
+"""leaderboard.tex: the tables of all settings, with their notes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TEX = {
 }  # fmt: skip
 
 _SENTENCES = "16em"  # width of columns of sentences
-# The names of rows have less room the more columns stand beside them: least number of columns to width.
+# Width of the first column, which shrinks with the number of columns: smallest number of columns to width.
 _FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
-_TALLEST = 20  # rows of one float
-_LONGEST = 2500  # letters of notes within a float
+_TALLEST = 20  # largest number of rows in one float
+_LONGEST = 2500  # largest number of letters of notes in one float
 
 
 def latex(document: Document) -> str:
-    r"""Each table as a `table*` for `\input`, long ones as several; needs the package booktabs."""
+    r"""Text of the file for `\input`: one `table*` per table, or several for a long one; needs the package booktabs."""
     floats = [
         _float(section, table, start)
         for section in document.sections
@@ -35,15 +35,15 @@ def latex(document: Document) -> str:
 
 
 def _float(section: Section, table: Table, start: int) -> str:
-    """The rows of a table from `start` on, as many as a float holds; below the last ones, the notes."""
+    """A float with the rows of a table from `start` on; the last float of a table contains the notes."""
     below = "\n".join(f"{escape_latex(note)}\\par" for note in table.notes)
     after = ""
     if start + _TALLEST < len(table.lines):
         below = "Continued.\\par"
-    elif len(below) > _LONGEST:  # a float does not break over pages, a paragraph does
+    elif len(below) > _LONGEST:  # unlike a float, a paragraph can break over pages
         title = escape_latex(table.title)
         after = f"\n{{\\scriptsize\\raggedright\\noindent {title}:\\par\n{below}\n}}\n"
-        below = "Notes: in the text.\\par"
+        below = "Notes: see the text.\\par"
     number = start // _TALLEST + 1
     part = f" (part {number})" if len(table.lines) > _TALLEST else ""
     label = f"tab:{section.id}-{table.name}{number if start else ''}"
@@ -58,7 +58,7 @@ def _float(section: Section, table: Table, start: int) -> str:
 
 def _tabular(table: Table, start: int) -> str:
     frame = table.frame[start : start + _TALLEST].map(escape_latex)
-    # A standard deviation in full size would make the table wider than a page.
+    # With standard deviations in full size, the table would be wider than a page.
     frame = frame.replace(r" ?\$\\pm\$ ?([\d.]+)", r"\,{\\tiny$\\pm$\1}", regex=True)
     first, *others = table.headings
     frame[first] = r"\raggedright\hangindent1em " + frame[first]
@@ -74,7 +74,7 @@ def _tabular(table: Table, start: int) -> str:
 
 
 def _heading(name: str) -> str:
-    """A heading in two lines where it is long, so that the table fits a text width of 5.5 inches."""
+    """A heading, broken into two lines if it is long, so that the table fits a text width of 5.5 inches."""
     breaks = [match.start() for match in re.finditer(" ", name)]
     if not breaks or (len(name) < 9 and "(" not in name):
         return escape_latex(name)
@@ -84,5 +84,5 @@ def _heading(name: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX shows literally."""
+    """Text with LaTeX's special characters escaped."""
     return "".join(_TEX.get(letter, letter) for letter in text)

@@ -1,4 +1,4 @@
-"""leaderboard.md: all settings of a report, each with its tables, notes and figures."""
+"""leaderboard.md: tables, notes and figures of all settings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..tables.table import Table
 
 
 def markdown(document: Document) -> str:
-    """The text of the file."""
+    """Text of the file."""
     parts = ["# Leaderboard\n"]
-    if len(document.sections) > 1:  # one table needs no word on why tables are apart
+    if len(document.sections) > 1:
         parts.append(
             "One leaderboard per setting (images and recipe); numbers of different settings must not be ranked "
             "together.\n"
@@ -28,7 +28,7 @@ def markdown(document: Document) -> str:
 
 
 def section_markdown(section: Section) -> str:
-    """Heading and tables of a setting; all tables but the first have headings of their own."""
+    """Heading and tables of a setting; every table except the first has its own heading."""
     return "\n".join([f"## {escape_markdown(section.title)}\n", *_tables(section.tables)])
 
 
@@ -47,7 +47,7 @@ def _list(sentences: Sequence[str]) -> str:
 
 
 def _figure(title: str, picture: Picture) -> str:
-    """A figure where it has a PNG or an SVG, its title, and links to its other formats."""
+    """The image, if there is a PNG or an SVG, with its title and links to its other formats."""
     title = escape_markdown(title)
     shown = picture.files.get("png") or picture.files.get("svg")
     others = [f"[{suffix.upper()}](figures/{file})" for suffix, file in picture.files.items() if file != shown]
@@ -56,5 +56,5 @@ def _figure(title: str, picture: Picture) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that a Markdown table shows literally."""
-    return re.sub(r"([\\|*<>\[\]`]|(?<!\w)_|_(?!\w))", r"\\\1", text)  # "_" inside a word is no mark-up
+    """Text with Markdown's special characters escaped, for use in tables."""
+    return re.sub(r"([\\|*<>\[\]`]|(?<!\w)_|_(?!\w))", r"\\\1", text)  # "_" inside a word is not mark-up

@@ -2,7 +2,7 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-  // A cell's text as a number: what stands first in it, with its unit; NaN for words and dashes.
+  // Leading number of a cell's text, scaled by its unit; NaN for words and dashes.
   const number = (text) => {
     const found = /^([+−-]?[\d,]*\.?\d+)(?::(\d\d))? ?(h|min|s|k|M|G)?/.exec(text);
     if (!found) return NaN;
@@ -25,7 +25,7 @@
     });
     const way = descending ? -1 : 1;
     rows.sort((a, b) => {
-      const gap = Number.isNaN(a.value) - Number.isNaN(b.value); // words and dashes come last, both ways
+      const gap = Number.isNaN(a.value) - Number.isNaN(b.value); // words and dashes come last in either order
       if (gap) return gap;
       return way * (Number.isNaN(a.value) ? a.text.localeCompare(b.text) : a.value - b.value);
     });

@@ -1,4 +1,4 @@
-"""index.html: one file that needs no network, with sortable and filterable leaderboards, figures and method cards."""
+"""index.html: a self-contained page with sortable and filterable leaderboards, figures and method cards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent
 
 
 def page(document: Document) -> str:
-    """The text of the file. Whatever stands in records is escaped."""
+    """Text of the file, with all text from records escaped."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -50,12 +50,12 @@ def _view(section: Section) -> dict[str, Any]:
 
 
 def _address(svg: bytes) -> str:
-    """A data URL that holds the picture itself: ids and styles of two pictures cannot meet."""
+    """Data URL of a picture, which keeps its ids and styles separate from those of other pictures."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 
 def _paragraphs(card: str) -> list[str]:
-    """A card's lines, those of one paragraph joined; `Key: ...` begins one."""
+    """Paragraphs of a card, each on one line; an empty line or a line `Key: ...` begins a new paragraph."""
     parts: list[str] = []
     for line in card.splitlines():
         head, colon, _ = line.partition(":")

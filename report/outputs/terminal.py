@@ -1,4 +1,4 @@
-"""A report for a console: each table in the most spacious of its layouts that the width has room for."""
+"""Output for a console: each table is printed in the most spacious layout that fits the width."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rich.table import Table as RichTable
 from ..document import Document, Section
 from ..tables.table import Column, Table
 
-_UNLIMITED = 1000  # letters in a line of a console that has room for every table
-_SENTENCES = 24  # letters that a column of sentences needs at least
+_UNLIMITED = 1000  # line width that fits every table, in letters
+_SENTENCES = 24  # smallest width of a column of sentences, in letters
 
 
 def terminal(document: Document) -> Group:
-    """The tables of all settings."""
+    """Tables of all settings with their titles and brief notes."""
     parts = [part for section in document.sections for part in (*_section(section), "")]
     return Group(*parts[:-1])
 
@@ -31,7 +31,7 @@ def _section(section: Section) -> Iterator[RenderableType]:
 
 
 def table_with_notes(title: str, table: Table) -> Iterator[RenderableType]:
-    """A table below its title, and above its brief notes."""
+    """Title, table and brief notes."""
     yield f"[bold]{escape(title)}[/bold]"
     yield FittedTable(table)
     if table.brief:
@@ -41,14 +41,14 @@ def table_with_notes(title: str, table: Table) -> Iterator[RenderableType]:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to print a table.
+    """Layout of a printed table.
 
     Attributes:
-        parts: headings of the columns of each part; the parts stand below one another.
-        left_out: headings of the columns that are in none.
-        below: standard deviations and intervals stand below the means instead of beside them.
+        parts: headings of the columns of each part; parts are printed one below the other.
+        left_out: headings of the columns that are not printed.
+        below: print standard deviations and intervals below the means instead of beside them.
         first: largest width of the first column, in letters.
-        narrowest: headings and words are broken wherever they can be.
+        narrowest: break headings and words wherever possible.
     """
 
     parts: list[list[str]]
@@ -59,10 +59,10 @@ class Layout:
 
 
 def layouts(table: Table) -> Iterator[Layout]:
-    """All ways to print a table, the most spacious one first.
+    """All layouts of a table, the most spacious one first.
 
-    Columns that can be spared go one by one; then standard deviations move below the means and names of rows are
-    broken earlier; then the table is divided.
+    Spare columns are left out one by one; then standard deviations move below the means and row names are broken
+    earlier; finally the table is split into parts.
     """
     spare = [heading for heading in table.spare if heading in table.headings]
     for count in range(len(spare) + 1):
@@ -80,7 +80,7 @@ def layouts(table: Table) -> Iterator[Layout]:
 
 @dataclass(frozen=True)
 class FittedTable:
-    """A table that looks at the width of the console before it chooses its layout."""
+    """Renderable that chooses the layout of a table by the width of the console."""
 
     table: Table
 
@@ -95,19 +95,19 @@ class FittedTable:
             yield f"[dim]Not shown for lack of width: {', '.join(layout.left_out)}.[/dim]"
 
     def _width(self, layout: Layout, console: Console, options: ConsoleOptions) -> int:
-        """Width of the widest part, in letters, with no more room for sentences than they need at least."""
+        """Width of the widest part in letters, with columns of sentences at their smallest width."""
         unlimited = options.update(max_width=_UNLIMITED)
         parts = [self._part(layout, headings, _SENTENCES) for headings in layout.parts]
         return max(console.measure(part, options=unlimited).maximum for part in parts)
 
     def _part(self, layout: Layout, headings: list[str], sentences: int | None = None) -> RichTable:
-        """Some columns of the table; columns of sentences not wider than so many letters."""
+        """Part of the table with some columns; `sentences` limits the width of columns of sentences, in letters."""
         part = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         for heading in headings:
             column = self.table.column(heading)
             title = _title(heading, column, layout)
             if heading == headings[0]:
-                fixed = layout.first if layout.narrowest else None  # rich narrows columns without a fixed width
+                fixed = layout.first if layout.narrowest else None  # rich shrinks columns without a fixed width
                 part.add_column(title, overflow="fold", max_width=layout.first, width=fixed)
             elif column.kind == "numbers":
                 part.add_column(title, justify="right", no_wrap=True)
@@ -123,7 +123,7 @@ class FittedTable:
 
 
 def _title(heading: str, column: Column, layout: Layout) -> str:
-    """The heading of a column; a second line of it is dim."""
+    """Heading of a column; its second line is dimmed."""
     title, *second = (column.short or heading).split("\n")
     if layout.narrowest and column.kind == "numbers":
         title = re.sub(r"(?<=\w) (?=[\w(])", "\n", title)

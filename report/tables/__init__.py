@@ -1,4 +1,4 @@
-"""The tables of the report and of its commands: one function each, all in `TABLES`."""
+"""Tables of the report and of the other commands: one function per table, all listed in `TABLES`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .one_record import classes, groups
 from .published import published
 from .table import Table
 
-# Where tables are shown, to the functions that make them. The first of a report names its rows and has no heading.
+# Command to the functions of its tables. The first table of a report names its rows and has no heading.
 TABLES: dict[str, tuple[Callable[[Setting, Evidence], Table], ...]] = {
     "report": (accuracy, cost, adjusted, published),
     "run": (accuracy,),
@@ -24,5 +24,5 @@ TABLES: dict[str, tuple[Callable[[Setting, Evidence], Table], ...]] = {
 
 
 def tables(setting: Setting, evidence: Evidence, shown_by: str = "report") -> list[Table]:
-    """The tables of a setting, in their order, with those that have no line."""
+    """The tables of a setting that a command shows, in order, including tables without lines."""
     return [table(setting, evidence) for table in TABLES[shown_by]]

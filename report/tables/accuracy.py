@@ -1,4 +1,4 @@
-"""The leaderboard: accuracy of every row, overall and by group of classes."""
+"""The leaderboard: accuracy of every row, overall and per group of classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .table import Column, Table
 
 
 def accuracy(setting: Setting, evidence: Evidence) -> Table:
-    """One line per row: accuracy overall and of each group with its number of classes, and the number of seeds."""
+    """Table with one line per row: overall accuracy, accuracy of each group, and number of seeds."""
     headings = {group.name: f"{group.name} ({len(group.classes)})" for group in setting.groups}
     lines = [
         {
@@ -66,7 +66,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
 
 
 def _accuracies(setting: Setting, row: Row) -> dict[str, Any]:
-    """Mean and standard deviation overall and of all groups, shown or not; then the groups' numbers of classes."""
+    """Mean and standard deviation overall and of all groups, shown or not, and the number of classes per group."""
     numbers: dict[str, Any] = {}
     for name, spread in {"overall": row.overall, **row.groups}.items():
         numbers[name], numbers[f"{name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)

@@ -1,4 +1,4 @@
-"""Each row before and after logit adjustment, from its stored logits."""
+"""Accuracy of each row before and after logit adjustment, from its stored logits."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from ..text import in_points, percent
 from .table import WORDS, Table
 
 _NOTE = (
-    "From the stored test logits, for the seeds that have them. Tau = 1: the logarithm of the class's fraction of the "
-    "training images is subtracted from its logit (Menon et al. 2021), without any tuning; this is meant for networks "
-    "trained with plain cross-entropy and corrects twice where training was balanced already. Best tau on test: an "
-    f"upper bound, chosen on the test split between {TAUS[0]:g} and {TAUS[-1]:g}. ECE: expected calibration error in "
-    f"percent, {BINS} bins."
+    "From the stored test logits, for the seeds that have them. Tau = 1: the logarithm of each class's fraction of the "
+    "training images is subtracted from its logit (Menon et al. 2021), without any tuning; this suits networks trained "
+    "with plain cross-entropy and over-corrects those trained with rebalancing. Best tau on test: an upper bound, "
+    f"chosen on the test split between {TAUS[0]:g} and {TAUS[-1]:g}. ECE: expected calibration error in percent, "
+    f"{BINS} bins."
 )
 
 
 def adjusted(setting: Setting, evidence: Evidence) -> Table:
-    """One line per row with logits: as trained, adjusted, and as trained against the adjusted baseline."""
+    """Table with one line per row with logits: as trained, adjusted, and as trained minus the adjusted baseline."""
     rows = corrections(setting, evidence.scores)
     numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
     notes = [_NOTE]
     if setting.baseline and rows:
         name = setting.options.baseline
         notes.append(
-            f"Minus adjusted {name}: the row as trained, minus {name} with tau = 1, in percentage points: what a "
-            "method gains over a correction that needs no training."
+            f"Minus adjusted {name}: accuracy of the row as trained minus that of {name} with tau = 1, in percentage "
+            "points: the gain of a method over a correction that needs no training."
         )
     return Table(
         "adjusted",

@@ -1,4 +1,4 @@
-"""Two rows of a setting against each other: overall and every group of classes."""
+"""Comparison of two rows of a setting, overall and in every group of classes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .table import WORDS, Table
 
 
 def comparison(setting: Setting, evidence: Evidence) -> Table:
-    """One line overall and one per group of the only two rows: both accuracies, their difference and its verdict."""
+    """Table of a setting with two rows, overall and per group: both accuracies, their difference and the verdict."""
     groups = [(group.name, group.classes) for group in setting.groups if group.classes]
     notes = [*warnings(setting), *_notes(setting, evidence)]
     return Table(
@@ -59,18 +59,18 @@ def _notes(setting: Setting, evidence: Evidence) -> list[str]:
 
 def _how(a: Row, b: Row) -> str:
     seeds = [run.seed for run, _ in paired_runs(a, b)]
-    few = f" With fewer than {FEWEST} pairs nothing is separable." if len(seeds) < FEWEST else ""
+    few = f" With fewer than {FEWEST} pairs, no difference is separable." if len(seeds) < FEWEST else ""
     least = f"; with {len(seeds)} pairs it cannot be below {2 / 2 ** len(seeds):.2g}" if len(seeds) > 1 else ""
     return (
         f"Difference: {a.label} minus {b.label} in percentage points, over {len(seeds)} shared seed(s) "
-        f"({', '.join(map(str, seeds)) or NONE}), with its {LEVEL:.0%} interval (Student's t). p: permutation test "
-        f"of the signs{least}.{few} The intervals reflect the variation over training seeds, not over test images, and "
-        "are not corrected for the number of groups."
+        f"({', '.join(map(str, seeds)) or NONE}), with its {LEVEL:.0%} interval (Student's t). p: sign-change "
+        f"permutation test{least}.{few} The intervals reflect the variation over training seeds, not over test images, "
+        "and are not corrected for the number of groups."
     )
 
 
 def _hyperparameters(a: Row, b: Row) -> list[str]:
-    """One sentence on the hyper-parameters and epochs in which the rows differ; none where they do not."""
+    """One sentence on the hyper-parameters and epochs in which the rows differ, or none if they are equal."""
     of_a, of_b = (set(_facts(row).items()) for row in (a, b))
     return [f"{a.label}: {_words(of_a - of_b)}. {b.label}: {_words(of_b - of_a)}."] * (of_a != of_b)
 
@@ -89,14 +89,14 @@ def _words(facts: set[tuple[str, str]]) -> str:
 def _times(setting: Setting) -> str:
     a, b = (duration(costs(row).total) for row in setting.rows)
     timed = "" if comparable(setting) else ", timed on different devices or numbers of threads"
-    return f"Time of a run with all that it builds on: {a} against {b}{timed}."
+    return f"Time of a run with the trainings that it builds on: {a} against {b}{timed}."
 
 
 def _classes_ahead(a: Row, b: Row) -> list[str]:
     ahead = [class_accuracies(x) > class_accuracies(y) for x, y in paired_runs(a, b)]
     if not ahead:
         return []
-    return [f"{a.label} is ahead in {np.sum(ahead) / len(ahead):.1f} of {len(ahead[0])} classes on average."]
+    return [f"{a.label} is better in {np.sum(ahead) / len(ahead):.1f} of {len(ahead[0])} classes on average."]
 
 
 def _after_adjustment(setting: Setting, evidence: Evidence) -> list[str]:

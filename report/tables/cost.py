@@ -1,4 +1,4 @@
-"""Difference of each row to the baseline, paired by seed, and the cost of the row."""
+"""Difference of each row from the baseline, paired by seed, and the cost of the row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BEST = "best − last epoch"
 
 
 def cost(setting: Setting, evidence: Evidence) -> Table:
-    """One line per row: its difference to the baseline, if that has records, and its times, memory and parameters."""
+    """Table with one line per row: difference from the baseline if that has records, times, memory and parameters."""
     base, name = setting.baseline, setting.options.baseline
     lines, numbers = [], {}
     for row in setting.rows:
@@ -31,7 +31,7 @@ def cost(setting: Setting, evidence: Evidence) -> Table:
         numbers[row.label] = _unrounded(gap, base, name) | {"best_minus_last": gain} | vars(spent)
     return Table(
         "cost",
-        f"Difference to {name}, and cost" if base else "Cost",
+        f"Difference from {name}, and cost" if base else "Cost",
         lines,
         _notes(setting),
         numbers=numbers,
@@ -71,27 +71,27 @@ def _unrounded(gap: Paired | None, base: Row | None, name: str) -> dict[str, Any
 def _notes(setting: Setting) -> list[str]:
     name, notes = setting.options.baseline, []
     if setting.baseline is None:
-        notes.append(f"No differences: {name} has no record here.")
+        notes.append(f"No differences: {name} has no records in this setting.")
     else:
         notes.append(
             f"Minus {name}: overall accuracy minus that of {name} in percentage points, mean over the seeds that both "
-            "have; in brackets its 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
+            "have; in brackets the 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
             f"covers zero, or there are fewer than {FEWEST} pairs. The intervals reflect the variation over training "
             "seeds, not over test images, and are not corrected for the number of rows."
         )
     if setting.options.optimism:
         notes.append(
-            "Best − last epoch: what choosing the best evaluated epoch on the test split would add, in percentage "
-            "points; no other number here uses that epoch."
+            "Best − last epoch: gain from choosing the best evaluated epoch on the test split, in percentage points; "
+            "no other number here uses that epoch."
         )
     timed = (
         ""
         if comparable(setting)
-        else " They were measured on different devices or numbers of threads and must not be compared."
+        else " They were measured on different devices or with different numbers of threads and must not be compared."
     )
     notes.append(
-        "Epoch: training time of one epoch. Run: time of all that has to be trained for one run, evaluation included. "
-        f"Shared: the part of it that other runs use as well. Times are means over seeds.{timed} Memory: highest peak "
-        "over seeds."
+        "Epoch: training time of one epoch. Run: time of one run and the trainings that it builds on, with evaluation. "
+        f"Shared: the part of that time that other runs use as well. Times are means over seeds.{timed} Memory: "
+        "highest peak over seeds."
     )
     return notes

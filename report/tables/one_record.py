@@ -1,4 +1,4 @@
-"""The groups and the classes of one record, for `bench show`."""
+"""Accuracy of the groups and the classes of one record, for `bench show`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..statistics import Setting, class_accuracies
 from ..text import NONE
 from .table import Table
 
-_ALL = 20  # classes up to which all are shown
-_ENDS = 5  # else so many at either end
+_ALL = 20  # largest number of classes that are all shown
+_ENDS = 5  # classes shown at either end if there are more
 
 
 def groups(setting: Setting, evidence: Evidence) -> Table:
-    """Accuracy of each group of classes, in the only row of a setting."""
+    """Table of the accuracy of each group of classes, for a setting with one row."""
     (row,) = setting.rows
     lines = [
         {
@@ -27,7 +27,7 @@ def groups(setting: Setting, evidence: Evidence) -> Table:
 
 
 def classes(setting: Setting, evidence: Evidence) -> Table:
-    """Accuracy of each class in the only record of a setting, most training images first; of many, both ends."""
+    """Table of the accuracy of each class, largest class first, for a setting with one record; both ends if many."""
     (run,) = setting.runs
     order = by_size(run.dataset.train_counts)
     shown = order if len(order) <= _ALL else [*order[:_ENDS], *order[-_ENDS:]]

@@ -16,7 +16,7 @@ _NOTE = (
 
 
 def published(setting: Setting, evidence: Evidence) -> Table:
-    """One line per published number of a row of the setting; sources are numbered, and named in the notes."""
+    """Table with one line per published number for a row of the setting; the notes list the numbered sources."""
     pairs = matches(setting, evidence.published)
     sources = {id(match.table): match.table for match in pairs}
     numbers = {key: f"({k})" for k, key in enumerate(sources, 1)}

@@ -1,4 +1,4 @@
-"""What a table is, whatever computes it and whatever renders it."""
+"""Data of a table, independent of its computation and of its rendering."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Column:
-    """How a column differs from a plain column of numbers.
+    """Layout of a column; the default is a plain column of numbers.
 
     Attributes:
-        kind: decides on the alignment, and whether lines may break.
-        short: heading for a terminal, which may have two lines; "" for the usual one.
-        part: number of the table that the column goes to when a terminal has to divide a table.
+        kind: determines the alignment and whether lines may break.
+        short: heading in a terminal, of one or two lines; "" for the usual heading.
+        part: index of the part that contains the column when a terminal splits the table.
     """
 
     kind: Literal["numbers", "words", "sentences"] = "numbers"
@@ -32,14 +32,14 @@ class Table:
     """One table; its first column names the rows.
 
     Attributes:
-        name: short, of letters.
-        title: heading.
-        lines: one mapping per row from heading to text, numbers rounded; all have the same headings.
-        notes: sentences below it.
-        brief: those notes that a terminal shows.
-        numbers: name of a row of the setting to its unrounded numbers, as CSV holds them.
-        columns: what is special about a column, by its heading.
-        spare: headings of the columns that a narrow terminal may leave out, the first one first.
+        name: short name of letters only.
+        title: heading of the table.
+        lines: one mapping per line from heading to text with rounded numbers; all have the same headings.
+        notes: sentences below the table.
+        brief: sentences below the table in a terminal.
+        numbers: row label to the unrounded numbers of the row, for CSV.
+        columns: heading to layout, for columns without the default layout.
+        spare: headings of the columns that a narrow terminal may leave out, in this order.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Table:
 
     @property
     def headings(self) -> list[str]:
-        """Headings of the columns, in their order."""
+        """Headings of the columns in order; empty if there are no lines."""
         return list(self.lines[0]) if self.lines else []
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The texts, one column per heading."""
+        """The texts as a data frame, one column per heading."""
         return pd.DataFrame(self.lines)
 
     def column(self, heading: str) -> Column:
-        """What is special about a column; of the first one, that it holds words."""
+        """Layout of a column; by default words for the first column and numbers for the others."""
         return self.columns.get(heading, WORDS if heading == self.headings[0] else Column())

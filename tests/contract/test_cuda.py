@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped without one."""
+"""Properties that need a GPU; skipped without one."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
 
 def plain(active: ActiveStage, step: Step) -> None:
-    """Records nothing."""
+    """Run every step on the plain path, without recording."""
 
 
 class Strict:
-    """Takes every step plainly, and none may wait for the device."""
+    """Runs every step on the plain path and fails if one synchronises with the device."""
 
     def __init__(self, active: ActiveStage, step: Step) -> None:
         self.active, self.plain_step = active, step
@@ -51,7 +51,7 @@ class Strict:
 
 
 class Counter:
-    """Counts its graphs."""
+    """Counts recorded graphs."""
 
     def __init__(self) -> None:
         self.graphs = 0
@@ -83,7 +83,7 @@ def losses(name: str, record: MakeStepTaker, device: torch.device) -> Iterator[f
 
 
 def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
-    """A fallback would warn, and a warning fails a test."""
+    """A fallback to the plain path would warn, and a warning fails the test."""
     counter = Counter()
     recorded = list(losses(name, counter, GPU))
     assert 1 <= counter.graphs <= 3
@@ -91,7 +91,7 @@ def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
 
 
 def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As far as both draw the same numbers: before a method draws random numbers on its device."""
+    """Compared until a method draws random numbers on its device, which differ between devices."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     here, there = (next(losses(name, plain, device)) for device in (GPU, CPU))
     assert here == pytest.approx(there, rel=1e-2)

@@ -1,7 +1,7 @@
-"""Recorded steps. There is no GPU in these tests: a stand-in for its graph takes the step again at each replay.
+"""Recorded steps, tested without a GPU: a stand-in for the CUDA graph runs the step again at each replay.
 
-The stand-in is strict where a graph is: the moment and the method's attributes stay what they were when the step was
-recorded. So a change of them that should have led to a new recording and did not changes the numbers.
+Like a graph, the stand-in freezes `now` and the method's attributes at the time of recording. If a change of them fails
+to cause a new recording, the results differ.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PHASES = {"erm": 1, "oversample": 1, "drw": 2, "open": 2, "m2m": 2, "rsg": 2, "b
 
 
 class StandIn:
-    """Takes the step once when it is recorded, as capturing does, and puts everything back."""
+    """Runs the step once for recording, as capturing does, and restores all state."""
 
     recorded = 0
 
@@ -55,14 +55,14 @@ class StandIn:
 
 
 class Wrong(StandIn):
-    """Computes something else."""
+    """A graph that computes something else."""
 
     def replay(self) -> Tensor:
         return self.work() + 1
 
 
 class Idle(StandIn):
-    """Gives the loss and changes nothing."""
+    """A graph that returns the loss and changes nothing."""
 
     def replay(self) -> Tensor:
         before = self.state.copy()
@@ -72,12 +72,12 @@ class Idle(StandIn):
 
 
 def recording(kind: type[StandIn]) -> MakeStepTaker:
-    """Records on the CPU, too."""
+    """Enable recording on the CPU, too."""
     return lambda active, step: RecordedSteps(active, step, partial(kind, active))
 
 
 class PlainSteps:
-    """Takes every step plainly, with learning rates as tensors, whose rounding is another one."""
+    """Runs every step on the plain path, with learning rates as tensors, which round differently."""
 
     def __init__(self, active: ActiveStage, step: Step) -> None:
         self.active, self.plain_step = active, step
@@ -100,7 +100,7 @@ class Outcome:
 
 
 def trained(name: str | Method, record: MakeStepTaker, epochs: int = 5) -> Outcome:
-    """A run of a few seconds, all epochs through the method's own hooks."""
+    """Train a short run, with all epochs through the method's own hooks."""
     StandIn.recorded = 0
     spec = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=("recipe.batch_size=16",))
     if not isinstance(name, str):
@@ -129,7 +129,7 @@ def test_recorded_steps_compute_what_plain_ones_do(name: str, slots: None) -> No
 
 
 class Fading(Method):
-    """A loss that changes with every epoch."""
+    """A method whose loss changes in every epoch."""
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         return super().loss(net, batch, now) * (1 - 0.5 * now.progress)
@@ -142,7 +142,7 @@ def test_a_step_that_changes_every_epoch_is_recorded_every_epoch() -> None:
 
 
 class Weighted(Method):
-    """Sets what its step reads where an epoch begins, out of sight of the moment; and freezes a layer half-way."""
+    """Sets attributes that its step reads when an epoch begins, and freezes a layer half-way."""
 
     weight = 1.0
 
@@ -161,7 +161,7 @@ def test_what_changes_between_epochs_is_recorded_again() -> None:
 
 
 class Redrawn(Method):
-    """Draws from the host in its step, which a graph would freeze."""
+    """Augments images again within its step, with random numbers from the host, which a graph would freeze."""
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         return Batch(now.fresh(torch.arange(len(batch.labels))), batch.labels)

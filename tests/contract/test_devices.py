@@ -1,7 +1,7 @@
-"""A step keeps to its device, shown without a GPU: on fake CUDA tensors, two devices in one operation are an error.
+"""A step stays on its device. No GPU is needed: fake CUDA tensors fail if an operation mixes two devices.
 
-Autograd needs a driver for CUDA, so gradients are made up: backward passes are those of the operations seen here. What
-`begin_stage` derives is derived on the CPU and moved, so a constant that it forgets there is not found.
+Autograd needs a CUDA driver, so gradients of images are faked and no backward pass is run. `begin_stage` runs on the
+CPU and its results are moved, so a constant that it leaves on the CPU is not detected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CHAINS = ({"augment": "simclr", "cutout": 4}, {"augment": "autoaugment", "keep_b
 
 
 def to_gpu(value: Any) -> Any:
-    """The value with every tensor in it on the fake GPU; modules and the suite's own objects are changed in place."""
+    """The value with all its tensors moved to the fake GPU; modules and objects of the suite are changed in place."""
     if isinstance(value, nn.Parameter):
         moved = nn.Parameter(torch.empty_like(value, device=GPU), value.requires_grad)
         vars(moved).update(vars(value))
@@ -45,7 +45,7 @@ def to_gpu(value: Any) -> Any:
 
 
 def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor:
-    """A step up to its loss, on the fake GPU."""
+    """Run a step up to its loss on the fake GPU."""
     active, now = bring_to(spec, progress, CPU)
     method, net, size = spec.method, active.net, len(first_index(active, now))
     augment = Augment(spec.dataset.train.images, spec.recipe.model_copy(update=changes))
@@ -70,7 +70,7 @@ def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_step_keeps_to_its_device(name: str) -> None:
-    """Late in training, when everything that a method does has begun."""
+    """Tested late in training, when every part of a method is active."""
     assert take_step(tiny_run(name, epochs=20), 0.99, {}).device == GPU
 
 

@@ -1,4 +1,4 @@
-"""What every method must do, checked on every method found. A new method is covered the moment its file exists."""
+"""Requirements on every method; a new method is covered as soon as its file exists."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_trains_to_a_finite_record_that_survives_json(name: str, tmp_path: Path)
 
 
 def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
-    """In both phases; what must stay float32 (heads, losses, statistics) is the method's to keep so."""
+    """In both phases; the method itself must keep heads, losses and statistics in float32."""
     settings = ("recipe.precision=bf16", "recipe.batch_size=16")
     record = carry_out(tiny_run(name, settings=settings, epochs=5), tmp_path)
     assert all(math.isfinite(loss) for loss in record.history.loss)
@@ -57,7 +57,7 @@ def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Pat
 
 
 def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
-    """Stopped after the first epoch and before the last, which is in the deferred phase; bit for bit on the CPU."""
+    """Interrupted after the first epoch and before the last, which is in the deferred phase; bit for bit on the CPU."""
     whole = carry_out(tiny_run(name, epochs=10), tmp_path / "whole")
     for stop in (1, whole.final.epoch):
         folder = tmp_path / f"stop{stop}"
@@ -69,7 +69,7 @@ def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> N
 
 
 def test_a_shared_beginning_and_an_own_one_give_one_record(name: str, tmp_path: Path) -> None:
-    """A method that claims to begin as ERM does: trained on the spot, through its own hooks, it ends the same."""
+    """A method that declares shared ERM epochs ends the same if it trains them with its own hooks."""
     shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
     reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
     needs = tiny_run(name, epochs=5).method.needs(5)
@@ -86,13 +86,13 @@ def test_a_shared_beginning_and_an_own_one_give_one_record(name: str, tmp_path: 
 
 
 def _again(run: RunSpec, runs: Path) -> Record:
-    """The same run a second time, with what it builds on already trained."""
+    """Run the same specification again, with its prerequisites already trained."""
     shutil.rmtree(runs / run.id)
     return carry_out(run, runs)
 
 
 class _Stop(Callback):
-    """Interrupts a run in the middle of an epoch, after `epochs` whole ones; the first epochs may be those of ERM."""
+    """Interrupts a run in the middle of an epoch, after `epochs` complete ones, which may be those of ERM."""
 
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs, self.done = name, epochs, -1
@@ -133,7 +133,7 @@ def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
 
 
 def test_state_lives_in_the_network(name: str) -> None:
-    """What a method keeps for itself is constant while it trains, else a resumed run could not equal another."""
+    """Attributes of a method are constant during training; otherwise a resumed run could differ."""
     run, net, split = _ready(name)
     before = _comparable(run.method)
     for epoch in range(3):
@@ -145,7 +145,7 @@ def test_state_lives_in_the_network(name: str) -> None:
 
 
 def test_step_reads_nothing_back_from_the_device(name: str) -> None:
-    """A fake tensor has no values: .item(), boolean indexing and nonzero fail on it; on a GPU they would wait."""
+    """Fake tensors have no values, so .item(), boolean indexing and nonzero fail; on a GPU they would synchronise."""
     run, real, split = _ready(name)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):

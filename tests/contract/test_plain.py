@@ -23,8 +23,8 @@ from ltbench.benchmarks.training.run_spec import RunSpec
 
 CPU = torch.device("cpu")
 STEPS = 50
-# Relative difference of a loss. Both paths round float32 in another order; where that carries a ReLU over its kink, the
-# difference jumps and training carries it on (seen over four seeds: 4e-7 in the first steps, 7e-3 at most in fifty).
+# Relative difference of losses. The paths round float32 in different orders; if this flips the sign of a ReLU input,
+# the difference jumps and grows (observed over four seeds: 4e-7 in the first steps, at most 7e-3 within fifty).
 AT_FIRST, AT_MOST = 1e-5, 2e-2
 
 
@@ -41,13 +41,13 @@ def test_every_chain_equals_torchvision_image_by_image(changes: dict[str, object
         assert torch.equal(ours, theirs)
     elif changes["augment"] == "simclr":
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-    else:  # where a shear falls between two pixels, either may be taken
+    else:  # a shear that falls between two pixels may pick either
         assert float((ours != theirs).double().mean()) < 1e-3
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_fifty_steps_lose_the_same(name: str) -> None:
-    """Late in training, when methods do what they are there for; the same batches, bit for bit."""
+    """Late in training, when every part of a method is active; the batches are identical bit for bit."""
     run = tiny_run(name, epochs=10)
     plain = dataclasses.replace(
         run, method=tiny_run(name, epochs=10).method, recipe=run.recipe.model_copy(update=PLAIN)

@@ -1,7 +1,7 @@
-"""What a step of each method may cost, counted: these gates need no clock and no GPU.
+"""Upper bounds on the cost of a step of each method, by counting, without a clock or a GPU.
 
-Arithmetic in forward passes of a batch, against what the method's description says; operations against a budget, as
-each is a launch on a GPU. Host reads fail by themselves: a step on fake tensors has no values to read.
+Arithmetic is counted in forward passes of a batch and compared with the method's description. Operations, each a kernel
+launch on a GPU, are compared with a budget. Host reads fail because fake tensors have no values.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from ltbench.methods._shared.rows import capacity
 
 CPU = torch.device("cpu")
 BATCH = 128
-PASSES = 0.02  # relative
-# Operations of a step in the last epoch on ResNet-32. A change that needs more says why here.
+PASSES = 0.02  # relative tolerance
+# Operations of a step in the last epoch on ResNet-32. Give the reason here if a change needs more.
 OPERATIONS = {"open": 1760, "blt": 5200, "m2m": 4700, "rsg": 990}
 OTHERS = 320
 
@@ -42,27 +42,27 @@ def counts(name: str, progress: float) -> Counts:
 
 
 def trained(rows: float) -> float:
-    """Forward and backward pass of some rows; the first layer's input needs no gradient."""
+    """Forward and backward pass of some rows; the input of the first layer needs no gradient."""
     first = 2 * 27 * 16 * 32**2 * BATCH / counts("erm", 0).forward
     return (3 - first) * rows / BATCH
 
 
 def m2m(spec: RunSpec) -> float:
-    """Ten steps of an attack on two networks, gradient of images alone; g judges once; the batch is trained."""
+    """Ten attack steps on two networks with gradients of images alone, one forward pass of g, and training."""
     slots = capacity(BATCH, late_stage(spec).spec.method.probability_)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
 
 def blt(spec: RunSpec) -> float:
-    """Fifteen steps on a quarter of the tail images, which join the batch."""
+    """Fifteen ascent steps on a quarter of the tail images, which are appended to the batch."""
     method: Any = late_stage(spec).spec.method
     slots = capacity(BATCH, method.tail_probability_, method.p)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 
 def rsg(spec: RunSpec) -> float:
-    """Layers above the cut see twice the rows; transform (weights learn), frozen contrast (input learns)."""
+    """Twice the rows above the cut, transform (gradient of weights), frozen contrast (gradient of input)."""
     active = late_stage(spec)
     cut, forward = active.spec.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
     lower = sum(conv_flops(active.net.backbone[:cut]))
@@ -120,20 +120,20 @@ def test_late_step_keeps_to_its_budget_of_operations(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_memory_beside_erm(name: str) -> None:
-    """Nothing forms a tensor of rows x centres or of all gradients of an attack; m2m keeps two folded networks."""
+    """No tensor of rows x centres or of all gradients of an attack is formed; m2m keeps two folded networks."""
     most = {"rsg": 1.45, "blt": 1.15, "m2m": 1.03}.get(name, 1.02)
     assert counts(name, 0.99).peak_bytes <= most * counts("erm", 0.99).peak_bytes
 
 
 def test_flops_of_the_network_are_those_of_its_layers() -> None:
-    """ResNet-32: 0.1377 GFLOP an image; three passes 0.4123 GFLOP."""
+    """ResNet-32: 0.1377 GFLOP per image; 0.4123 GFLOP for three passes."""
     erm = counts("erm", 0)
     assert erm.forward / BATCH == pytest.approx(0.1377e9, rel=1e-3)
     assert erm.flops / BATCH == pytest.approx(0.4123e9, rel=1e-3)
 
 
 class Reads(Method):
-    """Reads its loss after every step, as most published code does."""
+    """Reads its loss within the step, as most published code does."""
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> torch.Tensor:
         loss = super().loss(net, batch, now)
@@ -142,7 +142,7 @@ class Reads(Method):
 
 
 class Selects(Method):
-    """Chooses rows by a mask."""
+    """Selects rows with a mask."""
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         chosen = batch.labels > 3

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: what it does, and what it says when something is wrong."""
+"""The command line from the user's point of view: effects, output and error messages."""
 
 from __future__ import annotations
 

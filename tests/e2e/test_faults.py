@@ -1,4 +1,4 @@
-"""Kills, full disks, shared folders: nothing is lost, and the same command continues."""
+"""Kills, full disks and shared folders: nothing is lost, and the same command resumes the run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 def in_this_process(folder: Path, epochs: int) -> Record:
-    """The run that `start(folder, "--method", "drs", "--epochs", ...)` would carry out or resume."""
+    """Specification of the run that `start(folder, "--method", "drs", "--epochs", ...)` executes or resumes."""
     (run,) = make_plan(["drs"], ["digits-lt"], RunRequest(imbalance="10", epochs=str(epochs)))
     (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Callback())
     return record

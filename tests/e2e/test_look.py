@@ -1,4 +1,4 @@
-"""`bench look`: what a network is shown."""
+"""`bench look`: pictures of the input of a network."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ def test_look_without_synthetic_images(cli: Any, tmp_path: Path) -> None:
 def test_look_refuses_other_formats(cli: Any) -> None:
     answer = cli("look", "-m", "erm", "-d", "digits-lt", "--out", "look.gif")
     assert answer.code == 2
-    assert "look.gif: a picture is a .png, .svg or .pdf file." in answer.err
+    assert "look.gif: a picture must be a .png, .svg or .pdf file." in answer.err

@@ -1,4 +1,4 @@
-"""`bench sweep --dry-run` and `bench status`: what they print, and what stops a sweep before it starts."""
+"""Output of `bench sweep --dry-run` and `bench status`, and errors that stop a sweep before it starts."""
 
 from __future__ import annotations
 

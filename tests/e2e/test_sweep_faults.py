@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted, run twice or on a full disk: the records are those of an undisturbed sweep."""
+"""Sweeps that are killed, interrupted, started twice or on a full disk give the records of an undisturbed sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    """The records of the suite's runs, trained one after the other in this process."""
+    """Records of the suite's runs, trained one after another in this process."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_suite(folder)
     (block,) = read_suite(str(folder / "suite.toml")).runs
@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 
 
 def finish(folder: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Give the same command again: it succeeds, and the records are those of the undisturbed sweep."""
+    """Run the same command again; it succeeds, and the records are those of the undisturbed sweep."""
     process = start_sweep(folder)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -54,7 +54,7 @@ def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str,
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -> None:
-    """The runs would take hours; they and the server they are forked from are gone with the sweep."""
+    """The runs would take hours; they and the fork server end with the sweep."""
     write_suite(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and len(workers(tmp_path)) == 2, process)
@@ -67,7 +67,7 @@ def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_killed_sweep_resumes(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Records that were there are not touched, the others are those of an undisturbed sweep."""
+    """Existing records are not touched, and the others are those of an undisturbed sweep."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -80,7 +80,7 @@ def test_a_killed_sweep_resumes(tmp_path: Path, undisturbed: dict[str, dict[str,
 
 @pytest.mark.slow
 def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Its children die with it; they are tried again from a new one."""
+    """Its child processes die with it and are restarted from a new server."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -113,7 +113,7 @@ def test_ctrl_c_finishes_the_epoch_and_the_same_command_resumes(
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
-    """Runs of hours end within seconds."""
+    """Runs that would take hours end within seconds."""
     write_suite(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -126,7 +126,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Both end well; no record is lost, none is another one's."""
+    """Both succeed; no record is lost or mixed up."""
     write_suite(tmp_path)
     pair = [start_sweep(tmp_path), start_sweep(tmp_path)]
     errors = [process.communicate(timeout=180)[1] for process in pair]
@@ -137,7 +137,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str
 
 @pytest.mark.slow
 def test_a_full_disk_in_mid_sweep(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Files cannot grow past 20 kB: logs and folders can be written, checkpoints and records cannot."""
+    """Files are limited to 20 kB: logs and folders can be written, checkpoints and records cannot."""
     write_suite(tmp_path)
     limits = (20_000, 20_000)
     process = start_sweep(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
@@ -158,7 +158,7 @@ class Bad(Method):
 
 
 def bad_suite(folder: Path) -> list[Unit]:
-    """Two methods that work; between them one whose loss is not finite, and one with a fault."""
+    """Two working methods, and between them one with a non-finite loss and one with a programming error."""
     (folder / "nan.py").write_text(BAD.format(line="return super().loss(net, batch, now) * float('nan')"))
     (folder / "fault.py").write_text(BAD.format(line="raise ValueError('no such shape')"))
     text = SUITE.format(epochs=2, more="").replace('"drs"', f'"{folder}/nan.py", "{folder}/fault.py"')
@@ -185,7 +185,7 @@ def test_failing_methods_stop_nobody_and_are_not_tried_again(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
-    """One run at a time, the failing ones after ERM: focal is never begun."""
+    """One run at a time, with the failing methods after ERM: focal never starts."""
     bad_suite(tmp_path)
     process = start_sweep(tmp_path, "--fail-fast", "--jobs", "1")
     process.communicate(timeout=120)

@@ -14,14 +14,14 @@ from helpers.sweep_processes import ENVIRONMENT, records, wait_until, workers, w
 pytest.importorskip("ray", reason="no Ray: pip install 'ltbench[ray]'")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore"),  # Ray's own
+    pytest.mark.filterwarnings("ignore"),  # warnings of Ray itself
 ]
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """Two nodes of one CPU each; a head without any, so that either can be lost."""
-    monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its tokens there
+    """A Ray cluster of two nodes with one CPU each, and a head without CPUs, so that either node can be lost."""
+    monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its tokens to the home folder
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
 
@@ -40,7 +40,7 @@ def start(folder: Path, address: str) -> subprocess.Popen[str]:
 
 @pytest.mark.timeout(600)
 def test_a_node_is_lost_in_mid_sweep(cluster: object, tmp_path: Path) -> None:
-    """Every record is there in the end, equal to those of the local engine, and no process is left."""
+    """All records exist in the end and equal those of the local engine, and no process is left."""
     undisturbed = tmp_path / "undisturbed"
     folder = tmp_path / "ray"
     for each in (undisturbed, folder):

@@ -1,4 +1,4 @@
-"""The Slurm script: emitted and run against a stand-in for sbatch; slow: against a real Slurm where one is running."""
+"""The Slurm script, run with a stand-in for sbatch; slow test: with a real Slurm if one is running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ltbench.benchmarks.sweeps.engines import slurm
 from ltbench.benchmarks.sweeps.status import FAILED
 from ltbench.benchmarks.sweeps.workers import gpu_slots
 
-# Runs every task of an array in turn; notes its own options and what was asked of scontrol.
+# Runs every task of an array in turn; writes its own options and the calls of scontrol to a file.
 SBATCH = r"""#!/bin/bash
 echo "$*" >> "$NOTES"
 script=$(mktemp); cat > "$script"
@@ -30,7 +30,7 @@ SCONTROL = '#!/bin/bash\necho "scontrol $*" >> "$NOTES"\n'
 
 
 def stand_in(folder: Path) -> dict[str, str]:
-    """An environment with sbatch and scontrol of our own; they write to `notes`."""
+    """Environment with stand-ins for sbatch and scontrol, which write to `notes`."""
     for name, text in (("sbatch", SBATCH), ("scontrol", SCONTROL)):
         path = folder / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -42,7 +42,7 @@ def stand_in(folder: Path) -> dict[str, str]:
 
 def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[:2]  # erm and drs, which continues it
+    units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[:2]  # erm; drs builds on it
     text = slurm.script(units, request(Path()))
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     environment = ENVIRONMENT | stand_in(tmp_path)
@@ -59,7 +59,7 @@ def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkey
 
 @pytest.mark.parametrize(("code", "expected"), [("130", "requeue"), ("2", "failed"), ("137", "left")])
 def test_what_becomes_of_a_task_that_ends_early(code: str, expected: str, tmp_path: Path) -> None:
-    """Interrupted: queued again. An error: noted for `bench status`. Killed: left to Slurm."""
+    """An interrupted task is requeued, an error is recorded for `bench status`, a killed task is left to Slurm."""
     program = tmp_path / "python"
     program.write_text(f"#!/bin/bash\necho 'Error: the loss became nan.'\nexit {code}\n")
     program.chmod(0o755)
@@ -88,7 +88,7 @@ def test_without_sbatch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def running() -> bool:
-    """Whether a Slurm answers here."""
+    """Whether a Slurm controller responds on this machine."""
     if shutil.which("sinfo") is None:
         return False
     return subprocess.run(["sinfo"], capture_output=True, timeout=20, check=False).returncode == 0
@@ -97,7 +97,7 @@ def running() -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sweep_on_a_real_slurm(tmp_path: Path) -> None:
-    """All runs of a suite through sbatch, with one interrupted by its signal in the middle and queued again."""
+    """All runs of a suite are submitted with sbatch; one is interrupted by a signal and requeued."""
     if not running():
         pytest.skip("no Slurm answers here: start one (slurmctld, slurmd) to check this")
     write_suite(tmp_path, epochs=300)

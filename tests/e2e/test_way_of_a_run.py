@@ -1,4 +1,4 @@
-"""The way from the command to a method's loss is short: few frames, few files, each of which reads downwards."""
+"""The call stack from the command to a method's loss is short, and each of its files reads from top to bottom."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ltbench.bench
 from helpers.command import Answer
 
 ROOT = Path(ltbench.bench.__file__).parent
-FRAMES, FILES = 7, 6  # at most, after the first frame; the files include the first one's and the method's
+FRAMES, FILES = 7, 6  # upper limits; frames after the first, files including that of the first frame and the method's
 METHOD = '''"""Notes the stack in which its loss is computed."""
 import inspect
 import json

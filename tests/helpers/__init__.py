@@ -1,1 +1,1 @@
-"""What several tests use: runs of seconds, made-up records, naive forms."""
+"""Helpers shared by several tests: short runs, synthetic records, naive implementations."""

@@ -1,4 +1,4 @@
-"""Augmentation chains that several tests try."""
+"""Augmentation chains used by several tests."""
 
 from ltbench.benchmarks.recipe import Recipe, load_recipe
 

@@ -1,4 +1,4 @@
-"""Callbacks that count or interrupt."""
+"""Callbacks that count epochs or interrupt a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ltbench.benchmarks.training.run_spec import RunSpec
 
 
 class Counter(Callback):
-    """Counts epochs by method."""
+    """Counts the epochs trained for each method."""
 
     def __init__(self) -> None:
         self.epochs: dict[str, int] = {}
@@ -21,7 +21,7 @@ class Counter(Callback):
 
 
 class StopAfter(Callback):
-    """Interrupts after some epochs, when the last of them is saved."""
+    """Interrupts a run after some epochs, once the last of them is saved."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs

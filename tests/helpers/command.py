@@ -1,4 +1,4 @@
-"""The answer of the command line."""
+"""Result of a call of the command line."""
 
 from typing import NamedTuple
 

@@ -54,7 +54,7 @@ DIGITS = {
     100: _numbers("100 59 35 21 12 7 4 2 1 1"),
 }
 
-# Positions inside a class, seed 0: the first five, the sha256 of all as int32, and their sum.
+# Positions inside a class, seed 0: the first five, the SHA-256 of all as int32, and their sum.
 POSITIONS = {
     "cifar10": {
         0: [398, 3833, 4836, 4572, 636],
@@ -81,7 +81,7 @@ RANK_SUMS = {
     ("cifar100", "step"): {50: 6365697, 100: 6304890},
 }
 
-# With the original files: sha256 of the kept pixels (N, 32, 32, 3) and of the positions among all training images.
+# For the original files: SHA-256 of the kept pixels (N, 32, 32, 3) and of their positions among all training images.
 PIXEL_DIGESTS = {
     "cifar10": {10: "27db389f53a8426e", 50: "b82019362616999e", 100: "57e15073801aadc4", 200: "d85de23257df95d4"},
     "cifar100": {10: "cf89ba8e759f771d", 50: "d6c90941f0df740c", 100: "85a4cf2fa0d08ccc", 200: "2702f684b16ea294"},

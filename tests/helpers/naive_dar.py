@@ -1,4 +1,4 @@
-"""DAR-BN in the style of the paper's listing: boolean indexing, one group after the other. For tests only."""
+"""Naive DAR-BN in the style of the paper's listing, which indexes each group of rows with a mask."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 
 class NaiveDAR(nn.BatchNorm2d):
-    """Batch norm of two groups of rows; the mask is a class attribute, one for all layers of all models.
+    """Batch norm of two groups of rows, for inputs with any number of dimensions.
 
-    It takes any number of dimensions; `grad` is the `noise_grad` of the layer under test.
+    `mask` marks the noise rows, for all layers of all models; `grad` is the `noise_grad` of the layer under test.
     """
 
     mask: Tensor | None = None
@@ -47,6 +47,6 @@ class NaiveDAR(nn.BatchNorm2d):
 
 
 def masks(rows: int) -> list[Tensor]:
-    """None, one, some, all but one, all."""
+    """Masks of the noise rows: none, one, some, all but one, all."""
     position = torch.arange(rows)
     return [position < 0, position == 1, position % 3 == 0, position != 2, position >= 0]

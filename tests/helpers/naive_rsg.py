@@ -1,4 +1,4 @@
-"""RSG one sample at a time, written after the formulas. For tests alone."""
+"""Naive RSG that follows the formulas, one sample at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def contrast(module: Any, first: Tensor, second: Tensor) -> Tensor:
-    """The contrastive module with its convolution carried out."""
+    """Logits of the contrastive module, with the full convolution."""
     inner = F.relu(module.conv1(torch.cat([first, second], 1)))
     return module.head(module.conv2(inner).mean((2, 3)))
 
@@ -39,7 +39,7 @@ def pair_loss(generator: Any, maps: Tensor, labels: list[int]) -> Tensor:
 
 
 def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
-    """Row of the frequent and of the rare sample of each generated one, in order."""
+    """Rows of the frequent and the rare sample for each generated sample, in order."""
     head = [i for i, yes in enumerate(frequent) if yes]
     tail = [i for i, yes in enumerate(frequent) if not yes]
     h, t = len(head), len(tail)
@@ -56,7 +56,7 @@ def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
 
 
 def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """Generated maps and the MV loss; gradient reaches the transform alone."""
+    """Generated maps and the MV loss; only the transform receives gradient."""
 
     def moved(i: int) -> Tensor:
         nearest = int(assignment(generator, maps[i], labels[i]).argmax())

@@ -1,4 +1,4 @@
-"""Batches and moments for the tests of OPeN."""
+"""Batches and points of training for the tests of OPeN."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def settings(ablation: dict[str, str]) -> tuple[str, ...]:
 
 
 def ready(**fields: Any) -> tuple[Any, Classifier, Split]:
-    """A method at the beginning of training, its network, and the split."""
+    """OPeN at the beginning of training, its network, and the training split."""
     run = tiny_run("open", settings=settings(fields))
     net = build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], net, run.dataset.train)

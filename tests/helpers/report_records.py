@@ -1,4 +1,4 @@
-"""Records for the report's tests, valid by the real model, made without training anything."""
+"""Valid records for the report's tests, created without any training."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def record(
     changed: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Record:
-    """A record; `facts` may hold source, recipe, commit, dirty, epochs, best (hits per class) and prerequisites."""
+    """A record; `facts` may include source, recipe, commit, dirty, epochs, best (hits per class) and prerequisites."""
     changed = changed or {}
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
     epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
@@ -88,7 +88,7 @@ def record(
 
 
 def lifelike(data: DatasetFacts, method: str, seed: int, lift: float, **facts: Any) -> Record:
-    """Accuracies that fall with the class's training images; `lift` raises the tail."""
+    """A record whose accuracy decreases with class size; `lift` raises the tail."""
     counts, tests = np.array(data.train_counts), np.array(data.test_counts)
     noise = np.random.default_rng([seed, len(method)]).normal(0, 0.03, len(counts))
     accuracy = 0.9 - (0.75 - lift) * (1 - np.log(counts) / np.log(counts.max() + 1)) + noise
@@ -104,7 +104,7 @@ def lifelike_setting(classes: int = 10, seeds: int = 2, methods: int = 3, **fact
 
 @contextmanager
 def contents(registry: dict[str, Any], values: dict[str, Any]) -> Iterator[None]:
-    """Let a registry hold other values for a while; afterwards it has its own again, in their order."""
+    """Replace the contents of a registry within a context, and restore them in their order afterwards."""
     own = dict(registry)
     registry.clear()
     registry.update(values)
@@ -116,7 +116,7 @@ def contents(registry: dict[str, Any], values: dict[str, Any]) -> Iterator[None]
 
 
 def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
-    """Make `runs/<id>/logits.npz` for records: each test image gets logits that agree with the record's hits."""
+    """Write `runs/<id>/logits.npz` for each record, with logits that agree with the record's hits."""
     for r in records:
         tests, draw = np.array(r.dataset.test_counts), np.random.default_rng(r.seed)
         labels = np.repeat(np.arange(len(tests)), tests)

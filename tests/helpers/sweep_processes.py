@@ -1,4 +1,4 @@
-"""Small sweeps as processes of their own, and units that stand for runs."""
+"""Small sweeps in separate processes, and fake units of a sweep."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ set = ["dataset.n_max=60"{more}]
 
 
 def write_suite(folder: Path, epochs: int = 40, more: str = "") -> list[Unit]:
-    """Write `suite.toml` with three runs on few digits to a folder, and return its units."""
+    """Write a `suite.toml` with three runs on a few digits to a folder, and return its units."""
     path = folder / "suite.toml"
     path.write_text(SUITE.format(epochs=epochs, more=more))
     return make_units(read_suite(str(path)))
 
 
 def start_sweep(folder: Path, *options: str, **settings: Any) -> subprocess.Popen[str]:
-    """Start `bench sweep suite.toml --jobs 2` in a folder; `settings` are those of Popen."""
+    """Start `bench sweep suite.toml --jobs 2` in a folder; `settings` are passed to Popen."""
     process: subprocess.Popen[str] = subprocess.Popen(
         [*SWEEP, "--jobs", "2", *options], cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, **settings,
@@ -51,10 +51,10 @@ def start_sweep(folder: Path, *options: str, **settings: Any) -> subprocess.Pope
 def wait_until(
     condition: Callable[[], object], process: subprocess.Popen[str] | None = None, seconds: float = 60
 ) -> None:
-    """Wait until a condition holds, while a process is running.
+    """Wait until a condition holds while a process is running.
 
     Raises:
-        AssertionError: the process has ended, or the time is over.
+        AssertionError: the process has ended, or the time limit is exceeded.
     """
     end = time.monotonic() + seconds
     while not condition():
@@ -64,7 +64,7 @@ def wait_until(
 
 
 def workers(folder: Path) -> list[int]:
-    """Process ids of the runs that write to logs below a folder."""
+    """Process ids of the runs whose logs are below a folder."""
     pids = []
     for entry in Path("/proc").iterdir():
         try:
@@ -78,7 +78,7 @@ def workers(folder: Path) -> list[int]:
 
 
 def records(folder: Path) -> dict[str, dict[str, object]]:
-    """The records in `results` of a folder by file name, without what may differ between two equal runs."""
+    """Records in the `results` of a folder by file name, without fields that differ between identical runs."""
     return {path.name: without_timings(read_record(path)) for path in find_records(folder / "results")}
 
 
@@ -87,11 +87,11 @@ def fake_snapshot(run_id: str = "e", epochs: int = 8, own: bool = True) -> Share
 
 
 def fake_unit(key: str, *shared: SharedSnapshot, method: str = "drs") -> Unit:
-    """A unit without a run behind it; `key` is its id and its label."""
+    """A unit without a run; `key` is its id and its label."""
     return Unit(key, method, "digits-lt", "digits", key, Path(f"{key}.json"), (), shared, epochs=10, images=30)
 
 
 def request(folder: Path, **changes: Any) -> SweepRequest:
-    """A request for one process on the CPU; its command does nothing."""
+    """A request for one CPU process, with a command that does nothing."""
     options = {"slots": cpu_slots(1), "command": print} | changes
     return SweepRequest(folder / "results", folder / "runs", **options)

@@ -1,4 +1,4 @@
-"""Runs of seconds on a few digits."""
+"""Runs on a few digits that take seconds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ltbench.benchmarks.training.trainer import execute
 
 
 def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> RunSpec:
-    """A run of seconds: a few digits, a few epochs, evaluated after each."""
+    """A run on a few digits for a few epochs, evaluated after each epoch."""
     always = ("dataset.n_max=30", "recipe.evaluate_every=1")
     request = RunRequest(seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings))
     return make_plan([method], ["digits-lt"], request)[0]
 
 
 def on_its_own(spec: RunSpec) -> RunSpec:
-    """The run with its first epochs trained through its own hooks, even if it could share them."""
+    """The run, changed to train its first epochs with its own hooks instead of sharing them."""
     kind = type(spec.method)
 
     class Alone(kind):  # type: ignore[misc,valid-type]
@@ -39,12 +39,12 @@ def carry_out(spec: RunSpec, runs: Path) -> Record:
 
 
 def without_timings(record: Record) -> dict[str, object]:
-    """Everything but `cost`, the only part that may differ between two runs of one id."""
+    """Everything except `cost`, the only part that may differ between two runs with the same id."""
     return record.model_dump(exclude={"cost"})
 
 
 def planned(words: Sequence[str]) -> str:
-    """The id of the run that the words of a command, `run --method ...`, would carry out."""
+    """Id of the run that a command, given as words `run --method ...`, would execute."""
     values = run_command.make_context("run", list(words[1:])).params
     for name in ("device", "results", "runs", "quiet"):
         del values[name]

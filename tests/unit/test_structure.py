@@ -1,4 +1,4 @@
-"""The layers, the package and the committed schema."""
+"""Import rules between folders, contents of the package, and the committed schema."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LAYERS = (
     ("cli",),
 )  # above the flat files
 PLUGIN_VIEW = {"method", "network", "nn", "precision", "errors"}
-MAY = {  # what each folder may import of ours; for benchmarks, LAYERS say it
+MAY = {  # allowed imports within the suite by folder; for benchmarks see LAYERS
     "datasets": {"benchmarks.split", "benchmarks.data", "benchmarks.errors", "datasets._shared"},
     "methods": {f"benchmarks.{name}" for name in PLUGIN_VIEW} | {"methods._shared"},
     "report": {"benchmarks.records", "benchmarks.recipe", "benchmarks.errors", "benchmarks.utils", "report"},
 }
-EXCEPTIONS = {"methods/_shared/base.py": {"benchmarks.registry"}}  # finds the base of a method by its name
+EXCEPTIONS = {"methods/_shared/base.py": {"benchmarks.registry"}}  # looks up the base of a method by its name
 STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 LIBRARIES = {
     "benchmarks": {"torch", "torchvision", "timm", "numpy", "pydantic", "annotated_types", "filelock", "rich",
@@ -57,7 +57,7 @@ MODULES = {
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, lazily or for types as well; ours begin with a top folder."""
+    """Dotted names that a file imports, including lazy and type-checking imports; ours begin with a top folder."""
     package = path.relative_to(ROOT).parent.parts
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -73,12 +73,12 @@ def imports(path: Path) -> set[str]:
 
 
 def layer(parts: tuple[str, ...]) -> int:
-    """Number of the layer of a module of benchmarks: 0 for the flat files."""
+    """Index of the layer of a module of benchmarks; 0 for the flat files."""
     return next((k for k, folders in enumerate(LAYERS, 1) if parts[1] in folders), 0)
 
 
 def forbidden(path: Path) -> Iterator[str]:
-    """Imports of a file that point the wrong way, or to a library that its folder does without."""
+    """Imports of a file that point the wrong way, or to a library that its folder must not import."""
     own = path.relative_to(ROOT).parts
     for name in sorted(imports(path)):
         parts = tuple(name.split("."))
@@ -149,7 +149,7 @@ def test_the_core_has_few_flat_files() -> None:
 
 def test_packages_are_the_folders_with_code() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    held = {"ltbench.benchmarks.recipes", "ltbench.results"}  # data only
+    held = {"ltbench.benchmarks.recipes", "ltbench.results"}  # folders with data only
     for path in (p for folder in TOP for p in files(folder)):
         held.add(".".join(["ltbench", *path.relative_to(ROOT).parent.parts]))
     assert set(listed) == held | {"ltbench"}

@@ -1,4 +1,4 @@
-"""Names say what a thing is: some words are too vague, or not the field's, to be names in the code."""
+"""Names in the code are specific: vague words and words foreign to the field are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(ltbench.bench.__file__).parent
 VAGUE = {"found", "made", "given", "known", "seen", "one", "told"}
-INSTEAD = {  # word: the field's term
+INSTEAD = {  # word to the term of the field
     "share": "fraction",
     "shares": "fractions",
     "chance": "probability",
@@ -37,7 +37,7 @@ def stored_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def vague_names(path: Path) -> list[str]:
-    """`line: name` for every stored name that another word should replace."""
+    """`line: name` for every stored name that should be replaced."""
     names = stored_names(ast.parse(path.read_text(encoding="utf-8")))
     return [f"{line}: {name}" for line, name in names if name.strip("_") in VAGUE | INSTEAD.keys()]
 

@@ -1,4 +1,4 @@
-"""Recipes: the published schedule, changes, and what is refused."""
+"""Recipes: published schedule, changes, and invalid values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods from outside the suite: what is refused before it could mislead."""
+"""Methods from outside the suite, and the mistakes that are refused when they are loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HEAD = "from dataclasses import dataclass\nfrom ltbench.benchmarks.method import
 
 
 def outside(folder: Path, body: str, decorator: str = "@dataclass\n") -> str:
-    """Path of a method file whose class has a body."""
+    """Path of a new method file with the given class body."""
     path = folder / "mine.py"
     path.write_text(f"{HEAD}{decorator}class Mine(Method):\n    {body}\n", encoding="utf-8")
     return str(path)

@@ -1,4 +1,4 @@
-"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: accepted files and every error."""
+"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: valid files and all errors."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ def batch(key: str, classes: int, per_class: int, seed: int) -> dict:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Both folders with a few images, and torchvision's lists changed to their checksums."""
+    """Data root with a few images of both datasets; torchvision's checksums are replaced by theirs."""
     for reference, key, classes in (("CIFAR10", "labels", 10), ("CIFAR100", "fine_labels", 100)):
         published = getattr(torchvision.datasets, reference)
         folder = tmp_path / published.base_folder
@@ -119,7 +119,7 @@ def test_a_changed_file_is_refused_and_says_how_to_accept_it(root):
     actual = write(path, batch("fine_labels", 100, 1, seed=9))
     with pytest.raises(UserError) as caught:
         Cifar100LT().load(root)
-    for part in (str(path), f"expected {expected}", f"found {actual}", "--allow-unverified", "bench data download"):
+    for part in (str(path), f"expected MD5 {expected}", f"found {actual}", "--allow-unverified", "bench data download"):
         assert part in str(caught.value)
     assert not isinstance(caught.value, MissingData)
     assert Cifar100LT(n_max=2, imbalance=1).load(unverified(root)).verified is False
@@ -151,10 +151,10 @@ def test_a_pickle_that_would_run_code_is_refused(root, function):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ([1, 2], "it holds no dictionary"),
-        ({"labels": [0]}, "should hold uint8 images"),
-        ({"data": np.zeros((1, 3072)), "labels": [0]}, "should hold uint8 images"),
-        ({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, r"but holds \(1, 3071\)"),
+        ([1, 2], "it does not contain a dictionary"),
+        ({"labels": [0]}, "should contain uint8 images"),
+        ({"data": np.zeros((1, 3072)), "labels": [0]}, "should contain uint8 images"),
+        ({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, r"but contains \(1, 3071\)"),
         ({"data": np.zeros((2, 3072), np.uint8), "labels": [0]}, "2 images but not one label for each"),
         ({"data": np.zeros((1, 3072), np.uint8)}, "1 images but not one label for each"),
         ({"data": np.zeros((1, 3072), np.uint8), "labels": [10]}, "not an integer below 10"),
@@ -190,5 +190,5 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch, failure):
         raise failure
 
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fail)
-    with pytest.raises(UserError, match="fetch the archive by hand and unpack it in"):
+    with pytest.raises(UserError, match="download the archive manually and unpack it in"):
         Cifar10LT().download(DataRoot(tmp_path, "--data-root"))

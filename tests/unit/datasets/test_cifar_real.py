@@ -1,4 +1,4 @@
-"""Long-tailed CIFAR made from the published files, against digests of the reference code's output."""
+"""Long-tailed CIFAR from the published files, compared with digests of the reference code's output."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ SOURCES = {"cifar10": Cifar10LT, "cifar100": Cifar100LT}
 
 
 def real(name: str) -> DataRoot:
-    """The data root, if it has the files; those of CIFAR-100 may be unverified, as only `test` can differ here."""
+    """The data root, if the files exist; CIFAR-100 may be unverified, because at most its test file differs."""
     if not os.environ.get("LTBENCH_DATA"):
         pytest.skip("needs the real CIFAR files: set LTBENCH_DATA to the folder that holds them")
     root = DataRoot.find()

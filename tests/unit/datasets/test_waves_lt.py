@@ -1,4 +1,4 @@
-"""waves-lt: the procedural images are the same at every call, nested, and learnable."""
+"""waves-lt: procedural images are reproducible, nested and learnable."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_fields_have_unit_power_and_no_seam():
     field = waves_lt._field(np.random.default_rng(0), 16)
     assert np.mean(field**2) == pytest.approx(1)
     spectrum = np.abs(np.fft.fft2(field))
-    assert ((spectrum > 1e-6).sum((1, 2)) <= 12).all()  # six whole-period waves, each at a frequency and its mirror
+    assert ((spectrum > 1e-6).sum((1, 2)) <= 12).all()  # six waves, each with a frequency and its mirror
 
 
 def test_shifts_are_slices_of_the_wrapped_field():
@@ -74,7 +74,7 @@ def test_shifts_are_slices_of_the_wrapped_field():
 def test_classes_of_a_group_grow_alike_with_difficulty():
     def likeness(difficulty):
         source = WavesLT(difficulty=difficulty)
-        return float((source._prototype(0) * source._prototype(2)).mean())  # two groups: even and odd labels
+        return float((source._prototype(0) * source._prototype(2)).mean())  # groups are the even and the odd labels
 
     assert abs(likeness(0)) < 0.3
     assert likeness(1) > 0.6

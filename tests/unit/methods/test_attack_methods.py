@@ -1,4 +1,4 @@
-"""M2m and BLT as methods: what they leave untouched, what they never see, what they put into a batch."""
+"""M2m and BLT as methods: state that they must not change, data that they must not use, and their batches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EASY = ("m2m.gamma=0", "m2m.beta=0")
 
 
 def ready(method: str, *settings: str) -> tuple[RunSpec, Classifier, Now, Batch]:
-    """A run in its last epoch, with a batch of equally frequent classes."""
+    """A run in its last epoch, with a class-balanced batch."""
     run = tiny_run(method, settings=settings)
     net = build_network(run)
     attach_source(run, net)
@@ -120,7 +120,7 @@ def test_m2m_counts_where_its_candidates_went() -> None:
 
 @pytest.mark.parametrize("method", ["m2m", "blt"])
 def test_attack_names_its_arithmetic(method: str) -> None:
-    """In bfloat16 on any CPU, and alike between roundings of float32, as a CPU without bfloat16 computes it."""
+    """In bfloat16 on any CPU, with the same result by rounding float32, as on a CPU without bfloat16."""
     images = []
     for precision, around in (("fp32", nullcontext()), ("bf16", nullcontext()), ("bf16", Rounding())):
         easy = EASY if method == "m2m" else ("low=1", "high=1")
@@ -158,7 +158,7 @@ def test_hallucinated_images_follow_the_batch_with_their_labels() -> None:
     used = extra >= 0
     tail = (run.dataset.train.counts <= 20).nonzero().flatten()
     assert torch.isin(extra[used], tail).all()
-    assert used.sum() == 4 * len(tail)  # half of eight each
+    assert used.sum() == 4 * len(tail)  # half of eight images per tail class
     assert torch.equal(batch.labels[changed.origin[80:]][used], extra[used])
     assert (changed.towards[80:] != extra)[used].all()
     moved = (changed.images[80:] - batch.images[changed.origin[80:]]).flatten(1).norm(dim=1)
@@ -172,7 +172,7 @@ def test_hallucinated_images_follow_the_batch_with_their_labels() -> None:
 
 
 def trained(run: RunSpec, net: Classifier, batch: Batch, now: Now) -> list[torch.Tensor]:
-    """Loss, gradients and buffers that a batch leaves."""
+    """Loss, gradients and buffers after one batch."""
     twin = copy.deepcopy(net).train()
     loss = run.method.loss(twin, batch, now)
     loss.backward()
@@ -198,7 +198,7 @@ def test_empty_slots_change_neither_loss_nor_statistics(slots: None) -> None:
 def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
     settings: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
-    """Same images, same counts, same loss and gradients, whether empty slots and arrived images are carried along."""
+    """Images, counts, loss and gradients are the same with and without empty slots and finished images."""
     results, flops = [], []
     for path in ("few", "slots"):
         if path == "slots":
@@ -221,7 +221,7 @@ def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
 
 
 def test_the_confusion_matrix_never_sees_a_test_image() -> None:
-    """It is computed from the held-out images alone: those change it, test and other training images do not."""
+    """It depends on held-out images alone, not on test images or other training images."""
     run, net, now, _ = ready("blt")
     train = run.dataset.train
     assert train.validation is not None

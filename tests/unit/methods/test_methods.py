@@ -1,4 +1,4 @@
-"""The arithmetic of each method, against the formula written naively and against worked numbers."""
+"""Arithmetic of each method, compared with naive implementations and worked numbers."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_ldam_margins(counts: tuple[int, ...], expected: tuple[float, ...]) -> N
 
 
 def naive_ldam(scale: float, weights: list[float]) -> float:
-    """The formula, one sample at a time."""
+    """LDAM loss by the formula, one sample at a time."""
     total, weight = 0.0, 0.0
     margins = [0.5 * n**-0.25 for n in COUNTS.tolist()]
     for cosines, label in zip(COSINES.tolist(), LABELS.tolist(), strict=True):
@@ -117,7 +117,7 @@ def test_ldam_loss_is_not_the_plain_mean_of_weighted_losses() -> None:
     per_sample = torch.stack([ldam_loss(cosines[[i]], LABELS[[i]], margins, 30.0) for i in range(4)])
     assert per_sample.tolist() == pytest.approx(
         [0.000002, 0.450972, 12.000006, 17.999999], rel=5e-7, abs=1e-6
-    )  # six digits
+    )  # the worked numbers have six decimals
     plain_mean = float((weights[LABELS] * per_sample).mean())
     assert plain_mean == pytest.approx(20.299029, abs=1e-5)
     assert float(ldam_loss(cosines, LABELS, margins, 30.0, weights)) < 15

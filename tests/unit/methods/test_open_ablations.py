@@ -40,7 +40,7 @@ def test_nothing_happens_before_the_start() -> None:
 
 @pytest.mark.parametrize("ablation", [{}, {"norm": "auxiliary"}, {"norm": "standard"}], ids=str)
 def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path) -> None:
-    """With the start at the end, the whole run is; else the losses are up to the start."""
+    """The whole run if noise never starts, otherwise the losses before the start."""
     erm = carry_out(tiny_run("erm", epochs=5), tmp_path)
     whole, never = (
         carry_out(on_its_own(tiny_run("open", epochs=5, settings=settings(ablation | start))), tmp_path)
@@ -54,7 +54,7 @@ def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path
 
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=str)
 def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp_path: Path) -> None:
-    before_start = {"start": "0.6"}  # so that two epochs are the method's own
+    before_start = {"start": "0.6"}  # the last two epochs have noise
     chosen = settings(before_start | ablation)
     run = tiny_run("open", epochs=5, settings=chosen)
     whole = carry_out(run, tmp_path / "whole")
@@ -62,7 +62,7 @@ def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp
     assert whole.id != default.id
     assert whole.history.loss != default.history.loss
     (tmp_path / "again" / run.id).mkdir(parents=True)
-    for slot in ("checkpoint-a.pt", "checkpoint-b.pt"):  # the latest checkpoint is lost: the epoch before it is in b
+    for slot in ("checkpoint-a.pt", "checkpoint-b.pt"):  # the latest checkpoint is lost; slot b has the epoch before
         content = (tmp_path / "whole" / run.id / slot).read_bytes()
         (tmp_path / "again" / run.id / slot).write_bytes(content if slot.endswith("a.pt") else b"damaged")
     with pytest.warns(UserWarning, match="damaged"):
@@ -204,8 +204,8 @@ def test_warns_where_no_noise_would_come(tmp_path: Path) -> None:
         ({"norm": "auxiliary", "control": "drop"}, "can only be dar and stop"),
         ({"append": 0.25, "noise": "additive"}, "append needs noise=pure"),
         ({"append": 0.25, "control": "drop"}, "append needs noise=pure"),
-        ({"noise_init": "fresh"}, "noise_init is that of norm=auxiliary"),
-        ({"noise": "additive", "noise_space": "normalised"}, "additive noise is noise of pixels"),
+        ({"noise_init": "fresh"}, "noise_init=fresh needs norm=auxiliary"),
+        ({"noise": "additive", "noise_space": "normalised"}, "noise=additive needs noise_space=pixel"),
         ({"delta": 1.5}, "less than or equal to 1"),
     ],
 )
@@ -215,7 +215,7 @@ def test_settings_that_contradict_each_other(fields: dict[str, Any], message: st
 
 
 def test_backbone_without_batch_norm() -> None:
-    """noise_grad=stop cuts before the classifier, which amounts to the same; what needs a batch norm is refused."""
+    """noise_grad=stop cuts the gradient before the classifier instead; options that need a batch norm are refused."""
     run = tiny_run("open")
     method = run.method
 

@@ -1,4 +1,4 @@
-"""RSG as a method: which loss trains what, edge cases, settings, places in backbones."""
+"""RSG as a method: parameters trained by each loss, edge cases, settings, insertion into backbones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from torch import nn
 
 
 def started(name: str = "ldam-drw", **fields: Any) -> tuple[Any, Classifier, Batch]:
-    """RSG on a tiny network in float64, with a batch that has frequent and rare classes."""
+    """RSG on a tiny network in float64, with a batch of frequent and rare classes."""
     run = tiny_run("rsg", settings=(f"rsg.base={name}", *(f"rsg.{k}={v}" for k, v in fields.items())))
     net, split = build_network(run), run.dataset.train
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def when(progress: float) -> Now:
 
 
 def moved(net: nn.Module) -> set[str]:
-    """Parts whose parameters got a gradient other than zero."""
+    """Parts that have parameters with a non-zero gradient."""
     parts = set()
     for name, parameter in net.named_parameters():
         if parameter.grad is not None and parameter.grad.abs().sum() > 0:
@@ -64,7 +64,7 @@ def test_what_is_trained_before_and_after_generation_begins() -> None:
     assert all(parameter.grad is None for parameter in net.rsg.contrast.parameters())  # type: ignore[union-attr]
 
 
-@pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")  # which makes the lower gradient exactly zero
+@pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")  # makes the lower gradient exactly zero
 def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
     method, net, batch = started()
     net.eval()
@@ -83,7 +83,7 @@ def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
 
 @pytest.mark.parametrize("name", ["erm", "cb-rw", "focal", "cb-focal", "m-drw", "ldam-drw"])
 def test_slots_without_a_map_change_nothing(name: str) -> None:
-    """Loss and gradients equal those of plain batch norms and a batch of exactly N + s_new rows."""
+    """Loss and gradients equal those of plain batch norms with a batch of exactly N + s_new rows."""
     method, net, batch = started(name)
     maps = net.backbone[: method.cut_](net.normalise(batch.images)).detach()
     pairs = pair_up(method.frequent_[batch.labels], method.transfer_)
@@ -210,7 +210,7 @@ def test_contrastive_module_rests_once_generation_begins() -> None:
 
 @pytest.mark.parametrize("name", ["densenet40", "resnext29-8x64d", "timm:resnet10t"])
 def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None:
-    """Both phases, on a dozen procedural images; the finished network is the plain backbone."""
+    """Both phases, on a dozen procedural images; the finished network has the plain backbone."""
     data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
     recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
     settings = [*data, *recipe, "base=erm", "start=0.5", "frequent=0.34"]

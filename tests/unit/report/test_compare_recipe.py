@@ -1,4 +1,4 @@
-"""Two values of one recipe field, all else equal."""
+"""Comparison of two values of a recipe field, all else equal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_numbers_are_the_same_however_they_are_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "sentence"), [("precison", "precision"), ("epochs", "No two runs differ in recipe.epochs alone")]
+    ("field", "sentence"),
+    [("precison", "precision"), ("epochs", "no two runs with the same seed that differ only in recipe.epochs")],
 )
 def test_what_cannot_be_compared_is_one_sentence(field: str, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):

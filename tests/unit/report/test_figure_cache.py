@@ -1,4 +1,4 @@
-"""Figures are drawn again when their contents or the code that draws them have changed, and only then."""
+"""Figures are redrawn if and only if their contents or the drawing code have changed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(ltbench.bench.__file__).parent
 
 @pytest.fixture
 def two_figures() -> Iterator[None]:
-    """All other figures take long."""
+    """Keep only two figures, because the others are slow to draw."""
     with contents(FIGURES, {name: FIGURES[name] for name in ("tradeoff", "cost")}):
         yield
 
@@ -34,7 +34,7 @@ def test_figures_are_drawn_again_only_when_something_has_changed(tmp_path: Path)
     written: dict[Path, int] = {}
 
     def report(options: Options | None = None) -> tuple[list[Path], list[str]]:
-        """The files of a report, and the imbalances of the settings whose figures were drawn for it."""
+        """Files of a new report, and the imbalances of the settings whose figures were drawn for it."""
         sources = Sources(tmp_path / "results", tmp_path / "runs")
         paths = build(sources, tmp_path / "out", options=options, formats=["svg"]).paths
         markers = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.json")}

@@ -1,4 +1,4 @@
-"""Figures: what they show, that they fit, and that they are drawn again only when something has changed."""
+"""Figures: contents, layout, and reproducible files."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_legend_is_outside_and_figures_fit_a_page(classes: int, methods: int) ->
 
 
 def test_confusions_count_classes_of_equal_size_apart() -> None:
-    """Step profile: all images of the frequent half are taken for class 0, those of the rare half for class 3 or 0."""
+    """Step profile: images of the frequent half are predicted as class 0, those of the rare half as class 3 or 0."""
     counts = np.array([100, 100, 100, 10, 10, 10])
     confusion = np.zeros((6, 6))
     confusion[:3, 0] = 10

@@ -20,7 +20,7 @@ ZERO, HALF, ONE = (int(np.flatnonzero(tau == TAUS)[0]) for tau in (0, 0.5, 1))
 
 
 def predictions(row: int, labels: list[int]) -> list[int]:
-    """Classes predicted for the two images, found by trying all labels."""
+    """Predicted classes of the two images, recovered by trying all labels."""
     hits = [scores(Z, np.array([a, b]), COUNTS).hits[row] for a in labels for b in labels]
     best = int(np.argmax([hit.sum() for hit in hits]))
     return [best // 3, best % 3]
@@ -36,7 +36,7 @@ def test_worked_example_of_logit_adjustment() -> None:
 
 
 def test_worked_example_of_another_test_prior() -> None:
-    """PC-softmax: to the uniform prior, and to the reversed one."""
+    """PC-softmax for the uniform and for the reversed prior."""
     uniform = np.exp(Z[0] - log_prior(COUNTS))
     assert uniform / uniform.sum() == pytest.approx([0.180307, 0.331656, 0.488037], abs=1e-5)
     reverse = np.exp(Z[0] - log_prior(COUNTS) + log_prior(COUNTS[::-1]))
@@ -66,12 +66,12 @@ def test_shifted_priors() -> None:
     assert names[-1] == "backward 50"
     assert weights.sum(1) == pytest.approx(1)
     assert weights[5] == pytest.approx(0.25)
-    assert weights[0][2] / weights[0][3] == pytest.approx(50)  # of the two rarest, the later class is the rarer one
+    assert weights[0][2] / weights[0][3] == pytest.approx(50)  # ties: the later class counts as rarer
     assert weights[-1][3] / weights[-1][2] == pytest.approx(50)
 
 
 def test_ece_by_hand_and_bins() -> None:
-    """Two images with confidence 0.9, one of them right; two with 0.6, both right: (0.4 * 2 + 0.4 * 2) / 4."""
+    """Two images with confidence 0.9, one correct; two with 0.6, both correct: (0.4 * 2 + 0.4 * 2) / 4."""
 
     def two(p: float) -> list[float]:
         return [float(np.log(p)), float(np.log(1 - p))]
@@ -133,16 +133,16 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
     assert read_scores(setting.runs, tmp_path) == ({}, [])
     assert adjusted(setting, Evidence()).frame.empty
     assert not {"tradeoff", "reliability"} & set(figures(setting, {}))
-    assert "priors" in figures(setting, {})  # counts are enough for it
+    assert "priors" in figures(setting, {})  # it needs class counts alone
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda z, y: (z[:-1], y[:-1]), "other test images"),
-        (lambda z, y: (z, (y + 1) % 2), "not those that the record counts"),
+        (lambda z, y: (z[:-1], y[:-1]), "its test images are not those of the record"),
+        (lambda z, y: (z, (y + 1) % 2), "disagree with the counts in the record"),
         (lambda z, y: (np.full_like(z, np.nan), y), "not finite"),
-        (lambda z, y: (z.ravel(), y), "other test images"),
+        (lambda z, y: (z.ravel(), y), "its test images are not those of the record"),
     ],
 )
 def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The page in a real browser: sort, filter, unfold, keyboard, narrow screens, and nothing that leaves it.
+"""The page in a real browser: sorting, filtering, expanding, keyboard, narrow screens, and no network requests.
 
-Needs Chromium (Debian: chromium), found by name or by LTBENCH_CHROMIUM; without it these tests say so and are skipped.
+Needs Chromium (Debian: chromium), on the path or set by LTBENCH_CHROMIUM; skipped without it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[(1280, 900, "light"), (390, 800, "dark")], ids=["wide", "phone, dark"])
 def page(browser: Browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page, opened from disk; at the end: no message on the console, no request to anywhere."""
+    """The page, opened from disk; checks at the end that there were no console messages and no requests."""
     width, height, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     opened, problems = context.new_page(), []
@@ -110,7 +110,7 @@ def test_filter_hides_rows_settings_and_links(page: Page) -> None:
 
 
 def _index(page: Page, word: str) -> int:
-    """Which of the page's tables is the leaderboard of the setting with a word in its title."""
+    """Index of the leaderboard of the setting whose title contains a word, among all tables of the page."""
     sections = page.locator(".setting").all()
     k = next(k for k, section in enumerate(sections) if word in section.locator("h2").inner_text())
     return sum(section.locator("table.board").count() for section in sections[:k])
@@ -127,7 +127,7 @@ def test_a_row_unfolds_by_keyboard_to_circumstances_and_command(page: Page) -> N
     for word in ("bench run --method", "--seed 0,1,2", "data checksum", "abababab", "12345678", "hyper-parameters"):
         assert word in text
     page.locator("table.board").first.locator("thead th button").nth(1).click()
-    assert button.locator("xpath=ancestor::tr/following-sibling::tr[1]").is_visible()  # it moves with its row
+    assert button.locator("xpath=ancestor::tr/following-sibling::tr[1]").is_visible()  # details move with their row
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "filter"
     button.click()
@@ -152,7 +152,7 @@ def test_nothing_is_wider_than_the_screen_and_names_are_text(page: Page) -> None
 
 
 def test_contrast_in_both_themes(page: Page) -> None:
-    """Text of at least 4.5 to 1 against its background (WCAG AA)."""
+    """Contrast of text is at least 4.5 to 1 (WCAG AA)."""
     script = """() => {
         const light = c => c.map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         const lum = c => { const [r, g, b] = light(c); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };

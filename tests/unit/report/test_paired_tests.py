@@ -1,4 +1,4 @@
-"""Interval and permutation test: by hand, against scipy, and what the verdict says of them."""
+"""Interval and permutation test, by hand and compared with scipy, and the resulting verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA = dataset([200, 50])
 
 
 def runs(method: str, *accuracies: int) -> list:
-    """One record per seed with so many of 100 correct in both classes."""
+    """One record per seed, with the given number of 100 images correct in both classes."""
     return [record(DATA, [a, a], method, seed) for seed, a in enumerate(accuracies)]
 
 
@@ -45,14 +45,14 @@ def test_interval_and_p_are_scipy_s(n: int) -> None:
 def test_many_pairs_are_drawn_and_still_agree() -> None:
     values = np.random.default_rng(1).normal(0.005, 0.02, 18)
     exact = stats.permutation_test((values,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
-    assert permutation_test(values) == pytest.approx(exact, abs=0.006)  # three deviations of 65,536 draws
+    assert permutation_test(values) == pytest.approx(exact, abs=0.006)  # three standard deviations of 65,536 draws
     assert permutation_test(np.ones(30)) == 1 / 65_536  # the observed signs are among the draws
 
 
 def test_verdicts() -> None:
     assert paired([0.02, 0.021, 0.019]).verdict == "better"
     assert paired([-0.02, -0.021, -0.019]).verdict == "worse"
-    assert paired([0.02, 0.020001]).verdict == "not separable"  # two pairs are too few, however close
+    assert paired([0.02, 0.020001]).verdict == "not separable"  # two pairs are too few, however similar
     assert paired([0.5]) == paired([0.5])
     assert (paired([0.5]).low, paired([0.5]).p, paired([0.5]).verdict) == (None, None, "not separable")
     assert paired([0.0, 0.0, 0.0]).verdict == "not separable"
@@ -102,11 +102,11 @@ def test_the_table_names_the_baseline_and_the_verdicts() -> None:
 def test_another_baseline_and_one_without_records() -> None:
     records = [*runs("drw", 60, 61, 63), *runs("drs", 51, 50, 53)]
     table = cost(settings(records, Options(baseline="drs"))[0], Evidence())
-    assert table.title == "Difference to drs, and cost"
+    assert table.title == "Difference from drs, and cost"
     assert table.frame.loc[0, "minus drs"] == "+10.0 [+7.5, +12.5]"
     table = tables(settings(records)[0], Evidence())[1]
     assert table.title == "Cost"
-    assert table.notes[0] == "No differences: erm has no record here."
+    assert table.notes[0] == "No differences: erm has no records in this setting."
     assert not any("minus" in name for name in table.frame)
 
 

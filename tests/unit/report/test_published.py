@@ -1,4 +1,4 @@
-"""results/published.toml: every number has a source and a protocol, and meets ours where the settings are alike."""
+"""results/published.toml: every number has a source and a protocol, and is matched with ours in the same setting."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_number_without_its_source_or_protocol_is_refused(key: str, tmp_path: 
         ({"rows": {"erm": [30.0, 20.0]}}, "row 'erm' has 2 numbers for 1 columns"),
         ({"rows": {"erm": [300.0]}}, "less than 100"),
         ({"columns": ["CIFAR-10"]}, "is not 'dataset profile'"),
-        ({"standard_errors": {"drw": [0.1]}}, "a standard error in row 'drw' has no number"),
+        ({"standard_errors": {"drw": [0.1]}}, "a standard error in row 'drw' belongs to no number"),
         ({"dropout": 0.3}, "Extra inputs"),
     ],
 )

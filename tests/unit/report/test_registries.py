@@ -1,4 +1,4 @@
-"""A new table, output, figure, grouping or verdict takes its own function and one line of a registry."""
+"""A new table, output, figure, grouping or verdict needs one function and one line in a registry."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_output_receives_every_table(tmp_path: Path, monkeypatch: pytest.Monk
     store(RUNS, tmp_path / "results")
     report = build(Sources(tmp_path / "results"), tmp_path / "out", formats=[])
     assert tmp_path / "out" / "titles.txt" in report.paths
-    assert (tmp_path / "out" / "titles.txt").read_text() == "Accuracy\nDifference to erm, and cost"
+    assert (tmp_path / "out" / "titles.txt").read_text() == "Accuracy\nDifference from erm, and cost"
 
 
 def test_a_figure_is_drawn_and_shown(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def tex(setting: Setting) -> str:
 
 
 def cells(text: str) -> list[list[str]]:
-    """The Markdown table's lines as lists of cells."""
+    """Lines of the Markdown table as lists of cells."""
     return [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
 
 
@@ -83,7 +83,7 @@ def test_notes_warn() -> None:
     text = "\n".join(notes(settings(runs)[0]))
     for fact in (
         "Verified: no", "Made with uncommitted changes: erm, seed 0", "commits 12345678, fedcba98",
-        "epochs run differ", "crt 4", "not the plain accuracy, as classes have 10 to 1,000",
+        "the number of epochs differs", "crt 4", "not the plain accuracy, as classes have 10 to 1,000",
     ):  # fmt: skip
         assert fact in text
 
@@ -142,7 +142,7 @@ def test_terminal_table_fits(width: int, classes: int) -> None:
     runs = [lifelike(data, m, s, lift, changed={"max_m": 0.3}) for m, lift in METHODS.items() for s in range(3)]
     text = printed(runs, width)
     assert max(map(len, text.splitlines())) <= width
-    assert not re.search("…", text)  # no number was cut
+    assert not re.search("…", text)  # no number is truncated
     for word in ("balanced-softmax", "overall", "many", "medium", "few", "G1", "G5", " n", "±"):
         assert word in text
 
@@ -179,7 +179,7 @@ def test_build_writes_everything_twice_the_same(tmp_path: Path) -> None:
     before = sorted((tmp_path / "results").rglob("*"))
     first, second = (build(Sources(tmp_path / "results"), tmp_path / name) for name in ("one", "two"))
     assert sorted((tmp_path / "results").rglob("*")) == before
-    assert len(first.paths) == 4 + 8 * 3  # no confusion matrices, no logits: three figures less
+    assert len(first.paths) == 4 + 8 * 3  # three figures fewer without confusion matrices and logits
     for a, b in zip(first.paths, second.paths, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
     assert set(first.paths) == {p for p in (tmp_path / "one").rglob("*") if p.is_file() and p.parent.name != "page"}

@@ -1,4 +1,4 @@
-"""`bench show`, `bench compare`, and the command that a record is made again with."""
+"""`bench show`, `bench compare`, and the command that reproduces a record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means, deviations, and what may stand in one table; all expected numbers are worked out by hand."""
+"""Means, standard deviations, and grouping into settings; all expected numbers are computed by hand."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_rows_average_over_seeds_and_groups() -> None:
     runs = [record(data, [90, 70, 50, 10], seed=0), record(data, [80, 60, 60, 40], seed=1)]
     (setting,) = settings(runs)
     (row,) = setting.rows
-    assert row.overall.mean == pytest.approx(0.575)  # of 0.55 and 0.60
+    assert row.overall.mean == pytest.approx(0.575)  # mean of 0.55 and 0.60
     assert row.overall.sd == pytest.approx(0.05 / 2**0.5)
     assert row.groups["many"] is not None
-    assert row.groups["many"].mean == pytest.approx(0.75)  # of 0.8 and 0.7
+    assert row.groups["many"].mean == pytest.approx(0.75)  # mean of 0.8 and 0.7
     assert row.groups["few"] is not None
     assert row.groups["few"].mean == pytest.approx(0.25)
-    assert row.groups["G1"] is None  # four classes have no fifths
+    assert row.groups["G1"] is None  # four classes cannot be divided into five groups
 
 
 def test_best_epoch_plays_no_part() -> None:
@@ -54,7 +54,7 @@ def test_rows_are_sorted_and_labelled_by_what_was_changed() -> None:
 
 
 def test_equal_labels_are_made_distinct() -> None:
-    """The defaults of a method changed between versions: other values, nothing `changed`."""
+    """If a default changed between versions, the values differ although nothing is `changed`."""
     old = record(DATA, [50, 40, 30], changed={"s": 20.0})
     values = {"s": 30.0}
     key = RunFacts("erm", None, values, {}, DATA, RECIPE, 0).id
@@ -91,7 +91,7 @@ def test_unlike_circumstances_are_never_in_one_table(other) -> None:
 
 
 def test_a_recipe_field_added_later_separates_no_records() -> None:
-    """A record made before `augment` existed is one of basic augmentation."""
+    """A record from before `augment` existed counts as basic augmentation."""
     old = record(DATA, [50, 50, 50])
     new = record(DATA, [60, 60, 60], seed=1, recipe=RECIPE | {"augment": "basic", "optimiser": "sgd"})
     (setting,) = settings([old, new])

@@ -1,4 +1,4 @@
-"""An engine and a subject of the command line are one file and one line of a table each."""
+"""A new engine or command-line subject needs one file and one line in a table."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ COMMANDS = (greet,)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose modules can be imported."""
+    """An importable folder."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def pretending(folder: Path) -> Iterator[None]:
-    """The table of engines with one more line."""
+    """Add a line to the table of engines within a context."""
     (folder / "pretending.py").write_text(ENGINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENGINES, "pretending", "pretending:Pretending")
-        importlib.reload(sweep)  # as if the line had been there when the command was imported
+        importlib.reload(sweep)  # the command reads the table when it is imported
         yield
     importlib.reload(sweep)
 

@@ -1,4 +1,4 @@
-"""Colour operations and Cutout against torchvision, image by image; the randomness of the whole chain."""
+"""Colour operations and Cutout compared with torchvision image by image; randomness of the whole chain."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def uniform(*shape: int, name: str = "numbers") -> Tensor:
 
 
 def floats(count: int, size: int = 12) -> Tensor:
-    """Noise, and among it black, white, grey and single-coloured images."""
+    """Noise images, with some black, white, grey and single-coloured images among them."""
     images = uniform(count, 3, size, size + 1, name="images").float()
     images[0], images[1], images[2] = 0, 1, 0.3
     images[3] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
-    images[4] = images[4].round()  # corners of the colour cube, where two channels are equal
+    images[4] = images[4].round()  # corners of the colour cube, with ties between channels
     return images
 
 
@@ -36,7 +36,7 @@ def random(seed: int = 0) -> Callable[[str], torch.Generator]:
 
 def test_every_order_of_the_jitter_equals_torchvision() -> None:
     orders = torch.cartesian_prod(*[torch.arange(4)] * 4)
-    orders = orders[orders.sort(1)[0].eq(torch.arange(4)).all(1)].repeat(8, 1)  # all 24, each with 8 sets of factors
+    orders = orders[orders.sort(1)[0].eq(torch.arange(4)).all(1)].repeat(8, 1)  # all 24, with 8 sets of factors each
     images = floats(len(orders))
     factors, hue = 0.6 + 0.8 * uniform(len(orders), 3), (0.2 * uniform(len(orders), name="hue") - 0.1).float()
     out = ops.recolour(images, ops.arrange(orders, factors).float(), hue, torch.zeros(len(orders)))
@@ -74,7 +74,7 @@ def test_blur_equals_torchvision() -> None:
 @pytest.mark.parametrize("side", [1, 4, 5, 40])
 def test_cutout_equals_a_loop_over_pixels(side: int) -> None:
     images = floats(156) + 1
-    centres = torch.cartesian_prod(torch.arange(12), torch.arange(13))  # each pixel once
+    centres = torch.cartesian_prod(torch.arange(12), torch.arange(13))  # every pixel once
     expected = images.clone()
     for image, (row, column) in zip(expected, centres.tolist(), strict=True):
         for r in range(row - side // 2, row - side // 2 + side):
@@ -102,7 +102,7 @@ def test_coins_strengths_and_orders_have_their_distributions() -> None:
     assert 0.6 <= float(factors.min()) < 0.61
     assert 1.39 < float(factors.max()) <= 1.4
     assert 0.099 < float(drawn.hue.abs().max()) <= 0.1
-    sides = drawn.side[drawn.side > 0]  # a narrow Gaussian's side underflows to nearly 0, never quite
+    sides = drawn.side[drawn.side > 0]  # the side for a narrow Gaussian underflows to a tiny positive value
     assert float(sides.max()) <= float(ops.side_weight(torch.tensor(2.0))) + 1e-6
 
 
@@ -134,7 +134,7 @@ def test_chain_is_random_per_image_repeatable_and_within_bounds(changes: dict[st
     assert torch.equal(out, augment(index, augment.draw(512, random()))), "the same generators, the same batch"
     assert not torch.equal(out, augment(index, augment.draw(512, random(1))))
     parts = [augment(index[k : k + 64], drawn.rows(slice(k, k + 64))) for k in range(0, 512, 64)]
-    torch.testing.assert_close(torch.cat(parts), out, rtol=0, atol=1e-6)  # no image depends on another
+    torch.testing.assert_close(torch.cat(parts), out, rtol=0, atol=1e-6)  # images are independent of one another
     many = {"basic": 90, "simclr": 450, "autoaugment": 80}[recipe.augment]  # basic: 81 shifts, twice mirrored, 2 images
     assert len(out.flatten(1).unique(dim=0)) > many
 

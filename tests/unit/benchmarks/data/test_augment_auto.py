@@ -1,4 +1,4 @@
-"""AutoAugment against torchvision: every operation at every level, and the distribution of the whole."""
+"""AutoAugment compared with torchvision: every operation at every level, and the overall distribution."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NAMES = [
     "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness",
     "Posterize", "Solarize", "AutoContrast", "Equalize", "Invert",
 ]  # fmt: skip
-PLAIN = {"AutoContrast", "Equalize", "Invert"}  # without a strength
-ROUNDED = {"ShearX", "ShearY", "Rotate"}  # ties between two pixels may go either way
+PLAIN = {"AutoContrast", "Equalize", "Invert"}  # operations without a strength
+ROUNDED = {"ShearX", "ShearY", "Rotate"}  # operations for which a tie between two pixels may be rounded either way
 
 
 def pictures(count: int, height: int, width: int) -> Tensor:
-    """Noise, smooth images, constant images and images of few levels, uint8 (count, 3, H, W)."""
+    """Noise, smooth, constant and few-level images, uint8 (count, 3, H, W)."""
     random = generator(0, "pictures")
     coarse = torch.rand(count, 3, 4, 4, generator=random)
     images = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)
@@ -50,7 +50,7 @@ def test_operation_equals_torchvision_at_every_level_and_sign(name: str, size: t
             expected = torch.stack([_apply_op(x, name, amount, InterpolationMode.NEAREST, None) for x in images])
             wrong += int((actual != expected).sum())
             total += actual.numel()
-    few = 0.001 if size == (32, 32) else 0.005  # a small image has more ties
+    few = 0.001 if size == (32, 32) else 0.005  # small images have relatively more ties
     assert wrong <= (few * total if name in ROUNDED else 0)
 
 
@@ -71,7 +71,7 @@ def test_draws_follow_the_policy() -> None:
     drawn = policy.draw(torch.rand(count, 5, generator=generator(0, "auto"), dtype=torch.float64))
     for number in range(2):
         probability = float(policy.probabilities[:, number].mean())
-        # One operation of the policy has the strength 0, which is the identity: Color of level 0, probability 0.7.
+        # One operation of the policy has strength 0, the identity: Color of level 0, probability 0.7.
         probability -= 0.7 / 25 if number else 0
         acts = (drawn[:, number] != policy.identity).any(1).double().mean()
         assert abs(float(acts) - probability) < 5 * (probability * (1 - probability) / count) ** 0.5
@@ -82,7 +82,7 @@ def test_draws_follow_the_policy() -> None:
 
 
 def test_distribution_equals_torchvision_s() -> None:
-    """Mean, spread and fraction of black of many outputs of one image, each side with its own random numbers."""
+    """Mean, std and fraction of black pixels of many outputs for one image, with independent random numbers."""
     image, count = pictures(8, 32, 32)[7], 3000
     policy = auto.AutoAugment(32, 32)
     rows = policy.draw(torch.rand(count, 5, generator=generator(0, "auto"), dtype=torch.float64))

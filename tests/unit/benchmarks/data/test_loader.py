@@ -1,4 +1,4 @@
-"""Draws of an epoch and the batches made from them."""
+"""Draws of an epoch, and batches built from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torchvision.transforms import functional
 
 def split_of(counts: list[int], size: int = 8) -> Split:
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-    labels = labels[torch.randperm(len(labels), generator=generator(0, "test"))]  # files are seldom sorted by class
+    labels = labels[torch.randperm(len(labels), generator=generator(0, "test"))]  # most files are not sorted by class
     images = torch.randint(256, (len(labels), 3, size, size), dtype=torch.uint8, generator=generator(0, "images"))
     return Split(images, labels, len(counts))
 
@@ -85,7 +85,7 @@ def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
     def first(seed: int, stage: str, epoch: int) -> torch.Tensor:
         return next(iter(batches(split, augment, None, epoch_generators(seed, stage, epoch)))).images
 
-    torch.rand(17)  # other random numbers do not matter
+    torch.rand(17)  # the global generator has no effect
     assert torch.equal(first(0, "train", 3), first(0, "train", 3))
     for other in ((1, "train", 3), (0, "head", 3), (0, "train", 4)):
         assert not torch.equal(first(0, "train", 3), first(*other))
@@ -93,7 +93,7 @@ def test_batches_depend_on_seed_stage_and_epoch_alone() -> None:
 
 @pytest.mark.parametrize("channels_last", ["true", "false"])
 def test_basic_batches_are_crops_and_flips_bit_for_bit(channels_last: str) -> None:
-    """Committed records depend on the draws: other augmentations must not change a recipe that does without them."""
+    """Committed records depend on these draws, so other augmentations must not change recipes that do not use them."""
     split = split_of([50, 20, 5])
     changes = {"batch_size": "32", "crop_padding": "2", "flip": "true", "channels_last": channels_last}
     recipe = load_recipe("digits", changes)[0]
@@ -108,7 +108,7 @@ def test_basic_batches_are_crops_and_flips_bit_for_bit(channels_last: str) -> No
 
 def test_images_keep_their_labels() -> None:
     split = split_of([50, 20, 5])
-    split.images[:] = split.labels.view(-1, 1, 1, 1).byte()  # the label is written into the pixels
+    split.images[:] = split.labels.view(-1, 1, 1, 1).byte()  # pixels equal the label
     recipe = load_recipe("digits", {"crop_padding": "0", "flip": "true"})[0]
     for probabilities in (None, torch.ones(3)):
         for batch in batches(split, Augment(split.images, recipe), probabilities, epoch_generators(0, "train", 0)):

@@ -1,4 +1,4 @@
-"""Folded networks: the same function as the network in evaluation mode, which stays untouched."""
+"""Folded networks compute the same function as the network in evaluation mode, which is not changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def network(name: str) -> Classifier:
 
 
 class Precise(nn.Sequential):
-    """A float64 head for features that arrive in float32."""
+    """A float64 head for float32 features."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return super().forward(features.double())
@@ -38,7 +38,7 @@ class Precise(nn.Sequential):
     [("resnet32", 31), ("resnet8-narrow", 7), ("densenet40", 0), ("timm:resnet10t", 14), ("timm:resnetblur18", 20)],
 )
 def test_folded_equals_evaluation_mode_with_gradients_of_images(name: str, pairs: int, routed: bool) -> None:
-    """In float64: rounding that carries one ReLU over its kink changes a gradient by more than any tolerance."""
+    """In float64, because rounding that flips the sign of one ReLU input changes a gradient beyond any tolerance."""
     net = network(name).double()
     net.head = Precise(net.head)
     if routed:

@@ -1,4 +1,4 @@
-"""DAR-BN: worked examples, a reference in the style of the paper's listing, corner cases."""
+"""DAR-BN: worked examples, comparison with a naive implementation of the paper's listing, corner cases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def layer(cls: type = DARBatchNorm2d, channels: int = 1, **options: Any) -> Any:
 
 
 def run(norm: Any, x: Tensor, mask: Tensor | None, upstream: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and gradient of the input."""
+    """Output of a layer and gradient of its input."""
     x = x.clone().requires_grad_()
     with noise_rows(norm, mask):
         out = norm(x)
@@ -121,7 +121,7 @@ def test_equals_the_listing(cls: type, shape: tuple[int, ...], mode: str, dtype:
     tight = {"atol": 1e-10, "rtol": 1e-10} if dtype == torch.float64 else {"atol": 1e-5, "rtol": 1e-5}
     for mask in masks(shape[0]):
         if shape[2:] == () and int((~mask).sum()) == 1:
-            continue  # one natural element per channel: the listing raises
+            continue  # the listing raises for one natural element per channel
         x = torch.randn(shape, generator=generator, dtype=dtype) * 3 + 5
         upstream = torch.randn(shape, generator=generator, dtype=dtype)
         norm, naive = cls(shape[1], noise_grad=mode).to(dtype), NaiveDAR(shape[1]).to(dtype)
@@ -161,7 +161,7 @@ def test_gradients_of_both_groups_against_finite_differences() -> None:
 
 
 def test_statistics_do_not_cancel() -> None:
-    """Mean 30 and standard deviation 0.02: E[x^2] minus the squared mean is off by a fifth in float32."""
+    """With mean 30 and standard deviation 0.02, E[x^2] - E[x]^2 has a relative error of 20 % in float32."""
     x = torch.randn(64, 2, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.02 + 30
     norm = DARBatchNorm2d(2, eps=0)
     with noise_rows(norm, torch.arange(64) < 16):
@@ -234,7 +234,7 @@ def test_one_noise_element_and_a_constant_channel_give_beta() -> None:
 @pytest.mark.parametrize("options", [{"momentum": None}, {"affine": False}, {"track_running_stats": False}])
 @pytest.mark.parametrize("noise", [False, True])
 def test_options_of_batch_norm(options: dict[str, Any], noise: bool) -> None:
-    """Natural rows are those of a plain layer with the same options, in training and in evaluation mode."""
+    """Natural rows equal those of a plain layer with the same options, in training and in evaluation mode."""
     plain, norm = nn.BatchNorm2d(3, **options).double(), DARBatchNorm2d(3, **options).double()
     for _ in range(3):
         natural = torch.randn(5, 3, 4, 4, dtype=torch.float64)
@@ -274,7 +274,7 @@ def test_a_layer_called_twice_tracks_twice() -> None:
 
 
 def test_auxiliary_norm_counts_its_elements_and_may_be_frozen() -> None:
-    """Three noise rows of four: the unbiased variance is that of six elements, not of two."""
+    """Three noise rows of four: the unbiased variance counts six elements, not two."""
     norm = layer(AuxiliaryBatchNorm2d, noise_grad="affine_frozen")
     run(norm, X, torch.tensor([True, True, False, True]), UP)
     noise = X[[0, 1, 3]].flatten()

@@ -1,4 +1,4 @@
-"""Conversion of whole models, the mask of their layers, and the gradients of noise images."""
+"""Conversion of whole models, noise masks of their layers, and gradients of noise images."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network(name: str, kind: Any = "dar", **options: Any) -> Classifier:
     if kind is not None:
         convert_batchnorm(backbone, kind, **options)
     for norm in batchnorms(backbone):
-        nn.init.ones_(norm.weight)  # timm initialises some with 0, which blocks the gradient of their branch
+        nn.init.ones_(norm.weight)  # timm initialises some weights with 0, which blocks the gradient of a branch
     return Classifier(backbone, LinearHead, 10)
 
 
@@ -42,7 +42,7 @@ def images(name: str) -> Tensor:
 
 
 def gradients(net: nn.Module, loss: Tensor) -> dict[str, bool]:
-    """Whether each parameter has a gradient other than zero."""
+    """Whether each parameter has a non-zero gradient."""
     net.zero_grad()
     loss.backward()
     return {name: p.grad is not None and bool(p.grad.abs().sum() > 0) for name, p in net.named_parameters()}
@@ -51,7 +51,7 @@ def gradients(net: nn.Module, loss: Tensor) -> dict[str, bool]:
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("mode", ["stop", "affine_frozen", "full"])
 def test_what_noise_rows_teach(name: str, mode: str) -> None:
-    """Only the classifier; every convolution but no gamma or beta; everything."""
+    """Trained by noise: the classifier alone; all convolutions but no gamma or beta; all parameters."""
     net = network(name, noise_grad=mode)
     with noise_rows(net.backbone, MASK):
         logits = net(images(name))
@@ -141,7 +141,7 @@ def test_state_of_a_new_auxiliary_norm(start: Any) -> None:
 
 
 def test_other_batch_norms() -> None:
-    """timm's with an activation, SyncBatchNorm, one of one dimension, a single layer, one used twice."""
+    """timm's batch norm with activation, SyncBatchNorm, BatchNorm1d, a model of one layer, and a layer used twice."""
     import timm
 
     converted = convert_batchnorm(timm.create_model("efficientnet_lite0", num_classes=0))
@@ -256,7 +256,7 @@ def test_masks_may_be_nested() -> None:
 
 
 def test_activation_checkpointing() -> None:
-    """Recomputed without the mask: an error. With a function that sets the mask itself: the same gradient."""
+    """Recomputation without the mask is an error; with a function that sets the mask itself, gradients are the same."""
     net = convert_batchnorm(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), nn.BatchNorm2d(4)))
     inner = net[0]  # type: ignore[index]
     x = torch.rand(6, 3, 8, 8, requires_grad=True)

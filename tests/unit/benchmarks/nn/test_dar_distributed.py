@@ -1,4 +1,4 @@
-"""DAR-BN in two processes."""
+"""DAR-BN in distributed training with two processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def _rank(rank: int, folder: str, mode: str, sync: bool) -> None:
-    """One of two processes: a model with routed layers, on its half of the batch, with and without a mask."""
+    """Process `rank` of two: a model with routed layers on half of the batch, with and without a mask."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     x, mask, net = _batch()
@@ -30,14 +30,15 @@ def _rank(rank: int, folder: str, mode: str, sync: bool) -> None:
 def _batch() -> tuple[Tensor, Tensor, nn.Sequential]:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 3), nn.BatchNorm2d(2))
-    mask = torch.tensor([True, False, True, False, False, False, False, False])  # the second half has no noise
+    mask = torch.tensor([True, False, True, False, False, False, False, False])  # no noise in the second half
     return torch.rand(8, 3, 6, 6, dtype=torch.float64), mask, net.double()
 
 
 @pytest.mark.parametrize(("mode", "sync"), [("full", True), ("stop", True), ("stop", False)])
 def test_two_processes(mode: Any, sync: bool, tmp_path: Path) -> None:
-    """Under DistributedDataParallel, one rank without noise. Synchronised: as one process with all rows; else by rank.
+    """DistributedDataParallel, with one rank without noise.
 
+    With synchronisation, results equal those of one process with all rows, otherwise those of each half of the rows.
     Each rank must keep its own mask although DistributedDataParallel broadcasts buffers.
     """
     torch.multiprocessing.spawn(_rank, (str(tmp_path), mode, sync), nprocs=2)
@@ -53,7 +54,7 @@ def test_two_processes(mode: Any, sync: bool, tmp_path: Path) -> None:
         gradients.append([parameter.grad for parameter in net.parameters()])
         actual = torch.cat([rank["out"] for rank in ranks]) if sync else ranks[number]["out"]
         torch.testing.assert_close(actual, out.detach(), **exact)
-        if sync or number == 0:  # buffers follow rank 0 only at the next forward pass
+        if sync or number == 0:  # buffers are broadcast from rank 0 at the next forward pass
             torch.testing.assert_close(ranks[number]["state"], dict(net.state_dict()), **exact)
     for rank in ranks:
         for actual, *terms in zip(rank["grad"], *gradients, strict=True):

@@ -41,7 +41,7 @@ def test_bfloat16_autocast_keeps_the_type_and_exact_statistics(mode: str) -> Non
 
 @pytest.mark.parametrize("mode", MODES)
 def test_whole_network_equals_the_listing_over_four_steps(mode: str) -> None:
-    """Float64: in float32, flips of ReLU signs would amplify rounding."""
+    """In float64, because flips of ReLU signs would amplify float32 rounding."""
     nets = []
     for norm in (lambda width: DARBatchNorm2d(width, noise_grad=mode), NaiveDAR):
         torch.manual_seed(0)
@@ -83,7 +83,7 @@ def test_one_graph_serves_every_mask(mode: str) -> None:
         for a, b in zip(net.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(a.grad, b.grad)
         torch.testing.assert_close(net.state_dict(), other.state_dict())
-    assert counter.frame_count == 2  # one for masks, one for none
+    assert counter.frame_count == 2  # one graph with a mask, one without
     compiled(x, masks(6)[1])
     assert counter.frame_count == 2
 
@@ -95,7 +95,7 @@ def test_a_mask_that_is_not_of_booleans_is_refused(kind: torch.dtype) -> None:
 
 
 def test_frozen_layers() -> None:
-    """In evaluation mode within training, `batch` keeps infinite noise out of all gradients; `running` warns."""
+    """In evaluation mode during training, `batch` keeps infinite noise out of all gradients; `running` warns."""
     x = X.clone()
     x[MASK] = float("inf")
     norm = DARBatchNorm2d(1, eval_noise="batch").double().eval()

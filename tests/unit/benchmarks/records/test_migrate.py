@@ -1,4 +1,4 @@
-"""From schema 1 to schema 2: what is renamed, what is invalid, and that nothing is lost."""
+"""Migration from schema 1 to schema 2: renamed fields, invalid records, and no loss of data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `bench profile` and `bench speed` measure and print; the numbers themselves are the machine's."""
+"""Measurements and output of `bench profile` and `bench speed`; the numbers depend on the machine."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
-    """One rounding of a sum in float32: as near to PyTorch's own kernels as the order of a sum allows."""
+    """A float32 sum rounded once agrees with PyTorch's own kernels up to the order of summation."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(4, 16, 8, 8, generator=random).bfloat16().requires_grad_()
     weights = torch.randn(8, 16, 3, 3, generator=random).bfloat16().requires_grad_()
@@ -200,7 +200,7 @@ def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
 
 
 class _Products(TorchDispatchMode):
-    """Names the products that take place, none of which may be left in bfloat16."""
+    """Records the names of matrix products and convolutions, none of which may run in bfloat16."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The table of engines, and how they divide GPUs."""
+"""The table of engines, and their assignment of GPUs."""
 
 from __future__ import annotations
 

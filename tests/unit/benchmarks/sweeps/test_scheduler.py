@@ -1,4 +1,4 @@
-"""The queue: what starts first, and what waits for a shared training; and how often a unit is tried again."""
+"""Order of the queue, waiting for shared trainings, and retries of units."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NETWORK = fake_snapshot("e", 10, own=False)
 
 
 def take(queue: Queue) -> str | None:
-    """The id of the next unit, or None."""
+    """Id of the next unit, or None."""
     unit = queue.take()
     return None if unit is None else unit.id
 
 
 def train(runs: Path, snapshot: SharedSnapshot) -> None:
-    """Leave an empty file where the snapshot would be."""
+    """Create an empty file in place of a snapshot."""
     (runs / snapshot.path).parent.mkdir(exist_ok=True)
     (runs / snapshot.path).touch()
 
@@ -31,10 +31,10 @@ def test_shared_trainings_come_first_and_hold_the_others_back(tmp_path: Path) ->
     units = [fake_unit("a", PREFIX), fake_unit("b", PREFIX), fake_unit("e", method="erm"), fake_unit("c")]
     queue = Queue(units, tmp_path, tmp_path)
     assert take(queue) == "e"
-    assert take(queue) == "c"  # a and b wait for the epochs that e trains
+    assert take(queue) == "c"  # a and b wait for epochs of e
     assert take(queue) is None
     train(tmp_path, PREFIX)
-    assert [take(queue), take(queue)] == ["a", "b"]  # the epochs are there, e may still be running
+    assert [take(queue), take(queue)] == ["a", "b"]  # the snapshot exists, although e may still be running
 
 
 def test_without_an_erm_run_one_unit_leads(tmp_path: Path) -> None:
@@ -45,12 +45,12 @@ def test_without_an_erm_run_one_unit_leads(tmp_path: Path) -> None:
     assert second is not None
     assert (first.id, second.id) == ("a", "z")
     assert queue.take() is None
-    queue.ended(first)  # it failed: the next one leads
+    queue.ended(first)  # it failed, so the next unit trains the snapshot
     assert take(queue) == "b"
 
 
 def test_a_beginning_of_any_method_comes_first(tmp_path: Path) -> None:
-    """Runs that others start from are the first, whatever their method; one that starts from another waits for it."""
+    """Runs that others start from come first, whatever their method, and dependent runs wait for them."""
     middle = fake_snapshot("m")
     units = [fake_unit("a", middle), fake_unit("c"), fake_unit("m", PREFIX, method="drs"), fake_unit("e", method="erm")]
     queue = Queue(units, tmp_path, tmp_path)
@@ -93,7 +93,7 @@ def test_what_another_process_is_running_is_left_alone(tmp_path: Path) -> None:
 
 
 class Notes(SweepListener):
-    """Keeps what it is notified of."""
+    """Listener that collects its notifications."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What the folder of a run says."""
+"""Status of a run from its folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def test_last_line_of_a_log(tmp_path: Path) -> None:
     path.write_text("Error: old.\nepoch 1\nError: The loss\nbecame nan.\n")
     assert last_line(path) == "Error: The loss became nan."
     path.write_text("$ bench run x\nError: Cannot write.\n$ bench run x\n")
-    assert last_line(path) == ""  # of the latest attempt
+    assert last_line(path) == ""  # only the latest attempt counts
     path.write_text("$ bench run x\nError: Cannot write.\n$ bench run x\nepoch 7\n")
     assert last_line(path) == "epoch 7"

@@ -1,4 +1,4 @@
-"""Suites: what a file may hold, where it says that something is wrong, and the units that follow."""
+"""Suite files: allowed contents, position of errors, and the resulting units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, checked when they are read, never of another run or version."""
+"""Checkpoints are written atomically and validated when read; those of other runs or versions are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def state(folder: Path, number: int) -> Checkpoint:
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change the contents of a checkpoint; its digest is that of the new contents."""
+    """Change the contents of a checkpoint and update its digest."""
     values = torch.load(io.BytesIO(path.read_bytes()[DIGEST:]), weights_only=True)
     change(values)
     buffer = io.BytesIO()
@@ -71,7 +71,7 @@ def test_instead_of_a_damaged_checkpoint_the_one_before_is_used(tmp_path: Path, 
 
 def test_resuming_past_a_damaged_checkpoint_changes_nothing(record: Record, tmp_path: Path) -> None:
     run = tiny_run()
-    carry_out(run, tmp_path)  # leaves both checkpoints of the last two epochs
+    carry_out(run, tmp_path)  # leaves the checkpoints of the last two epochs
     newest = tmp_path / run.id / checkpoint.SLOTS[3 % 2]
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
@@ -91,7 +91,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def old_format(values: dict[str, Any]) -> None:
-    """What the code before typed checkpoints wrote."""
+    """A checkpoint in the format used before checkpoints were typed."""
     history = values.pop("history")
     values |= {"number": len(history["losses"]), "trail": {"losses": history["losses"]}}
     del values["format"], values["run"]

@@ -1,4 +1,4 @@
-"""The loop with methods that no file of the suite is: stages, frozen parts, attached modules, images that change."""
+"""The training loop with test methods: stages, frozen parts, attached modules, modified images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @dataclass
 class TwoStages(Method):
-    """Train everything with noise and a helper module that gets its first gradient late; then the head alone."""
+    """Trains everything, with noise and a helper module that gets its first gradient late, and then the head alone."""
 
     strength: float = 0.1
 
@@ -59,7 +59,7 @@ def two_stages(epochs: int = 4) -> RunSpec:
 
 
 class StopIn(Callback):
-    """Interrupt in the middle of an epoch, after `epochs` whole ones."""
+    """Interrupts a run in the middle of an epoch, after `epochs` complete ones."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs
@@ -85,7 +85,7 @@ def test_a_run_of_two_stages_resumes_exactly_from_any_epoch(tmp_path: Path, stop
 
 def test_a_run_killed_after_its_last_epoch_only_evaluates(tmp_path: Path) -> None:
     whole = carry_out(two_stages(), tmp_path)
-    again = carry_out(two_stages(), tmp_path)  # its checkpoints are still there
+    again = carry_out(two_stages(), tmp_path)  # resumes from its checkpoints
     assert without_timings(again) == without_timings(whole)
     assert again.cost.seconds_training == whole.cost.seconds_training
 
@@ -102,7 +102,7 @@ def test_frozen_parts_do_not_move_and_trained_ones_do(tmp_path: Path) -> None:
 
 @dataclass
 class FreezesItself(TwoStages):
-    """Freezes the stem in its first stage and leaves it so."""
+    """Freezes the stem in its first stage and never unfreezes it."""
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         super().begin_stage(stage, net, train)
@@ -124,7 +124,7 @@ def test_a_stage_unfreezes_what_it_froze_and_nothing_else() -> None:
 
 
 def test_a_parameter_may_receive_its_first_gradient_late() -> None:
-    """The helper of TwoStages does; torch's fused SGD raises a TypeError if its momentum starts as None."""
+    """As the helper of TwoStages; torch's fused SGD raises a TypeError if a momentum buffer is None."""
     net = build_network(tiny_run())
     net.helper = nn.Linear(10, 10)
     optimiser = make_optimiser(net, tiny_run().recipe)

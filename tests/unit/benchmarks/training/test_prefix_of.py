@@ -1,4 +1,4 @@
-"""Runs that begin as other methods than ERM, and that use networks of another seed."""
+"""Runs that share first epochs with methods other than ERM, or use networks of another seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Doubled(load("methods", "ldam-drw").cls):
 
 @pytest.fixture
 def doubled(tmp_path: Path) -> str:
-    """A method in a file whose first epochs are those of ldam-drw."""
+    """A method file whose first epochs are those of ldam-drw."""
     path = tmp_path / "doubled.py"
     path.write_text(FILE)
     return str(path)
@@ -57,7 +57,7 @@ def test_a_prefix_may_be_of_any_method(doubled: str, tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> None:
-    """Its own accuracy there is that after `finish`, the others' the one before."""
+    """Its own record has the accuracy after `finish`; runs that continue it have the accuracy before."""
 
     @dataclass
     class Longer(Method):
@@ -79,7 +79,7 @@ def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> N
 
 @dataclass
 class BeginsAs(Method):
-    """Begins as any other method."""
+    """Shares its first epochs with any other method."""
 
     other: str = "erm"
     prefix: int = 1
@@ -90,7 +90,7 @@ class BeginsAs(Method):
 
 @pytest.mark.parametrize(("prefix", "first"), [(3, "erm"), (4, "erm"), (5, "drs")])
 def test_the_prefix_of_a_prefix_is_shared_with_the_first_method(prefix: int, first: str) -> None:
-    """drs begins as erm for four of five epochs."""
+    """drs shares four of five epochs with erm."""
     spec = dataclasses.replace(tiny_run(epochs=5), name="mine", method=BeginsAs("drs", prefix))
     (shared,) = shared_trainings(spec)
     assert (shared.spec.id, shared.epochs) == (tiny_run(first, epochs=5).id, prefix)
@@ -120,7 +120,7 @@ def test_methods_that_begin_as_each_other_are_refused(tmp_path: Path, monkeypatc
 
 @dataclass
 class FromAnotherSeed(Method):
-    """Needs the ERM network of the neighbouring seed."""
+    """Needs the finished ERM network of the neighbouring seed."""
 
     def needs(self, epochs: int) -> Needs:
         return Needs(network=True, other_seed=True)

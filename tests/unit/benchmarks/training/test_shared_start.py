@@ -1,4 +1,4 @@
-"""What runs share: trained once, reused, named in the record, safe to interrupt."""
+"""Trainings shared by runs are done once, reused, named in the record, and safe to interrupt."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
 
 
 def test_the_erm_run_of_a_prerequisite_is_the_erm_run(tmp_path: Path) -> None:
-    """Same id; finished from where the others left it, with the record that it has by itself."""
+    """It has the same id, continues from the shared epochs, and ends with the record of an independent ERM run."""
     drs, erm = tiny_run("drs", epochs=5), tiny_run("erm", epochs=5)
     assert erm_id(drs) == erm.id
     carry_out(drs, tmp_path / "a")
@@ -84,7 +84,7 @@ def test_an_interrupted_erm_run_further_on_keeps_its_progress(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("method", "prefix"), [("drs", 2), ("m2m", 5)])
 def test_an_erm_run_stopped_just_where_others_begin(method: str, prefix: int, tmp_path: Path) -> None:
-    """Its checkpoint is there, no snapshot: as if killed between the two, or with a deferral of one's own."""
+    """Its checkpoint exists but no snapshot, as after a kill between the two, or with a changed `defer`."""
     erm = tiny_run("erm", epochs=5)
     with pytest.raises(KeyboardInterrupt):
         execute(erm, CPU, tmp_path, StopAfter(prefix))
@@ -120,7 +120,7 @@ def test_an_erm_run_made_of_another_run_s_beginning_says_so(tmp_path: Path) -> N
     (part,) = record.cost.prerequisites
     assert (part.use, part.epochs, part.reused, part.device) == ("prefix", 4, True, "cpu")
     later = carry_out(tiny_run("blt", epochs=5, settings=("blt.confusion=train_soft", "blt.second=0.2")), tmp_path)
-    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]  # nothing of ERM's own
+    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]  # not those of ERM itself
 
 
 def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_a_damaged_snapshot_is_trained_again(tmp_path: Path) -> None:
 
 
 class Wrong(Method):
-    """Claims to begin as ERM, with a network that has no place for ERM's."""
+    """Declares shared ERM epochs, but its network cannot load ERM's weights."""
 
     def needs(self, epochs: int) -> Needs:
         return Needs(prefix=1)

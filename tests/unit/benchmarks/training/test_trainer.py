@@ -1,4 +1,4 @@
-"""One run from its specification to its record: what is computed once."""
+"""One run from its specification to its record, and facts that are computed once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TESTS = 500
 
 
 class CountsEvaluations(Method):
-    """ERM that counts the images which its network sees in evaluation mode."""
+    """ERM that counts the images its network processes in evaluation mode."""
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
         self.images_ = 0
@@ -35,7 +35,7 @@ class CountsEvaluations(Method):
 
 
 class Finishes(CountsEvaluations):
-    """Changes the network at its end."""
+    """Changes the network in `finish`."""
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         with torch.no_grad():
@@ -45,7 +45,7 @@ class Finishes(CountsEvaluations):
 
 @pytest.mark.parametrize(("method", "evaluations"), [(CountsEvaluations(), 3), (Finishes(), 4)])
 def test_the_last_epoch_of_erm_is_evaluated_once(method: CountsEvaluations, evaluations: int, tmp_path: Path) -> None:
-    """It leaves a snapshot there; only a method that changes the network at its end has to be evaluated again."""
+    """Only a method that changes the network in `finish` needs a second evaluation."""
     record = carry_out(dataclasses.replace(tiny_run(), method=method), tmp_path)
     assert method.images_ == evaluations * TESTS
     assert record.history.evaluated_epochs == [0, 1, 2]
@@ -70,7 +70,7 @@ def test_facts_of_a_run_are_computed_once() -> None:
 
 
 def test_a_run_that_only_evaluates_has_the_same_record(tmp_path: Path) -> None:
-    """Its last checkpoint is there: killed between the last epoch and the record."""
+    """Resumed from the last checkpoint, as after a kill between the last epoch and the record."""
     first = carry_out(tiny_run(), tmp_path)
     assert without_timings(carry_out(tiny_run(), tmp_path)) == without_timings(first)
 

@@ -1,4 +1,4 @@
-"""Methods on top of another one's loss: which bases they take, with which values, and what the record says."""
+"""Methods built on another method's loss: accepted bases, their hyper-parameters, and the record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RSG: worked examples, a naive reference, which loss trains what, edge cases."""
+"""RSG: worked examples, a naive reference, parameters trained by each loss, edge cases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rows(request: pytest.FixtureRequest) -> str:
 
 
 def example(memory: bool = False) -> Generator:
-    """The generator of the worked example: 3 classes, 2 channels, 2 centres."""
+    """Generator of the worked example: 3 classes, 2 channels, 2 centres."""
     method = Generator(3, 2, 2, 1, memory).double()
     with torch.no_grad():
         method.weight.copy_(torch.tensor([[[1, -1], [0.5, 0]], [[0, 1], [1, 0]], [[2, 0], [0, -1]]]))

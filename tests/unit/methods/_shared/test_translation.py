@@ -1,4 +1,4 @@
-"""M2m's arithmetic: the worked numbers of the specification, and one image at a time against the batch."""
+"""M2m's arithmetic: worked numbers of the specification, and agreement of batches with single images."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_rows_sort_into_seedless_refused_and_chosen() -> None:
     accept, labels = acceptance(torch.tensor([100, 10, 1]), 0.99), torch.tensor([0, 0, 1, 2])
     uniform = torch.tensor([[0.5, 1.0, 0.5, 0.5], [0.2, 0.2, 0.2, 0.99], [0.0, 0.0, 0.1, 0.1]])
     choice = choose_sources(labels, torch.tensor([1.0, 0.1, 0.01]), accept, uniform)
-    assert choice.candidate.tolist() == [False, True, True, True]  # row 0 stays: 0.5 is below n / n_max = 1
+    assert choice.candidate.tolist() == [False, True, True, True]  # row 0 is kept: 0.5 is below n / n_max = 1
     assert choice.seedless.tolist() == [True, True, False, False]  # no class has more images than class 0
     assert choice.seeds[2:].tolist() == [0, 2]
     assert choice.agreed[2:].tolist() == [True, False]  # 0.1 is below 0.595, and above 0.086 for the seed of class 1
@@ -83,7 +83,7 @@ def test_rows_sort_into_seedless_refused_and_chosen() -> None:
     ("ratio", "classes", "largest", "beta"), [(100, 10, 5000, 0.999), (100, 100, 500, 0.99), (50, 10, 100, 0.9)]
 )
 def test_beta_follows_the_class_sizes(ratio: float, classes: int, largest: int, beta: float) -> None:
-    """The specification's own choices for CIFAR-10 and CIFAR-100; and the digits."""
+    """The values of the specification for CIFAR-10 and CIFAR-100, and those for digits-lt."""
     assert float(fitting_beta(torch.tensor(long_tail_counts(largest, classes, ratio)))) == beta
 
 
@@ -116,14 +116,14 @@ def test_attack_worked_numbers() -> None:
     assert last[1].tolist() == pytest.approx([0.052825, 0.0, 1.0, 0.186707], abs=1e-6)
     probability = [(flat.flatten(1) @ SOURCE.T).softmax(1)[:, 2].tolist() for flat in (IMAGES, last)]
     assert probability[0] == pytest.approx([0.104037, 0.198112], abs=1e-6)
-    assert probability[1] == pytest.approx([0.644474, 0.712320], abs=1e-6)  # refused at gamma 0.9, taken at 0.6
+    assert probability[1] == pytest.approx([0.644474, 0.712320], abs=1e-6)  # rejected at gamma 0.9, accepted at 0.6
 
 
 def test_random_start_has_the_norms_of_both_readings() -> None:
     uniform = torch.rand(96, 3, 32, 32, generator=torch.Generator().manual_seed(0)) - 0.5
     legacy = random_start(uniform, 96, per_sample=False)
     assert legacy.flatten(1).norm(dim=1).mean() == pytest.approx(0.0884, abs=1e-4)
-    assert torch.allclose(legacy, torch.renorm(uniform, 2, 1, 0.5), rtol=1e-5, atol=0)  # as written there
+    assert torch.allclose(legacy, torch.renorm(uniform, 2, 1, 0.5), rtol=1e-5, atol=0)  # the form of the reference code
     meant = random_start(uniform, 96, per_sample=True)
     assert meant.flatten(1).norm(dim=1).tolist() == pytest.approx([0.5] * 96, rel=1e-5)
 
@@ -150,7 +150,7 @@ def test_slots_hold_nearly_every_batch() -> None:
 
 
 def test_one_image_at_a_time_gives_what_the_batch_gives() -> None:
-    """A plain loop over images and steps, with a small network each, in float64."""
+    """Compared with a plain loop over images and steps in float64, with small networks."""
     torch.manual_seed(0)
     g, f = (torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
             .double() for _ in "gf")  # fmt: skip
