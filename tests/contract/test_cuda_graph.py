@@ -171,8 +171,8 @@ class Redrawn(Method):
     ("method", "kind", "why"),
     [
         (Redrawn(), StandIn, "no images to augment"),
-        (Method(), Wrong, "does not compute what a plain one does"),
-        (Method(), Idle, "does not compute what a plain one does"),
+        (Method(), Wrong, "a replayed step differs from an eager one"),
+        (Method(), Idle, "a replayed step differs from an eager one"),
     ],
 )
 def test_what_cannot_be_recorded_is_taken_plainly_and_said_once(method: Method, kind: type[StandIn], why: str) -> None:
