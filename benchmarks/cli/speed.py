@@ -18,7 +18,7 @@ from ..utils.options import DEVICE, PATH, RUN_OPTIONS, add_options, option
 @DEVICE
 @add_options(RUN_OPTIONS)
 def profile(method: str, dataset: str, device: str, **options: Any) -> None:
-    """Show the time spent in each part of a training step, at the start and near the end of training. Writes nothing.
+    """Show the time spent in each part of a training step, at the start and near the end of training.
 
     \b
     bench profile --method open --dataset cifar10-lt

@@ -51,7 +51,7 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
         options: dict[str, Any] = {} if norm is nn.BatchNorm2d else {"norm_layer": norm}
         model: Any = timm.create_model(name, num_classes=0, **options)
     except TypeError as error:
-        raise UserError(f"timm's {name} does not take another normalisation layer: {error}.") from error
+        raise UserError(f"timm's {name} does not accept a different normalisation layer: {error}.") from error
     images = torch.rand(2, 3, *(model.default_cfg.get("input_size") or (3, 64, 64))[1:])
     model.eval()
     with torch.no_grad():
