@@ -50,7 +50,7 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
 def speed(
     methods: str | None, against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
 ) -> None:
-    """Measure relative speed: alternatives take turns in one process. Takes minutes on a CPU.
+    """Measure each method's step relative to ERM, and the input path relative to PIL. Takes minutes on a CPU.
 
     \b
     bench speed --methods open,m2m
