@@ -103,7 +103,7 @@ def test_ctrl_c_finishes_the_epoch_and_the_same_command_resumes(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Interrupted. The same command continues" in err
+    assert "Interrupted. Run the same command again to continue" in err
     logs = [path.read_text() for path in tmp_path.glob("runs/*/log.txt")]
     assert any("Stopping after this epoch" in text for text in logs)
     assert not any("Traceback" in text for text in logs)

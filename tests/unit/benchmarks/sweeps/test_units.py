@@ -105,7 +105,7 @@ def test_the_suites_that_come_with_ltbench_are_whole(name: str) -> None:
             ["line 4", "profile", "'exp' or 'step'"],
         ),
         ("title = 'x'\n" + GOOD, ["line 1", "title", "known: runs"]),
-        ("[[runs]\n", ["no TOML file"]),
+        ("[[runs]\n", ["not a TOML file"]),
         ("", ["line 1", "runs", "required"]),
     ],
 )
