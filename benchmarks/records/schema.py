@@ -75,7 +75,7 @@ class RunFacts:
     def id(self) -> str:
         """Hash of everything that determines the run, 16 hex digits; independent of machine, folders and versions.
 
-        Only `recipe_facts` of the recipe enter, so that adding a field does not change ids.
+        Only the `recipe_facts` of the recipe enter the hash, so that adding a field does not change ids.
         """
         return self._digest(self.seed)
 
@@ -115,7 +115,7 @@ class Best(Part):
 class History(Part):
     """Course of the training."""
 
-    loss: list[float] = Field(description="mean training loss of each epoch")
+    loss: list[float] = Field(description="mean training loss of each epoch, over all stages")
     accuracy: list[Fraction] = Field(description="test accuracy at each evaluated epoch")
     evaluated_epochs: list[Count]
     measures: dict[str, list[tuple[Count, float]]] = Field(
@@ -135,7 +135,7 @@ class Prerequisite(Part):
     )
     epochs: Count
     seconds: NonNegative = Field(description="wall time of these epochs")
-    reused: bool = Field(description="it already existed; false if it was trained for this run")
+    reused: bool = Field(description="whether it already existed; false if it was trained for this run")
     commit: str | None = Field(description="commit of the code that trained it; dirty, torch and device likewise")
     dirty: bool | None = None
     torch: str | None = None
@@ -149,7 +149,7 @@ class Cost(Part):
     seconds_training: NonNegative
     images_per_second: NonNegative = Field(description="training images / seconds_training")
     peak_memory_bytes: Count = Field(description="of the device on CUDA, of the process on CPU")
-    parameters: Count = Field(description="parameters of the finished network")
+    parameters: Count = Field(description="number of parameters of the finished network")
     epochs_per_stage: dict[str, Count]
     resumed: Count = Field(description="how often the run was interrupted and resumed")
     prerequisites: list[Prerequisite] = Field(default=[], description="trainings shared with other runs")
@@ -166,7 +166,7 @@ class Environment(Part):
     platform: str
     device: str
     threads: Count
-    bf16: bool | None = Field(default=None, description="measured to be faster; null: no longer measured")
+    bf16: bool | None = Field(default=None, description="bfloat16 was measured to be faster; null: not measured")
 
 
 class Record(Part):
