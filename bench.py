@@ -1,4 +1,4 @@
-"""The entry point: joins the commands of benchmarks/cli and report/cli. It imports no torch, so `--help` is quick."""
+"""Entry point: joins the commands of benchmarks/cli and report/cli. Does not import torch, so `--help` is fast."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ click.rich_click.MAX_WIDTH = 110
 
 
 def main(words: list[str] | None = None) -> None:
-    """Carry out a command line; an error that the user can correct is one message and exit code 2.
+    """Run a command line. A UserError is printed as one message, with exit code 2.
 
     Args:
-        words: the arguments; those of the process if None. The child processes of a sweep call it with those of a run.
+        words: command-line arguments; None for those of the process. The child processes of a sweep pass those of a
+            run.
 
     Raises:
         SystemExit: always, with the exit code.
@@ -42,7 +43,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def join(subjects: Iterable[str]) -> click.RichGroup:
-    """The command line with the commands of all these modules; `main` is handed down in the context."""
+    """The click group with the commands of the given modules; `main` reaches them as the context's object."""
 
     @click.group(context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(package_name="ltbench", prog_name="bench")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST_LISTED = 100  # names in an error message
-INTERRUPTED = 130  # exit code of an interrupted command, as in a shell; that of a UserError is 2
+MOST_LISTED = 100  # most names listed in an error message
+INTERRUPTED = 130  # exit code of an interrupted command, as in a shell; a UserError exits with 2
 
 
 class UserError(Exception):
@@ -14,18 +14,25 @@ class UserError(Exception):
 
 
 class RunFailed(UserError):
-    """One run cannot continue, but others can."""
+    """One run cannot continue; other runs of the command can."""
 
 
 class MissingData(UserError, FileNotFoundError):
-    """A dataset is not in the data root."""
+    """The files of a dataset are not in the data root."""
 
     def __str__(self) -> str:  # FileNotFoundError would format its arguments as errno and file name
         return str(self.args[0])
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], nothing: str = "there are none") -> UserError:
-    """The error for an unknown name, with the nearest match and all choices; `nothing` replaces an empty list."""
+    """An error for an unknown name that lists the nearest match and all choices.
+
+    Args:
+        kind: what was named, such as "method".
+        name: as the user typed it.
+        choices: the known names.
+        nothing: printed in place of an empty list.
+    """
     names = sorted(choices)
     near = get_close_matches(name.lower(), names, n=5, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""

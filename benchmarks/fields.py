@@ -1,6 +1,6 @@
-"""Fields of methods, datasets and recipes: their types, and what of them a record holds.
+"""Fields of methods, datasets and recipes: numeric types with bounds, and the fields that a record contains.
 
-Types of numbers are `annotated_types`, which pydantic checks when a value comes from the command line.
+The bounds are `annotated_types`; pydantic checks values from the command line against them.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ Moment = Annotated[float, Ge(0), Le(1), Deferral()]
 
 
 class Later:
-    """Marks a field that was added after records with its class had been published.
+    """Marks a field that was added after records of its class had been published.
 
-    Its default is then the neutral value, with which a run is what it was before the field existed. While it has that
-    value it is left out of records and ids, so that ids of earlier records stay:
+    The default must be neutral: a run with it equals a run from before the field existed. Fields with the neutral
+    value are left out of records and ids, so the ids of earlier records do not change:
 
         head_lr: Annotated[Positive | None, LATER] = None
     """
@@ -71,10 +71,10 @@ def _metadata(hint: Any) -> tuple[Any, ...]:
 
 
 def recorded(instance: Any) -> dict[str, Any]:
-    """Fields and values of a method, a dataset or a recipe as a record holds them; see `Later`.
+    """Fields of a method, dataset or recipe and their values, as they go into a record; see `Later`.
 
     Args:
-        instance: of a dataclass or a pydantic model.
+        instance: a dataclass instance or pydantic model.
     """
     if isinstance(instance, BaseModel):
         values, marked = instance.model_dump(mode="json"), type(instance).model_fields.items()

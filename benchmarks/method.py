@@ -1,9 +1,9 @@
 """The plugin interface: a method is a dataclass whose fields are its hyper-parameters and whose hooks default to ERM.
 
 A new method is one file `methods/<name>.py` with one subclass of `Method`; its module docstring is the method card.
-Most methods override one to three hooks. Constants that a stage derives from the training split (margins, class
-weights) are attributes that end in an underscore; trained state belongs into the network, as modules or buffers, so
-that one `state_dict` is the whole state and a resumed run equals an uninterrupted one.
+Most methods override one to three hooks. Constants derived from the training split (margins, class weights) are
+attributes that end in an underscore. Trained state belongs in the network, as modules or buffers: one `state_dict`
+then holds the complete state, and a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from .fields import LATER as LATER  # re-exported for methods, as is what follows
+from .fields import LATER as LATER  # this and the following names are re-exported for methods
 from .fields import BelowOne as BelowOne
 from .fields import Count as Count
 from .fields import Fraction as Fraction
@@ -31,7 +31,7 @@ from .network import Classifier, Head
 from .split import Split as Split
 from .split import channel_moments as channel_moments
 
-Backbone = Callable[..., nn.Sequential]  # backbone(norm=...) builds one; always with the same initial weights
+Backbone = Callable[..., nn.Sequential]  # a builder: backbone(norm=...); the initial weights are always the same
 
 
 class Batch(NamedTuple):
@@ -40,9 +40,9 @@ class Batch(NamedTuple):
     Attributes:
         images: float (N, 3, H, W) in [0, 1], augmented, not normalised.
         labels: int64 (N,) or class probabilities float (N, C).
-        synthetic: bool (N,), true for rows that are no natural images; None if all are natural.
-        origin: of each synthetic row, the row of its source image in the batch before `transform`, int64 (N,).
-        towards: of each synthetic row, the class that it was moved towards, int64 (N,).
+        synthetic: bool (N,), true for rows that are not natural images; None if all are natural.
+        origin: int64 (N,), for each synthetic row the row of its source image in the batch before `transform`.
+        towards: int64 (N,), for each synthetic row the class that it was moved towards.
     """
 
     images: Tensor
@@ -54,15 +54,16 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of training with its own optimiser and schedule: two-stage methods are data, not scripts.
+    """A stage of training with its own optimiser and schedule. A two-stage method is a list of stages, not a script.
 
     Attributes:
-        name: for the record and for `Now.stage`.
-        epochs: its length; the recipe's schedule is stretched over it.
-        trained: prefixes of the parameters that are trained, such as `("head.",)`; the others are frozen. Running
-            statistics of frozen batch norms still follow the data, as in the released code of decoupled training.
-        drops: `(fraction, factor)` pairs in place of the recipe's, without warm-up; None for the recipe's schedule.
-        slower: `(prefix, factor)`: parameters whose names have the prefix learn at a multiple of the learning rate.
+        name: used in the record and as `Now.stage`.
+        epochs: length of the stage; the recipe's schedule is stretched to it.
+        trained: name prefixes of the parameters that are trained, such as `("head.",)`; all others are frozen. Frozen
+            batch norms still update their running statistics, as in the released code of decoupled training.
+        drops: `(fraction, factor)` pairs that replace the recipe's schedule, without warm-up; None keeps the recipe's.
+        slower: `(prefix, factor)` pairs: parameters whose names start with the prefix have their learning rate
+            multiplied by the factor.
     """
 
     name: str
@@ -74,16 +75,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run builds on. It is trained or held out once for all runs that need the same.
+    """Prerequisites of a run. Each is prepared once and shared by all runs that need it.
 
     Attributes:
-        prefix: how many of the first epochs of the first stage, which is then named "train" and as long as the recipe
-            says, are exactly those of the method `prefix_of`: same images, same loss, same initial weights of the parts
-            that it has. They are trained once per dataset, recipe and seed, and every such run continues from there.
-        prefix_of: name of that method, with the default values of its fields.
-        network: the finished ERM network of the same dataset and recipe is attached as `net.source`, frozen.
-        other_seed: this network is that of the neighbouring seed, `seed ^ 1`, instead of the run's own.
-        validation: `train.validation` holds images that are held out of the training split.
+        prefix: number of initial epochs that are identical to those of the method `prefix_of`: same images, same loss,
+            same initial weights of the modules that both have. The first stage must then be named "train" and last as
+            long as the recipe's training. These epochs are trained once per dataset, recipe and seed; every run that
+            needs them continues from there.
+        prefix_of: name of that method; its fields have their default values.
+        network: attach the finished ERM network of the same dataset and recipe as `net.source`, frozen.
+        other_seed: take this network from the neighbouring seed, `seed ^ 1`, instead of the run's own.
+        validation: hold images out of the training split and provide them as `train.validation`.
     """
 
     prefix: int = 0
@@ -98,9 +100,9 @@ _static_shapes = False
 
 @contextmanager
 def static_shapes() -> Iterator[None]:
-    """Within the block, a CPU is treated as a GPU is: no value is read, and shapes do not depend on values.
+    """Within the block, treat the CPU like a GPU: read no tensor values on the host and keep all shapes static.
 
-    For tests, and to see on a CPU what a GPU computes.
+    Lets tests run the GPU code path on a CPU.
     """
     global _static_shapes
     before, _static_shapes = _static_shapes, True
@@ -111,20 +113,20 @@ def static_shapes() -> Iterator[None]:
 
 
 def host_reads_freely(tensor: Tensor) -> bool:
-    """Whether the host reads values of a tensor without waiting: on a CPU, where empty rows can be left out.
+    """Whether the host can read the values of a tensor without synchronising.
 
-    On a GPU the host would wait for the device, so that shapes stay as they are. A step whose operations are only
-    counted, on fake tensors, has no values at all.
+    True on a CPU, where empty rows can be dropped. False on a GPU, where reading would wait for the device, so shapes
+    must stay static; and for fake tensors, which have no values: the operation counter uses them.
     """
     return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _static_shapes
 
 
 def drop_empty(valid: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
-    """The slots that count, where the host reads values freely; elsewhere all of them, so that shapes are static.
+    """Drop invalid slots where the host can read values freely; elsewhere keep all, so that shapes are static.
 
     Args:
-        valid: bool (S,), which slots count.
-        slots: tensors (S, ...); `valid` can be one of them.
+        valid: bool (S,), true for the slots to keep.
+        slots: tensors (S, ...); `valid` may be one of them.
     """
     return tuple(part[valid] for part in slots) if host_reads_freely(valid) else slots
 
@@ -141,8 +143,8 @@ class Now:
         stage: name of the stage.
         epoch: 0-based, within the stage.
         epochs: length of the stage.
-        generator: random numbers for the method, on the device of the images, seeded for each epoch.
-        fresh: positions (B,) in the training split to images float (B, 3, H, W) in [0, 1], with new augmentation at
+        generator: random generator for the method, on the device of the images, re-seeded every epoch.
+        fresh: maps positions (B,) in the training split to images, float (B, 3, H, W) in [0, 1], newly augmented at
             every call.
     """
 
@@ -160,7 +162,7 @@ class Now:
 
 @dataclass
 class Method:
-    """Empirical risk minimisation; the base of every method. Hooks stand in the order of a run."""
+    """Empirical risk minimisation, the base class of all methods. Hooks are listed in the order they are called."""
 
     def stages(self, epochs: int) -> list[Stage]:
         """The stages of training; by default one, named "train".
@@ -171,7 +173,7 @@ class Method:
         return [Stage("train", epochs)]
 
     def needs(self, epochs: int) -> Needs:
-        """What a run builds on: first epochs that another method shares, a trained network, held-out images.
+        """Prerequisites of a run: initial epochs shared with another method, a trained network, held-out images.
 
         Args:
             epochs: the recipe's number of epochs.
@@ -179,31 +181,32 @@ class Method:
         return Needs()
 
     def head(self, default: Head) -> Head:
-        """The classifier's last layer; by default the recipe's, which is linear unless it says otherwise."""
+        """Builder of the classifier's last layer; by default `default`, the linear head."""
         return default
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The network with its initial weights; by default the backbone with the head that `head` chose.
+        """The network with its initial weights; by default a backbone with `head` on top.
 
         Args:
-            backbone: builds one; `backbone(norm=...)` with other batch norms.
+            backbone: builds a backbone; `backbone(norm=...)` replaces its batch norms.
             num_classes: C.
-            head: what the hook `head` returned.
+            head: return value of the hook `head`.
         """
         return Classifier(backbone(), head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Derive constants from the training split; freeze, copy, reset or attach modules. The optimiser comes after.
+        """Derive constants from the training split; freeze, copy, reset or attach modules.
 
-        When a run is resumed, this is called for every stage up to the current one before the saved state is loaded:
-        decide the network's structure here, and keep whatever depends on trained weights in its modules or buffers.
+        The optimiser is created afterwards. On resume, this hook is called for every stage up to the current one before
+        the saved state is loaded: decide the network's structure here, and keep whatever depends on trained weights in
+        its modules or buffers.
         """
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Prepare an epoch, such as statistics over the training split. Tensors of `net` are changed in place."""
+        """Prepare an epoch, such as by computing statistics of the training split. Change tensors of `net` in place."""
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Class probabilities (C,) of the draws, up to a factor; None draws every image once per epoch.
+        """Unnormalised class probabilities (C,) for drawing images; None draws every image once per epoch.
 
         Args:
             counts: training images per class, int64 (C,).
@@ -212,36 +215,36 @@ class Method:
         return None
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """Number of images that an epoch draws by `sampling`; None for as many as the training split has."""
+        """Number of images drawn per epoch if `sampling` returns probabilities; None for the size of the split."""
         return None
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Change a batch after augmentation and before the network: noise, mixed or generated images."""
+        """Change a batch between augmentation and forward pass: add noise, mixed or generated images."""
         return batch
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """The loss as a function of the logits, a scalar; cross-entropy. Most re-weighting methods override this alone.
+        """Scalar loss of the logits; cross-entropy by default. Most re-weighting methods override only this hook.
 
         Args:
             logits: float32 (N, C).
-            labels: int64 (N,), where rows labelled -100 do not count; or class probabilities (N, C).
-            now: the moment.
+            labels: int64 (N,), where rows labelled -100 are ignored; or class probabilities (N, C).
+            now: the current step.
         """
         return F.cross_entropy(logits, labels)
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """The loss of a batch, a scalar that is minimised: by default `criterion` of the network's logits."""
+        """Scalar training loss of a batch; by default `criterion` of the network's logits."""
         return self.criterion(net(batch.images), batch.labels, now)
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        """Change the network after an optimiser step: projections, moving averages."""
+        """Change the network after an optimiser step, for example project weights or update moving averages."""
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Named numbers of the epoch that has just ended, for the record's history; none by default."""
+        """Metrics of the epoch that has just ended, by name, for the record's history; none by default."""
         return {}
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """The finished network: change it after training, and remove what only training needs."""
+        """Return the final network: apply post-hoc changes and remove modules that only training needs."""
         return net
 
 
@@ -249,10 +252,10 @@ HOOKS = tuple(name for name, hook in vars(Method).items() if inspect.isfunction(
 
 
 def overridden_hooks(method: type[Method]) -> list[str]:
-    """Names of the hooks in which a class differs from ERM, in the order of `Method`."""
+    """Names of the hooks that a class overrides, in the order of `Method`."""
     return [name for name in HOOKS if getattr(method, name) is not getattr(Method, name)]
 
 
 def epochs_before(fraction: float, epochs: int) -> int:
-    """Number of epochs that begin before a fraction of a stage has elapsed: those with `now.progress < fraction`."""
+    """Number of epochs of a stage with `now.progress < fraction`."""
     return sum(epoch / epochs < fraction for epoch in range(epochs))

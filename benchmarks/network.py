@@ -13,7 +13,7 @@ Head = Callable[[int, int], nn.Module]
 
 
 class Normalise(nn.Module):
-    """Subtract mean and divide by standard deviation per channel; both are buffers, so a saved network carries them."""
+    """Per-channel standardisation; mean and standard deviation are buffers, so they are saved with the network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,17 +23,17 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.ones(3, 1, 1))
 
     def set(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        """Set mean and standard deviation of pixels in [0, 1], per channel."""
+        """Set the mean and standard deviation of each channel, for pixels in [0, 1]."""
         self.mean.copy_(torch.tensor(mean).view(3, 1, 1))
         self.std.copy_(torch.tensor(std).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise (N, 3, H, W)."""
+        """Normalise images (N, 3, H, W)."""
         return (images - self.mean) / self.std
 
 
 class LinearHead(nn.Linear):
-    """The ordinary linear classifier; weight Kaiming normal, bias PyTorch's default (reference code of LDAM)."""
+    """Linear classifier with Kaiming-normal weights and PyTorch's default bias (reference code of LDAM)."""
 
     def reset_parameters(self) -> None:
         """Draw the initial weights."""
@@ -42,10 +42,10 @@ class LinearHead(nn.Linear):
 
 
 class CosineHead(nn.Module):
-    """Cosines between features and class vectors, without bias (Cao et al. 2019, reference code).
+    """Cosine similarity between features and class vectors, without bias (Cao et al. 2019, reference code).
 
-    `scale` multiplies the cosines. It is 1 during training, where the loss applies its own scale, and is set at the end
-    by methods whose probabilities need it; the arg-max does not depend on it.
+    The cosines are multiplied by `scale`. It is 1 during training, where the loss applies its own scale; methods that
+    need calibrated probabilities set it at the end. The arg-max does not depend on it.
     """
 
     def __init__(self, width: int, num_classes: int) -> None:
@@ -56,20 +56,20 @@ class CosineHead(nn.Module):
         self.register_buffer("scale", torch.ones(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (N, width) to scaled cosines (N, C); a zero vector gives 0."""
+        """Map features (N, width) to scaled cosines (N, C); a zero vector gives 0."""
         return self.scale * (F.normalize(features, dim=1) @ F.normalize(self.weight, dim=0))
 
 
 class SquashingCosineHead(nn.Module):
     """Cosines times a squashed feature norm: alpha |x| / (beta + |x|) cos(w_c, x); no bias (Kozerawski et al. 2020).
 
-    Computed as alpha (x / (beta + |x|)) . (w_c / |w_c|), which is 0 for a zero feature where a division by |x| is not.
+    Computed as alpha (x / (beta + |x|)) . (w_c / |w_c|), which is 0 for a zero feature; dividing by |x| would give NaN.
 
     Args:
-        width: of the features.
+        width: number of features.
         num_classes: C.
-        alpha: the largest logit that is possible, > 0.
-        beta: feature norm at which half of `alpha` is reached, > 0.
+        alpha: upper bound of the logits, > 0.
+        beta: feature norm at which the squashed norm is half of `alpha`, > 0.
     """
 
     def __init__(self, width: int, num_classes: int, alpha: float = 16.0, beta: float = 0.5) -> None:
@@ -78,14 +78,14 @@ class SquashingCosineHead(nn.Module):
         self.weight = nn.Parameter(torch.empty(num_classes, width).uniform_(-(width**-0.5), width**-0.5))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (N, width) to logits (N, C), each in (-alpha, alpha)."""
+        """Map features (N, width) to logits (N, C) in (-alpha, alpha)."""
         squashed = features / (self.beta + features.norm(dim=1, keepdim=True))
         logits: Tensor = self.alpha * squashed @ F.normalize(self.weight, dim=1).T
         return logits
 
 
 class Frozen(nn.Module):
-    """A trained network that stays as it is: in evaluation mode for ever, its parameters without gradients."""
+    """Wrapper that freezes a trained network: always in evaluation mode, no gradients for its parameters."""
 
     def __init__(self, net: Classifier) -> None:
         super().__init__()
@@ -93,21 +93,21 @@ class Frozen(nn.Module):
         super().train(False)
 
     def train(self, mode: bool = True) -> Frozen:
-        """Do nothing."""
+        """Ignore the mode; the network stays in evaluation mode."""
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
+        """Map pixels (N, 3, H, W) in [0, 1] to logits (N, C)."""
         logits: Tensor = self.net(images)
         return logits
 
 
 class Classifier(nn.Module):
-    """A backbone, cut anywhere by slicing, and a head.
+    """Normalisation, a backbone that can be sliced at any stage, and a head.
 
     Args:
-        backbone: named stages, the last of which pools to (N, width), with `.width`.
-        head: makes a module from (N, width) to (N, C), given width and C.
+        backbone: named stages, the last of which pools to (N, width); has the attribute `width`.
+        head: builds a module that maps (N, width) to (N, C), from width and C.
         num_classes: C.
     """
 
@@ -118,20 +118,20 @@ class Classifier(nn.Module):
         self.head = head(cast(int, backbone.width), num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) in [0, 1] to float32 features (N, width)."""
+        """Map pixels (N, 3, H, W) in [0, 1] to float32 features (N, width)."""
         features: Tensor = self.backbone(self.normalise(images)).float()
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
+        """Map pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
 
-        The head runs outside autocast: a bfloat16 cosine near 0.7 has a step of 0.004, which a scale of 30 turns into
+        The head runs outside autocast: bfloat16 resolves a cosine near 0.7 to 0.004, which a scale of 30 turns into
         0.12.
         """
         return self.classify(self.features(images))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Features float32 (N, width) to logits float32 (N, C)."""
+        """Map float32 features (N, width) to float32 logits (N, C)."""
         with torch.autocast(features.device.type, enabled=False):
             logits: Tensor = self.head(features)
             return logits

@@ -52,8 +52,8 @@ def _hidden(cls: type[Any], base: type, hooks: list[str], fields: set[str]) -> I
     for name in hooks:
         if name in fields or not callable(getattr(cls, name)):
             yield (
-                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could not be called; give it "
-                "another name."
+                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could then not be called. "
+                "Rename it."
             )
 
 

@@ -1,4 +1,4 @@
-"""The arithmetic of a run: autocast for bfloat16, and how a CPU without bfloat16 units computes it."""
+"""Numerical precision of a run: autocast for bfloat16, and its emulation on CPUs without bfloat16 units."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from .method import host_reads_freely
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """The context in which a network computes, `fp32` or `bf16`."""
+    """Autocast context for the forward pass; enabled for `bf16`, disabled for `fp32`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def rounding(precision: str, images: Tensor) -> AbstractContextManager[Any]:
-    """What stands around forward and backward passes in bfloat16 over some images.
+    """Context around the forward and backward pass: `Rounding` for bf16 on a CPU without bfloat16 units, else nothing.
 
-    On a CPU without bfloat16, where PyTorch's own kernels take ten times as long as float32, it is `Rounding`;
-    elsewhere it is nothing. The kind of processor decides, so that a run has one arithmetic on one machine.
+    PyTorch's own bfloat16 kernels take ten times as long as float32 on such a CPU. The choice depends on the processor
+    alone, so the arithmetic never changes within a run on one machine.
     """
     return Rounding() if precision == "bf16" and host_reads_freely(images) and not convolves_bf16() else nullcontext()
 
 
 def convolves_bf16() -> bool:
-    """Whether PyTorch has kernels for convolutions in bfloat16 on this CPU."""
+    """Whether PyTorch has bfloat16 convolution kernels for this CPU."""
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class Rounding(TorchDispatchMode):
-    """Convolutions and matrix products of bfloat16 tensors in float32, each result rounded to bfloat16 once.
+    """Compute convolutions and matrix products of bfloat16 tensors in float32 and round each result to bfloat16 once.
 
-    This is what hardware with bfloat16 computes: its products are exact in float32 and summed there. Only the order
-    of a sum is another, as it is between any two kernels. Other operations, such as attention, stay PyTorch's own.
+    bfloat16 hardware does the same: products are exact in float32 and accumulated there. Only the order of summation
+    differs, as between any two kernels. Other operations, such as attention, are left to PyTorch.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Recipe: all that is held equal between methods. One TOML file per published protocol, in `recipes/`."""
+"""Recipe: the training settings that all methods share. One TOML file per published protocol, in `recipes/`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ FOLDER = Path(__file__).parent / "recipes"
 
 
 class Recipe(BaseModel):
-    """Backbone, epochs, batches, optimiser, schedule, augmentation, precision.
+    """Backbone, epochs, batch size, optimiser, schedule, augmentation and precision.
 
-    Drops of the learning rate stand at fractions of training, so that a shorter run keeps the shape of the protocol.
-    The warm-up is a number of epochs: what it protects, the first steps at the full rate, does not shrink with the run.
+    Learning-rate drops are given as fractions of training, so a shorter run keeps the shape of the protocol. The
+    warm-up is a number of epochs: it protects the first steps at the full rate, however long the run is.
 
-    A field that is added later has its neutral value as the default, with which a run is what it was before the field
-    existed, and is marked with `later`: while it has that value it is left out of records and ids.
+    A new field needs a neutral default (a run with it equals a run from before the field existed) and the mark `LATER`
+    of `fields.py`, which leaves it out of records and ids while it has that value.
 
     Attributes:
-        optimiser: SGD with `momentum`, or Adam with `momentum` as its first and 0.999 as its second beta.
+        optimiser: SGD with `momentum`, or Adam with beta1 = `momentum` and beta2 = 0.999.
         crop_padding: black pixels added on each side before the random crop; 0 for no crop.
-        flip: mirror half of the images.
+        flip: mirror each image with probability 0.5.
         augment: "basic" adds nothing to crop, flip and Cutout; "simclr" adds the colour operations of SimCLR,
-            "autoaugment" the CIFAR-10 policy, which was learnt on the whole balanced data set.
-        cutout: side of a black hole in each image, in pixels; 0 for none.
-        cutout_position: the hole is cut before or after the operations that `augment` adds.
-        keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy replaces otherwise.
+            "autoaugment" the CIFAR-10 policy, which was learnt on the whole balanced dataset.
+        cutout: side of the black square cut out of each image, in pixels; 0 for none.
+        cutout_position: cut the square before or after the operations that `augment` adds.
+        keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy otherwise replaces.
         warmup: epochs over which the learning rate rises to `lr`; 0 for none.
-        drops: pairs of a fraction of training and the factor that the learning rate is multiplied by from there on.
-        precision: of the network's convolutions and matrix products; weights and statistics are float32. A CPU without
-            bfloat16 units computes "bf16" in float32 and rounds each result. On recent NVIDIA cards PyTorch convolves
-            in TF32 where "fp32" stands, unless it is configured otherwise.
-        plain: the readable reference path: augmentation image by image, float32, channels first, PyTorch's plainest
-            optimiser, no recorded steps. It computes what the fast path does, up to rounding.
+        drops: pairs of a fraction of training and the factor by which the learning rate is multiplied from then on.
+        precision: precision of the network's convolutions and matrix products; weights and statistics are float32. A
+            CPU without bfloat16 units computes "bf16" in float32 and rounds each result. On recent NVIDIA GPUs PyTorch
+            uses TF32 for "fp32" convolutions unless configured otherwise.
+        plain: use the readable reference path: image-by-image augmentation, float32, channels first, PyTorch's plain
+            optimiser, no CUDA graphs. Its results equal those of the fast path up to rounding.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -80,13 +80,16 @@ class Recipe(BaseModel):
         return self
 
     def learning_rate(self, epoch: int, epochs: int, drops: tuple[tuple[float, float], ...] | None = None) -> float:
-        """Learning rate of an epoch (0-based) in a stage of `epochs`, set once at its start.
+        """Learning rate of an epoch, constant within the epoch.
 
-        With `drops`, these take the place of the recipe's and there is no warm-up.
-
-        Linear warm-up, `base * (epoch + 1) / warmup` for the first `warmup` epochs; every drop `(fraction, factor)`
-        multiplies from epoch `fraction * epochs` on, so two drops of 0.01 give 1e-4 of the base rate.
+        Linear warm-up: `lr * (epoch + 1) / warmup` in the first `warmup` epochs. Each drop `(fraction, factor)`
+        multiplies the rate from epoch `fraction * epochs` on, so two drops of 0.01 give 1e-4 of `lr`.
         Source: Cao et al. 2019 (LDAM), reference code.
+
+        Args:
+            epoch: 0-based, within the stage.
+            epochs: length of the stage.
+            drops: replace the recipe's drops and disable the warm-up; None for the recipe's schedule.
         """
         base = self.lr
         if drops is None and epoch < self.warmup:
@@ -97,26 +100,31 @@ class Recipe(BaseModel):
         return base
 
     def evaluates(self, epoch: int, epochs: int) -> bool:
-        """Whether the test split is measured after this epoch: every `evaluate_every`-th and the last."""
+        """Whether to evaluate the test split after this epoch (0-based): every `evaluate_every`-th and the last."""
         return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == epochs
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the suite."""
+    """Names of the built-in recipes."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def recipe_file(name: str) -> Path:
-    """The file of a recipe, given by its name or by a path to a TOML file of the user's own.
+    """Path of a recipe's file.
+
+    Args:
+        name: a built-in recipe, or the path of a TOML file.
 
     Raises:
-        UserError: there is no such recipe.
+        UserError: the recipe does not exist, or the file has the name of a built-in recipe.
     """
     if name.endswith(".toml"):
         if not Path(name).is_file():
             raise UserError(f"There is no recipe file {name}.")
         if Path(name).stem in recipe_names() and Path(name).resolve().parent != FOLDER.resolve():
-            raise UserError(f"{name} has the name of a recipe of the suite; results would be taken for its. Rename it.")
+            raise UserError(
+                f"{name} has the name of a built-in recipe; its results would be mistaken for that recipe's. Rename it."
+            )
         return Path(name)
     if name not in recipe_names():
         raise unknown("recipe", name, recipe_names())
@@ -124,10 +132,10 @@ def recipe_file(name: str) -> Path:
 
 
 def load_recipe(name: str, changes: dict[str, Any] | None = None) -> tuple[Recipe, dict[str, Any]]:
-    """A recipe with `changes` (field -> value, strings allowed) applied.
+    """Load a recipe and apply `changes` (field -> value, strings allowed).
 
     Returns:
-        The recipe and those of the changes that really change it, in their parsed form.
+        The recipe, and the fields whose values differ from its file, parsed.
 
     Raises:
         UserError: unknown recipe or field, a value out of range, or a file that is not TOML.
@@ -157,10 +165,10 @@ def _validate(values: dict[str, Any], name: str) -> Recipe:
 
 
 def explain(error: ValidationError) -> str:
-    """Every problem of a pydantic error in one sentence: field, value, what is wrong."""
+    """All problems of a pydantic error, joined by semicolons: field, value and reason."""
     problems = []
     for e in error.errors():
         message = e["msg"].removeprefix("Value error, ")
-        where = f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: " if e["loc"] else ""  # none: several fields
+        where = f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: " if e["loc"] else ""  # no loc: several fields
         problems.append(f"{where}{message[0].lower()}{message[1:]}")
     return "; ".join(problems)

@@ -1,8 +1,8 @@
-"""names() and load(): the folder is the list of plugins.
+"""Discovery and loading of plugins: each file in `methods/` and `datasets/` is a plugin.
 
-`methods/ldam_drw.py` is the method `ldam-drw`, `datasets/cifar10_lt.py` the dataset `cifar10-lt`; a leading
-underscore marks a shared part. Methods are also found by path and in the entry-point group `ltbench.methods` of
-installed packages.
+`methods/ldam_drw.py` is the method `ldam-drw`, `datasets/cifar10_lt.py` the dataset `cifar10-lt`; a leading underscore
+marks shared code. Methods can also be loaded by path, or from the entry-point group `ltbench.methods` of installed
+packages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .split import Source
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = __name__.rpartition(".benchmarks")[0]
-BASE, VALUES = "base", "base_values"  # fields of a method on top of another one
+BASE, VALUES = "base", "base_values"  # fields of a method that builds on another method
 BASES: dict[str, type] = {"methods": Method, "datasets": Source}
 
 
@@ -40,10 +40,10 @@ class Plugin:
     """A method or dataset.
 
     Attributes:
-        name: as on the command line.
+        name: name on the command line.
         cls: its dataclass.
-        card: its module's docstring.
-        source: sha256 of the file of a method from outside the suite, which no commit identifies; else None.
+        card: docstring of its module.
+        source: sha256 of the file of a third-party method, which no commit of the suite identifies; else None.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Plugin:
 
 
 def names(kind: str) -> list[str]:
-    """Names of the plugins of a kind, `methods` or `datasets`: the files of the folder and installed entry points."""
+    """Names of all plugins of a kind (`methods` or `datasets`): files of the folder and installed entry points."""
     files = [path.stem for path in (ROOT / kind).glob("*.py") if not path.stem.startswith("_")]
     outside = (
         [entry.name.replace("_", "-") for entry in entry_points(group="ltbench.methods")] if kind == "methods" else []
@@ -64,14 +64,14 @@ def names(kind: str) -> list[str]:
 def load(kind: str, name: str) -> Plugin:
     """Import a plugin by name, or a method by the path of its file.
 
-    A plugin that fails to import fails here, with its traceback: skipping it would hide a regression.
+    Errors while importing a plugin propagate: skipping a broken plugin would hide a regression.
 
     Raises:
-        UserError: there is no such plugin, or its file does not define exactly one class of the kind.
+        UserError: there is no such plugin, or its file does not define exactly one subclass of `Method` or `Source`.
     """
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
-    name = name.replace("_", "-")  # both spellings are one plugin and must have one id
+    name = name.replace("_", "-")  # both spellings name the same plugin and must give the same id
     if name not in names(kind):
         raise unknown(kind.removesuffix("s"), name, names(kind))
     if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file():
@@ -89,7 +89,7 @@ def _from_path(path: Path) -> Plugin:
     assert spec is not None, "a .py file always has a loader"
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # annotations are resolved through it
+    sys.modules[name] = module  # annotations are resolved through sys.modules
     spec.loader.exec_module(module)
     return _plugin("methods", path.stem.replace("_", "-"), module, _digest(path))
 
@@ -115,14 +115,14 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
 
 
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
-    """An instance of a plugin with its defaults replaced by `settings` (field -> value, strings allowed).
+    """Instantiate a plugin, its defaults overridden by `settings` (field -> value, strings allowed).
 
-    Where a method has a base, `base.NAME` sets a field of the base, and `base_values` several, as a record holds them.
+    If a method has a base, `base.NAME` sets one field of the base; `base_values`, as found in records, sets several.
 
     Raises:
         UserError: there is no such field, or a value has the wrong type or is out of range.
     """
-    # Defaults are validated too: a default of 1 for a float must not have another id than the user's 1.
+    # Validate defaults too: a float field with the default 1 must have the same id as one that the user sets to 1.
     fields = {field.name: field.default for field in dataclasses.fields(plugin.cls) if field.name != VALUES}
     values = {name: default for name, default in fields.items() if default is not dataclasses.MISSING}
     if has_base(plugin):
@@ -145,7 +145,7 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
 
 
 def has_base(plugin: Plugin) -> bool:
-    """Whether a method works on top of another one, whose fields are set as `base.NAME`."""
+    """Whether a method builds on another method, whose fields are set as `base.NAME`."""
     return any(field.name == VALUES for field in dataclasses.fields(plugin.cls))
 
 
@@ -157,19 +157,19 @@ def base_of(instance: Any) -> Any:
 
 
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
-    """The fields of an instance that differ from the class's defaults, those of its base as `base.NAME`."""
+    """Fields of an instance that differ from the class's defaults; those of its base are named `base.NAME`."""
     values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(plugin.cls)}
     defaults = {field.name: field.default for field in dataclasses.fields(plugin.cls)}
     own = values.pop(VALUES, {})
-    usual = getattr(configure(plugin, values), VALUES) if own else {}  # they follow from the other fields
+    usual = getattr(configure(plugin, values), VALUES) if own else {}  # the base's defaults depend on the other fields
     base = {f"{BASE}.{name}": value for name, value in own.items() if value != usual[name]}
     return {name: value for name, value in values.items() if value != defaults[name]} | base
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and meaning of each field; the meaning is taken from the class's docstrings."""
+    """Name, default, allowed values and description of each field; descriptions come from the classes' docstrings."""
     hints = get_type_hints(cls, include_extras=True)
-    docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # its own first
+    docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # the class's own docstring first
     rows = []
     for field in dataclasses.fields(cls):
         default = "" if field.default is dataclasses.MISSING else str(field.default)
@@ -183,7 +183,7 @@ def describe(cls: type) -> list[tuple[str, str, str, str]]:
 
 
 def _allowed(hint: Any) -> str:
-    """A type in words: its choices, its bounds or its name."""
+    """Text for a type hint: its choices, or its name and bounds."""
     if get_origin(hint) is Literal:
         return " | ".join(map(str, get_args(hint)))
     if isinstance(hint, UnionType) or get_origin(hint) is Union:

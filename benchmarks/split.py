@@ -1,4 +1,4 @@
-"""Splits and datasets, the long-tail and step profiles, and the selection of images for a profile."""
+"""Splits and datasets, long-tail and step profiles, and the selection of images for a profile."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Split:
     Attributes:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,), in [0, num_classes).
-        num_classes: C, which may exceed the largest label that occurs.
-        validation: images held out of a training split for methods that need some; never test images.
+        num_classes: C; classes may be empty.
+        validation: images held out of the training split for methods that need them; never test images.
     """
 
     images: Tensor
@@ -52,31 +52,31 @@ class Split:
         )
 
     def pixels(self, index: Tensor) -> Tensor:
-        """Images at `index` (B,): uint8 (B, 3, H, W)."""
+        """Images at the positions `index` (B,): uint8 (B, 3, H, W)."""
         return self.images[index]
 
     def to(self, device: torch.device) -> Split:
-        """The same split on another device."""
+        """Copy the split to another device."""
         validation = self.validation and self.validation.to(device)
         return Split(self.images.to(device), self.labels.to(device), self.num_classes, validation)
 
     def take(self, index: Tensor) -> Split:
-        """The images at some positions, as a new split."""
+        """New split of the images at the positions `index` (B,), without validation images."""
         return Split(self.images[index], self.labels[index], self.num_classes)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, and their description for the record.
+    """Training split, test split, and their description for the record.
 
     Attributes:
         name: benchmark name, such as `cifar10-lt`.
-        mean, std: per channel, of pixels in [0, 1], for the normalisation inside the network.
-        profile: `exp`, `step`, or `natural` for an unchanged set.
-        imbalance: the requested ratio; for `natural` that of the largest to the smallest class.
-        verified: the source files match the published checksums; None if none are published.
-        options: the source's options, except paths on this machine.
-        changed: the options that differ from the source's defaults, except profile and imbalance.
+        mean, std: per channel, for pixels in [0, 1]; used by the normalisation inside the network.
+        profile: `exp`, `step`, or `natural` for a dataset used as it comes.
+        imbalance: requested imbalance ratio; for `natural`, size of the largest class / size of the smallest class.
+        verified: whether the source files match the published checksums; None if none are published.
+        options: the source's options, except local paths.
+        changed: options that differ from the source's defaults, except profile and imbalance.
     """
 
     name: str
@@ -111,9 +111,9 @@ class Dataset:
         return digest.hexdigest()
 
     def holding_out(self) -> Dataset:
-        """The same dataset with a tenth of each class held out of the training split, as its `validation`.
+        """The same dataset with a tenth of each class moved from the training split to `train.validation`.
 
-        The option `holdout` records it: results on fewer images must not be ranked with those on all of them.
+        Recorded as the option `holdout`: results on fewer training images must not be ranked with results on all.
 
         Raises:
             UserError: a class has a single image.
@@ -127,17 +127,17 @@ class Dataset:
         try:
             return replace(self, train=train, options=options, changed=changed)
         except UserError as error:
-            raise UserError(f"holdout leaves nothing of a class with one image. {error}") from error
+            raise UserError(f"holdout would take the only image of a class. {error}") from error
 
 
 @dataclass(frozen=True)
 class DataRoot:
-    """The folder of all downloaded data.
+    """Folder of the downloaded datasets.
 
     Attributes:
         path: the folder.
-        origin: source of the setting, for error messages.
-        allow_unverified: accept files whose checksum differs; the record then says so.
+        origin: where the path was set, for error messages.
+        allow_unverified: accept files whose checksum differs; the record then has `verified` = false.
     """
 
     path: Path
@@ -146,7 +146,7 @@ class DataRoot:
 
     @classmethod
     def find(cls, option: str | None = None, allow_unverified: bool = False) -> DataRoot:
-        """The folder of the option, else of the variable `LTBENCH_DATA`, else `./data`."""
+        """The folder from the command-line option, else the variable `LTBENCH_DATA`, else `./data`."""
         if option:
             return cls(Path(option), "--data-root", allow_unverified)
         if variable := os.environ.get("LTBENCH_DATA"):
@@ -156,23 +156,23 @@ class DataRoot:
 
 @dataclass
 class Source:
-    """A dataset plugin: fields are its options (`--imbalance`, `--profile`, `--set dataset.NAME=VALUE`).
+    """Base class of dataset plugins: fields are options (`--imbalance`, `--profile`, `--set dataset.NAME=VALUE`).
 
-    A file `datasets/<name>.py` with one subclass is the dataset `<name>`, dashes for underscores.
+    A file `datasets/<name>.py` with one subclass defines the dataset `<name>`, with dashes for underscores.
 
     Attributes:
-        holdout: hold a tenth of each class out of the training images, for all methods alike.
+        holdout: hold out a tenth of each class of the training images, for all methods.
     """
 
     recipe: ClassVar[str] = "cifar-short"  # the default recipe
-    paths: ClassVar[tuple[str, ...]] = ()  # fields with a path on this machine: left out of the record
+    paths: ClassVar[tuple[str, ...]] = ()  # fields that are local paths; left out of records
 
     holdout: bool = field(default=False, kw_only=True)
 
     def described(self) -> dict[str, dict[str, Any]]:
-        """The arguments `options` and `changed` of Dataset: all fields except paths, profile, imbalance and holdout.
+        """Keyword arguments `options` and `changed` for `Dataset`.
 
-        `Dataset.holding_out` adds `holdout`.
+        They contain all fields except paths, profile, imbalance and holdout; `Dataset.holding_out` adds `holdout`.
         """
         left_out = {*self.paths, "profile", "imbalance", "holdout"}
         options = {name: value for name, value in recorded(self).items() if name not in left_out}
@@ -184,28 +184,28 @@ class Source:
         """Read the files and build both splits.
 
         Raises:
-            MissingData: a file is missing; the message says how to get it.
+            MissingData: a file is missing; the message explains how to get it.
             UserError: a file is damaged, or the options do not fit the data.
         """
         raise NotImplementedError
 
     def download(self, root: DataRoot) -> None:
-        """Download the files; an error by default.
+        """Download the files; by default an error.
 
         Raises:
-            UserError: the dataset needs no download or cannot be downloaded by a program.
+            UserError: the dataset needs no download or cannot be downloaded automatically.
         """
-        raise UserError("Nothing to download: this dataset needs no download or cannot be downloaded by a program.")
+        raise UserError("Nothing to download: this dataset needs no download or cannot be downloaded automatically.")
 
 
 def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profile = "exp") -> list[int]:
     """Images per class of a long-tailed profile, head first.
 
-    exp:  n_k = trunc(n_max * (1 / ratio) ** (k / (C - 1))), in double precision, one power per class. A repeated
-          product of (1 / ratio) ** (1 / (C - 1)), as in M2m's code, loses an image of the last class in some settings.
+    exp:  n_k = trunc(n_max * (1 / ratio) ** (k / (C - 1))), in double precision, one power per class. Repeated
+          multiplication by (1 / ratio) ** (1 / (C - 1)), as in M2m's code, can lose an image of the last class.
     step: n_max for the first C // 2 classes, trunc(n_max * (1 / ratio)) for the others.
 
-    Source: Cao et al. 2019 (LDAM), reference code. `ratio` 1 is the balanced set.
+    Source: Cao et al. 2019 (LDAM), reference code. A ratio of 1 gives a balanced dataset.
 
     Raises:
         UserError: the ratio is below 1 or leaves a class without an image.
@@ -228,14 +228,14 @@ def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profil
 
 
 def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -> np.ndarray:
-    """Positions in `labels` of the images that a profile keeps, class by class.
+    """Select the images of a profile and return their positions in `labels`, class by class.
 
     Args:
         labels: (N,) integers.
-        counts: images to keep of each class.
-        selection: `shuffled` is the reference choice of LDAM-DRW and most later code: NumPy's legacy generator with
-            seed 0 permutes all positions of a class, and the first are kept, so that subsets of different ratios are
-            nested; `seed:<n>` uses another seed; `first` keeps the first of each class in file order (RSG, M2m).
+        counts: number of images to keep of each class.
+        selection: `shuffled` is the choice of LDAM-DRW and most later code: NumPy's legacy generator with seed 0
+            permutes the positions of a class and the first ones are kept, so subsets of different ratios are nested.
+            `seed:<n>` uses another seed; `first` keeps the first images of each class in file order (RSG, M2m).
 
     Returns:
         int64 (sum(counts),).
@@ -255,7 +255,7 @@ def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -
 
 
 def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Positions of the images held out for validation: min(50, max(1, n // 10)) of a class of n, drawn with seed 0.
+    """Positions of the images held out for validation: min(50, max(1, n // 10)) per class of n images, seed 0.
 
     Args:
         labels: (N,) integers.
@@ -281,9 +281,9 @@ def _selection_seed(selection: str) -> int:
 
 
 def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel over all pixels of all images, on the scale [0, 1]; float64 (3,) each.
+    """Mean and standard deviation per channel over all pixels, scaled to [0, 1]; float64 (3,) each.
 
-    `images` is uint8 (N, 3, H, W). Exact: sums of integers, in chunks, without a float copy of the images.
+    `images` is uint8 (N, 3, H, W). The result is exact: integer sums, in chunks, without a float copy of the images.
     """
     total = torch.zeros(2, images.shape[1], dtype=torch.int64, device=images.device)
     for part in images.split(1024):
@@ -294,6 +294,6 @@ def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """`channel_moments` for the normalisation of a dataset; standard deviations are at least 1e-4."""
+    """Mean and standard deviation per channel (see `channel_moments`), with standard deviations of at least 1e-4."""
     mean, std = (moment.tolist() for moment in channel_moments(images))
     return (mean[0], mean[1], mean[2]), (max(std[0], 1e-4), max(std[1], 1e-4), max(std[2], 1e-4))

@@ -1,1 +1,1 @@
-"""The command line: one file a subject, with its commands in COMMANDS. Commands import torch when they are called."""
+"""The command line: one file per subject, its commands in COMMANDS. Commands import torch only when called."""

@@ -1,4 +1,4 @@
-"""Names, cards and fields of plugins and recipes, as `bench list` and `bench info` print them."""
+"""Names, cards and fields of plugins and recipes, for `bench list` and `bench info`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from ..registry import describe, load, names
 
 
 def summaries(kind: str) -> list[tuple[str, str]]:
-    """Name and first line of the card of all methods, datasets, recipes, suites or backbones."""
+    """Names and first card lines of all methods, datasets, recipes, suites or backbones.
+
+    Args:
+        kind: one of "methods", "datasets", "recipes", "suites" and "backbones".
+    """
     if kind == "backbones":
         ours = [(name, "") for name in backbone_names()]
         return [*ours, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
@@ -29,13 +33,13 @@ def summaries(kind: str) -> list[tuple[str, str]]:
 
 
 def cards(name: str) -> list[RenderableType]:
-    """Card and fields of the method and the dataset of a name, and the text of the recipe of that name.
+    """Cards and fields of the method and dataset with a name, and the text of the recipe with that name.
 
     Args:
-        name: as it may be typed elsewhere: `ldam_drw`, `folder:PATH`, the path of a `.py` or `.toml` file.
+        name: any spelling that other commands accept: `ldam_drw`, `folder:PATH`, the path of a `.py` or `.toml` file.
 
     Raises:
-        UserError: nothing has the name.
+        UserError: no method, dataset or recipe has the name.
     """
     if not name.endswith((".py", ".toml")):
         name = name.partition(":")[0].replace("_", "-")
@@ -49,7 +53,7 @@ def cards(name: str) -> list[RenderableType]:
     if name in recipe_names() or name.endswith(".toml"):
         heading = [f"\nRecipe '{name}':\n"] if parts else []
         text = recipe_file(name).read_text(encoding="utf-8").rstrip()
-        parts += [*heading, Text(text, no_wrap=True, overflow="ignore")]  # with the line breaks of the file
+        parts += [*heading, Text(text, no_wrap=True, overflow="ignore")]  # keep the file's line breaks
     if not parts:
         candidates = {each for kind in ("methods", "datasets", "recipes") for each, _ in summaries(kind)}
         raise unknown("method, dataset or recipe", name, candidates)
@@ -57,12 +61,12 @@ def cards(name: str) -> list[RenderableType]:
 
 
 def unwrap(card: str) -> str:
-    """Join the lines of each paragraph, so that the terminal wraps them; an indented line or `Key:` starts another."""
+    """Join the lines of each paragraph, so the terminal can wrap them; an indented line or `Key:` starts a new one."""
     return re.sub(r"(?<=\S)\n(?=[^\s\-*|])(?![A-Z][\w ]{0,30}:)", " ", card)
 
 
 def fields(cls: type, scope: str) -> Table:
-    """Name, default, values and meaning of a plugin's fields."""
+    """Table of a plugin's fields: name, default, allowed values and meaning."""
     table = Table(title=f"Fields (--set {scope}NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
     for heading in ("name", "default", "values", "meaning"):
         table.add_column(heading, overflow="fold")

@@ -23,7 +23,7 @@ def data() -> None:
 @click.argument("dataset", required=False)
 @add_options(DATA_OPTIONS)
 def check(dataset: str | None, data_root: str | None, allow_unverified: bool) -> None:
-    """Read a dataset, or all of them, and describe it. Exit code 2 if it is missing or damaged."""
+    """Read and describe one dataset, or all. Exit code 2 if data are damaged or the named dataset is missing."""
     from ..registry import load, names
     from ..split import DataRoot
 
@@ -33,12 +33,12 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
         return
     damaged = False
     for name in names("datasets"):
-        if load("datasets", name).cls.paths:  # it needs a folder of the user's
+        if load("datasets", name).cls.paths:  # needs a folder from the user
             continue
         try:
             print(_describe(_source(name).load(root)))
         except MissingData:
-            print(f"{name}: missing; 'bench data check {name}' prints what to do")
+            print(f"{name}: missing; 'bench data check {name}' explains how to get it")
         except UserError as error:
             damaged = True
             print(error)
@@ -50,7 +50,7 @@ def check(dataset: str | None, data_root: str | None, allow_unverified: bool) ->
 @click.argument("dataset")
 @add_options(DATA_OPTIONS)
 def download(dataset: str, data_root: str | None, allow_unverified: bool) -> None:
-    """Download a dataset into the data root, where its licence allows it, and check it."""
+    """Download a dataset into the data root, if its licence allows, and check it."""
     from ..split import DataRoot
 
     source, root = _source(dataset), DataRoot.find(data_root, allow_unverified)
@@ -59,7 +59,7 @@ def download(dataset: str, data_root: str | None, allow_unverified: bool) -> Non
 
 
 def _source(text: str) -> Source:
-    """The dataset of `name` or `name:PATH`."""
+    """The dataset plugin for `name` or `name:PATH`."""
     from ..registry import configure
     from ..training.plan import find_source
 

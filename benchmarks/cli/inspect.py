@@ -1,4 +1,4 @@
-"""`bench list` and `bench info`: which plugins and recipes there are, and what they are."""
+"""`bench list` and `bench info`: list plugins and recipes, and describe one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_names(kind: str) -> None:
-    """List the names of all methods, datasets, recipes, suites or backbones."""
+    """List all methods, datasets, recipes, suites or backbones."""
     from .cards import summaries
 
     rows = summaries(kind)
@@ -23,7 +23,7 @@ def list_names(kind: str) -> None:
 @click.command()
 @click.argument("name")
 def info(name: str) -> None:
-    """Print the card and the fields of the method, the dataset and the recipe of that name."""
+    """Describe a method, dataset or recipe and list its fields."""
     from .cards import cards
 
     console = Console(highlight=False)

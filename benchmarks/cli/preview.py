@@ -1,4 +1,4 @@
-"""`bench look`: a picture of what a method's network is shown in training."""
+"""`bench look`: draw a training batch of a method."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..utils.options import PATH, RUN_OPTIONS, RUNS, add_options, option
 @click.command()
 @option("--method", "-m", required=True, metavar="NAME", help="A name or a .py file.")
 @option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
-@option("--progress", default=0.99, type=click.FloatRange(0, 1), help="Moment of training: 0 its start, 1 its end.")
+@option("--progress", default=0.99, type=click.FloatRange(0, 1), help="Fraction of training: 0: start, 1: end.")
 @option("--out", default="runs/look.png", type=PATH, help="A .png, .svg or .pdf file.")
-@option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Of the run whose network is used.")
+@option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Seed of the run whose network is used.")
 @RUNS
 @add_options(RUN_OPTIONS)
 def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **options: Any) -> None:
-    """Draw what a method's network is shown: natural and synthetic images, and their fractions per class.
+    """Draw a training batch of a method: natural and synthetic images, and their fractions per class.
 
     \b
     bench look --method open --dataset cifar10-lt --augment simclr

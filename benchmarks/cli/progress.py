@@ -1,4 +1,4 @@
-"""What is displayed of a run while it trains: one line on a terminal, elsewhere a line every few seconds."""
+"""Progress of a run: one live line on a terminal; elsewhere, a new line every few seconds."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..training.run_spec import RunSpec
 from ..training.shared_start import shared_trainings
 from ..utils.formatting import duration
 
-INTERVAL = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep shows them and sets less
+INTERVAL = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep sets a shorter interval
 
 
 class ProgressLine(Callback):
-    """Dataset, method, seed, epoch, loss, images per second and time left. Nothing in here waits for the device.
+    """Shows dataset, method, seed, epoch, loss, images per second and time left. Never waits for the device.
 
-    While the context is entered, Ctrl-C lets a run in training finish its epoch; a second one interrupts at once.
+    Within the context, the first Ctrl-C lets a training run finish its epoch; the second interrupts at once.
 
     Args:
-        console: where to draw; plain lines are printed where it is no terminal.
+        console: where to draw; if it is not a terminal, plain lines are printed.
     """
 
     def __init__(self, console: Console) -> None:
@@ -57,7 +57,7 @@ class ProgressLine(Callback):
         self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
     def start(self, spec: RunSpec, epochs: int, done: int) -> None:
-        """A run of so many epochs starts, or continues after `done` of them."""
+        """Start the line for a run of `epochs` epochs, `done` of which have already been trained."""
         self.run, self.epochs, self.done = spec, epochs, done
         self.training = True
         self.images, self.loss = 0, float("nan")
@@ -68,14 +68,14 @@ class ProgressLine(Callback):
             self.say(f"{self._label()} | {how} after epoch {done}/{epochs}")
 
     def step(self, images: int) -> None:
-        """Count the images of a step."""
+        """Add the images of a step to the count."""
         self.images += images
         if not self.console.is_terminal and time.perf_counter() - self.printed > INTERVAL:
             self.printed = time.perf_counter()
             self.say(self._line().plain)
 
     def epoch(self, history: History) -> None:
-        """Note the loss of an epoch that has ended and was saved; print a summary after the last one.
+        """Update the loss after an epoch has been saved; print a summary after the last epoch.
 
         Raises:
             KeyboardInterrupt: the user has asked to stop.
@@ -110,5 +110,5 @@ class ProgressLine(Callback):
         ]
         if self.images:
             words.append(f"{duration(left * elapsed / self.images)} left")
-        words.insert(0 if self.console.width >= 90 else len(words), self._label())  # a narrow terminal cuts the end off
+        words.insert(0 if self.console.width >= 90 else len(words), self._label())  # a narrow terminal cuts off the end
         return Text(" | ".join(words), no_wrap=True, overflow="ellipsis")

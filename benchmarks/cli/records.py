@@ -1,4 +1,4 @@
-"""`bench check-records`: whether all records of a folder are valid."""
+"""`bench check-records`: validate all records in a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..utils.options import PATH
 @click.command("check-records")
 @click.argument("folder", default="results", type=PATH)
 def check_records(folder: Path) -> None:
-    """Validate every record below a folder; exit code 2 and the name of each bad file."""
+    """Validate every record below a folder; if any is invalid, list the files and exit with code 2."""
     from ..records.store import misplaced, read_all
 
     if not folder.is_dir():

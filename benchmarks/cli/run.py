@@ -17,14 +17,14 @@ from ..utils.options import DEVICE, RESULTS, RUN_OPTIONS, RUNS, add_options, opt
 @click.command()
 @option("--method", "-m", "methods", required=True, metavar="NAMES", help="Names or .py files, joined by commas.")
 @option("--dataset", "-d", "datasets", required=True, metavar="NAMES", help="Names or folder:PATH, joined by commas.")
-@option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="Such as 3, 0..2 or 0,4,7.")
+@option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="For example 3, 0..2 or 0,4,7.")
 @DEVICE
 @RESULTS
 @RUNS
-@option("--quiet", is_flag=True, help="Print no leaderboard at the end.")
+@option("--quiet", is_flag=True, help="Do not print the leaderboard.")
 @add_options(RUN_OPTIONS)
 def run(methods: str, datasets: str, device: str, results: Path, runs: Path, quiet: bool, **options: Any) -> None:
-    """Train, evaluate and record. Finished runs are skipped, interrupted ones resume.
+    """Train and evaluate methods, and write a record of each run. Skips finished runs and resumes interrupted ones.
 
     \b
     bench run --method ldam-drw --dataset cifar100-lt --imbalance 100 --seed 0..2
@@ -41,7 +41,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
         with ProgressLine(console) as line:
             records, failures = run_missing(plan, torch_device, results, runs, line, line.say)
     except KeyboardInterrupt:
-        console.print("Interrupted. The same command resumes after the last finished epoch.")
+        console.print("Interrupted. Run the same command again to resume after the last finished epoch.")
         sys.exit(INTERRUPTED)
     if not quiet:
         from ...report.document import run_document

@@ -1,4 +1,4 @@
-"""`bench profile` and `bench speed`: where the time of a training step goes, and how fast methods are."""
+"""`bench profile` and `bench speed`: time spent in each part of a training step, and relative speed of methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..utils.options import DEVICE, PATH, RUN_OPTIONS, add_options, option
 @DEVICE
 @add_options(RUN_OPTIONS)
 def profile(method: str, dataset: str, device: str, **options: Any) -> None:
-    """Show where the time of a training step goes, at the start and near the end of training. Trains nothing.
+    """Show the time spent in each part of a training step, at the start and near the end of training.
 
     \b
     bench profile --method open --dataset cifar10-lt
@@ -41,16 +41,16 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
 
 
 @click.command()
-@option("--methods", metavar="NAMES", help="Names or .py files, joined by commas; else all.")
-@option("--against", type=click.Choice(["dataloader"]), help="Also time an epoch against the common PyTorch loop.")
-@option("--json", "json_file", type=PATH, metavar="FILE", help="Write all rounds there.")
-@option("--out", type=PATH, metavar="FILE", help="Write the tables there as Markdown.")
-@option("--quick", is_flag=True, hidden=True, help="Few images, a small network and two rounds: to try the command.")
+@option("--methods", metavar="NAMES", help="Names or .py files, joined by commas; default: all.")
+@option("--against", type=click.Choice(["dataloader"]), help="Also time an epoch of a standard PyTorch loop.")
+@option("--json", "json_file", type=PATH, metavar="FILE", help="Write the timings of all rounds to this file.")
+@option("--out", type=PATH, metavar="FILE", help="Write the tables to this file, as Markdown.")
+@option("--quick", is_flag=True, hidden=True, help="Few images, a small network and two rounds, to try the command.")
 @DEVICE
 def speed(
     methods: str | None, against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
 ) -> None:
-    """Measure speed as ratios of alternatives that run alternately in one process. Takes minutes on a CPU.
+    """Measure each method's step relative to ERM, and the input path relative to PIL. Takes minutes on a CPU.
 
     \b
     bench speed --methods open,m2m

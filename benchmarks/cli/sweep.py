@@ -1,4 +1,4 @@
-"""`bench sweep` and `bench status`: the runs of a suite on one or many machines, and where they stand."""
+"""`bench sweep` and `bench status`: run a suite on one or many machines, and show its state."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("suite")
-@option("--dry-run", is_flag=True, help="Print what would run, in which order, and how long it may take.")
-@option("--jobs", "-j", default=1, type=click.IntRange(1), help="Processes at once on the CPU.")
-@option("--devices", metavar="NAMES", help="GPUs instead: cuda:0,cuda:1.")
-@option("--per-device", default=1, type=click.IntRange(1), help="Processes at once on each GPU.")
-@option("--engine", default="local", type=click.Choice(tuple(ENGINES)), help="Where the runs are carried out.")
-@option("--address", metavar="WHERE", help="Ray: auto or HOST:PORT of a cluster; else one on this machine.")
-@option("--emit", type=click.Choice(tuple(SCRIPTS)), help="Slurm: print the script that submits what is missing.")
-@option("--fail-fast/--keep-going", default=False, help="Stop at the first failure, or never.")
+@option("--dry-run", is_flag=True, help="Print the missing runs in order, with time estimates, and exit.")
+@option("--jobs", "-j", default=1, type=click.IntRange(1), help="Number of parallel processes on the CPU.")
+@option("--devices", metavar="NAMES", help="Use GPUs instead, such as cuda:0,cuda:1.")
+@option("--per-device", default=1, type=click.IntRange(1), help="Number of parallel processes on each GPU.")
+@option("--engine", default="local", type=click.Choice(tuple(ENGINES)), help="Where to execute the runs.")
+@option("--address", metavar="WHERE", help="Ray: auto or HOST:PORT of a cluster; default: start one on this machine.")
+@option("--emit", type=click.Choice(tuple(SCRIPTS)), help="Slurm: print the script that submits the missing runs.")
+@option("--fail-fast/--keep-going", default=False, help="Stop at the first failure, or continue with the other runs.")
 @RESULTS
 @RUNS
 @add_options(DATA_OPTIONS)
 @click.pass_obj
 def sweep(command: Command, /, suite: str, dry_run: bool, engine: str, emit: str | None, **options: Any) -> None:
-    """Run what is missing of a suite: a name (bench list suites) or a .toml file. Prerequisites come first.
+    """Run the missing runs of a suite: a name (see bench list suites) or a .toml file. Prerequisites run first.
 
     \b
     bench sweep digits --jobs 2
@@ -47,7 +47,7 @@ def sweep(command: Command, /, suite: str, dry_run: bool, engine: str, emit: str
         print_dry_run(_units(suite, *data), request, Console())
         return
     chosen = create_engine(SCRIPTS[emit] if emit else engine, request)
-    from ..sweeps.runner import print_outcome  # imports torch; meanwhile a fork server may do so, too
+    from ..sweeps.runner import print_outcome  # imports torch, while the fork server imports it in parallel
 
     units = _units(suite, *data)
     outcome = chosen.run(units)
@@ -57,14 +57,14 @@ def sweep(command: Command, /, suite: str, dry_run: bool, engine: str, emit: str
 
 @click.command()
 @click.argument("suite", required=False)
-@option("--watch", is_flag=True, help="Redraw it until nothing is left to do.")
+@option("--watch", is_flag=True, help="Refresh the table until no run is running or missing.")
 @RESULTS
 @RUNS
 @add_options(DATA_OPTIONS)
 def status(
     suite: str | None, watch: bool, results: Path, runs: Path, data_root: str | None, allow_unverified: bool
 ) -> None:
-    """Show which runs of a suite are done, running, failed or missing; without a suite, which are running."""
+    """Show which runs of a suite are done, running, failed or missing; without a suite, list the running ones."""
     from ..sweeps.dashboard import follow, status_table
     from ..sweeps.status import running_now, states
 

@@ -1,1 +1,1 @@
-"""Networks and their parts: backbones, batch norms, folding."""
+"""Network components: backbones, batch norms and batch-norm folding."""

@@ -1,4 +1,4 @@
-"""A network as it is in evaluation mode, with its batch norms folded into its convolutions: for gradients of images."""
+"""Evaluation-mode copy of a network with batch norms folded into convolutions, for gradients with respect to images."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Logits = Callable[[Tensor], Tensor]
 
 
 class Folded:
-    """Evaluates a classifier without changing it: modes, running statistics and gradients stay as they are.
+    """Evaluates a classifier without changing its mode, running statistics or gradients.
 
-    The structure is read once. `freeze` takes the backbone's current weights and folds each batch norm that directly
-    follows a convolution: the same function, up to rounding, for less work. The head is evaluated with the weights that
-    it has when the function is called. A backbone that cannot be traced is evaluated without folding.
+    The structure is traced once. `freeze` takes the backbone's current weights and folds each batch norm that directly
+    follows a convolution, which gives the same function up to rounding at lower cost. The head always uses the weights
+    at the time of the call. A backbone that cannot be traced is evaluated without folding.
 
     Args:
-        net: has the structure, on the device where it will be used.
+        net: network with the structure to trace, on the device where it will be used.
     """
 
     def __init__(self, net: Classifier) -> None:
@@ -32,13 +32,13 @@ class Folded:
         self.convolutions = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Conv2d)]
 
     def freeze(self, net: Classifier, bf16: bool = False) -> Logits:
-        """Pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the weights that `net` has now.
+        """Return a function from pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the current weights.
 
         Args:
-            net: has the structure of the network that was passed to the constructor.
-            bf16: convolve in bfloat16.
+            net: must have the same structure as the network passed to the constructor.
+            bf16: run the backbone in bfloat16.
         """
-        layers = net.backbone  # all its tensors, also buffers that no state dict holds
+        layers = net.backbone  # parameters and buffers are read directly, including non-persistent buffers
         tensors: dict[str, Tensor] = {
             **dict(layers.named_parameters(remove_duplicate=False)),
             **dict(layers.named_buffers(remove_duplicate=False)),
@@ -71,7 +71,7 @@ class Folded:
         return logits
 
     def _install(self, tensors: dict[str, Tensor]) -> None:
-        """Put tensors in the place of the weights; once, not in every pass as `functional_call` does."""
+        """Replace the weights with `tensors`; once, not in every forward pass as `functional_call` does."""
         if self.installed is tensors:
             return
         for name, value in tensors.items():
@@ -86,10 +86,10 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def _trace(backbone: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    """The backbone without the batch norms that follow a convolution, and which belongs to which."""
+    """Remove batch norms that follow a convolution; return the backbone and the pairs convolution -> batch norm."""
     try:
         graph = fx.GraphModule(backbone, _Tracer().trace(backbone))
-    except Exception:  # whatever stops the tracer, the untraced backbone computes the same
+    except Exception:  # if tracing fails for any reason, the untraced backbone computes the same
         return backbone, {}
     modules, pairs = dict(graph.named_modules()), {}
     uses: dict[Any, int] = {}
@@ -114,17 +114,17 @@ def _trace(backbone: nn.Module) -> tuple[nn.Module, dict[str, str]]:
 
 
 def _plain(norm: nn.Module) -> bool:
-    """Whether, in evaluation mode, a layer is nothing but a batch norm by running statistics."""
+    """Whether a layer in evaluation mode is only a batch norm with running statistics."""
     return (
         isinstance(norm, nn.BatchNorm2d)
         and norm.track_running_stats
         and not hasattr(norm, "act")  # timm's BatchNormAct2d also activates
-        and not list(norm.children())  # auxiliary ones have a second norm
+        and not list(norm.children())  # auxiliary batch norms have a second norm
     )
 
 
 class _Tracer(fx.Tracer):
-    """Keeps every batch norm whole, routed ones as well."""
+    """Treats every batch norm, including routed ones, as a leaf module."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, nn.BatchNorm2d) or super().is_leaf_module(module, name)

@@ -1,1 +1,1 @@
-"""Records of finished runs: their contents, their files, the environment that they name."""
+"""Records of finished runs: schema, files, and the environment of a run."""

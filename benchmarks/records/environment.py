@@ -15,12 +15,12 @@ import torch
 from ... import __version__
 from .schema import Environment
 
-ROOT = Path(__file__).parents[__name__.count(".") - 1]  # of the package, however deep this module lies in it
-CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers
+ROOT = Path(__file__).parents[__name__.count(".") - 1]  # root of the package, independent of this module's depth
+CODE = ("benchmarks", "datasets", "methods", "bench.py")  # paths whose code affects results
 
 
 def environment(device: torch.device) -> Environment:
-    """Versions, device, torch's number of threads and the state of the checkout, for checkpoints and the record."""
+    """Collect versions, device, torch's number of threads and the state of the checkout."""
     commit, dirty = checkout()
     return Environment(
         ltbench=__version__,
@@ -35,7 +35,7 @@ def environment(device: torch.device) -> Environment:
 
 
 def checkout(root: Path = ROOT) -> tuple[str | None, bool | None]:
-    """Commit of a checkout of the suite and whether its code has uncommitted changes; None and None outside of one."""
+    """Commit of a checkout and whether its code has uncommitted changes; (None, None) if `root` is not a checkout."""
     if not (root / ".git").exists():
         return None, None
     words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--", *CODE]
@@ -50,7 +50,7 @@ def checkout(root: Path = ROOT) -> tuple[str | None, bool | None]:
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Within the block torch uses `count` threads; 0 leaves the number as it is."""
+    """Set torch's number of threads within the block; 0 leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -62,4 +62,4 @@ def threads(count: int) -> Iterator[None]:
 def peak_of_process() -> int:
     """Peak resident memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts kibibytes
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux reports KiB

@@ -1,17 +1,17 @@
-"""Bring records of schema 1 to schema 2: `python -m ltbench.benchmarks.records.migrate RESULTS [RUNS]`.
+"""Migrate records from schema 1 to schema 2: `python -m ltbench.benchmarks.records.migrate RESULTS [RUNS]`.
 
-All ids that had to change were changed at once. Between the two schemas
+Schema 2 combines all changes that alter ids:
 
-- the warm-up of a recipe became a number of epochs; it was a fraction of them, and means the same after conversion;
-- the field `criterion` of rsg and m2m became `base`, the name of a method, beside which the values of its own fields
-  stand, `base_values`;
-- `attack` of m2m and blt names the arithmetic. "bf16" meant what the machine had been timed to be faster in, so that
-  such a record does not say what ran: it is invalid;
-- m2m takes its source network from the run of another seed (`source`);
-- the recipe cifar-short got the five epochs of warm-up of cifar; its records are invalid.
+- A recipe's warm-up is now a number of epochs instead of a fraction; conversion keeps its meaning.
+- The field `criterion` of rsg and m2m is now `base`, the name of a method, with its field values in `base_values`.
+- `attack` of m2m and blt now names a precision. In schema 1, "bf16" meant whichever precision was timed to be faster
+  on the machine, so the precision used is unknown and the record is invalid.
+- m2m takes its source network from the run of another seed (`source`).
+- The recipe cifar-short now has the five warm-up epochs of cifar; its old records are invalid.
 
 A valid record is written under its new id and path, its folder in RUNS is renamed, and the old file is removed. Invalid
-records are moved to the folder `RESULTS-schema-1`. `schema_2_ids.csv` beside this file lists the suite's own records.
+records are moved to the folder `RESULTS-schema-1`. `schema_2_ids.csv` next to this file lists the records that come
+with the suite.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .store import find_records, record_path
 TABLE = Path(__file__).with_name("schema_2_ids.csv")
 _WEIGHTS = {"weighting": "effective", "beta": 0.9999}
 _MARGIN = _WEIGHTS | {"defer": 0.8, "scale": 30.0}
-BASES: dict[str, dict[str, Any]] = {  # what each `criterion` of schema 1 stood for
+BASES: dict[str, dict[str, Any]] = {  # `criterion` in schema 1 -> field values of the base in schema 2
     "erm": {}, "cb-rw": _WEIGHTS, "drw": _WEIGHTS | {"defer": 0.8}, "focal": {"gamma": 1.0},
     "cb-focal": _WEIGHTS | {"gamma": 1.0, "inside": False}, "m-drw": _MARGIN | {"margin": 0.35},
     "ldam-drw": _MARGIN | {"max_margin": 0.5},
@@ -46,13 +46,13 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
 
     Args:
         results: folder of the records.
-        runs: folder of the runs, whose names are ids; None to leave it alone.
+        runs: parent folder of the runs' folders, which are named by id; None to rename none.
 
     Returns:
         Rows of `COLUMNS`.
 
     Raises:
-        UserError: a folder is missing, or a record of schema 1 is damaged; nothing is changed then.
+        UserError: a folder is missing, or a record of schema 1 is damaged. Nothing has been changed then.
     """
     for folder in (results, runs):
         if folder and not folder.is_dir():
@@ -61,7 +61,7 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
     old = {path: values for path in find_records(results) if (values := _read(path)).get("schema") == 1}
     for path, values in old.items():
         if id_of(values) != values["id"]:
-            raise UserError(f"{path} is not what a run wrote: its id does not follow from its contents.")
+            raise UserError(f"{path} was modified after the run: its id does not match its contents.")
     rows = []
     for path, values in old.items():
         reason = invalid(values)
@@ -92,7 +92,7 @@ def _remove_empty(folders: set[Path], results: Path) -> None:
 
 
 def invalid(values: dict[str, Any]) -> str:
-    """Why the numbers of a record of schema 1 do not stand any more; empty if they do."""
+    """Reason why a record of schema 1 is no longer valid; empty if it is valid."""
     if values["recipe"]["name"] == "cifar-short":
         return "the warm-up of cifar-short was one epoch"
     if values["hyperparameters"].get("attack") == "bf16":
@@ -101,7 +101,7 @@ def invalid(values: dict[str, Any]) -> str:
 
 
 def converted(values: dict[str, Any]) -> dict[str, Any]:
-    """A record of schema 1 in the words of schema 2."""
+    """Convert a record from schema 1 to schema 2."""
     new = copy.deepcopy(values)
     new["schema"] = 2
     if values["method"] in ("rsg", "m2m"):
@@ -120,7 +120,7 @@ def converted(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set_base(fields: dict[str, Any], changed: dict[str, Any], method: str) -> None:
-    """Replace `criterion` by `base` and its values; m2m set the deferral of its loss to its own `start`."""
+    """Replace `criterion` with `base` and `base_values`. m2m used its own `start` as the deferral of its loss."""
     name = fields.pop("criterion")
     fields["base"] = "ldam-drw" if name == "ldam" else name
     fields["base_values"] = dict(BASES[fields["base"]])
@@ -139,7 +139,7 @@ def _converted_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed_warmup(recipe: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
-    """What `changed` says of the warm-up; None where it is the recipe's own again."""
+    """Entry for the warm-up in `changed`; None if it equals the recipe's default."""
     if recipe["name"] in recipe_names():
         own = load_recipe(recipe["name"])[0].warmup
         return {"recipe.warmup": recipe["warmup"] if recipe["warmup"] != own else None}
@@ -165,7 +165,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Migrate the folders named on the command line and print what became of each record."""
+    """Migrate the folders named on the command line and print the outcome for each record as CSV."""
     if not 2 <= len(sys.argv) <= 3:
         sys.exit("Usage: python -m ltbench.benchmarks.records.migrate RESULTS [RUNS]")
     try:

@@ -1,7 +1,7 @@
-"""Record: one finished run as one JSON file, and the only thing that `report/` reads.
+"""Record: one finished run as one JSON file, the only input of `report/`.
 
-A record holds counts (correct predictions per class, images per class), never derived metrics. Its `id` is a hash of
-what determines the run and of nothing else, so a valid record with that id means that the run is finished.
+A record contains counts (correct predictions per class, images per class), never derived metrics. Its `id` is a hash of
+everything that determines the run and nothing else, so a run is finished if a valid record with its id exists.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from ..fields import Count, Fraction, NonNegative, PositiveInt
 from ..recipe import Recipe
 
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
-VERSION: Literal[2] = 2  # of the file's format
-FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format
+VERSION: Literal[2] = 2  # version of the file format
+FACTS = 1  # part of the input of the id; stays 1 when the file format changes
 
 
 class Part(BaseModel):
-    """A part of a record: immutable, without NaN and infinity; unknown keys are an error."""
+    """A part of a record: immutable; NaN, infinity and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DatasetFacts(Part):
-    """The images of a run."""
+    """Dataset of a run."""
 
     name: str
     profile: str = Field(description="exp, step, or natural (as collected)")
-    imbalance: float = Field(ge=1, description="the requested ratio; for natural sets largest class / smallest class")
+    imbalance: float = Field(ge=1, description="requested ratio; for natural sets, largest class / smallest class")
     checksum: str = Field(description="sha256 of the training and test pixels and labels, in order")
-    verified: bool | None = Field(description="source files match the published checksums; null: none are published")
-    options: dict[str, Any] = Field(description="the dataset's remaining options")
-    changed: dict[str, Any] = Field(description="those options that differ from the dataset's defaults")
+    verified: bool | None = Field(description="source files match the published checksums; null if none are published")
+    options: dict[str, Any] = Field(description="the dataset's other options")
+    changed: dict[str, Any] = Field(description="options that differ from the dataset's defaults")
     class_names: list[str]
     train_counts: list[PositiveInt]
     test_counts: list[PositiveInt]
@@ -51,16 +51,16 @@ class DatasetFacts(Part):
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What determines a run, and what its record and its folder are named after.
+    """Everything that determines a run; the names of its record and folder derive from it.
 
     Attributes:
-        method: its name.
-        source: sha256 of the file of a method from outside the suite; else None.
-        hyperparameters: all of them.
-        changed: hyper-parameters and recipe values that differ from the defaults; for names only, no part of the id.
-        dataset: the images.
-        recipe: all its values.
-        seed: of weights, draws and augmentation.
+        method: name of the method.
+        source: sha256 of the file of a third-party method; else None.
+        hyperparameters: all fields of the method.
+        changed: hyper-parameters and recipe values that differ from the defaults; used in names, not part of the id.
+        dataset: description of the dataset.
+        recipe: all fields of the recipe.
+        seed: seed of weights, sampling and augmentation.
     """
 
     method: str
@@ -73,15 +73,15 @@ class RunFacts:
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits that depend on what determines the run, and not on the machine, the folder or versions.
+        """Hash of everything that determines the run, 16 hex digits; independent of machine, folders and versions.
 
-        Of the recipe, `recipe_facts` count: a field that is added later leaves ids as they are.
+        Only the `recipe_facts` of the recipe enter the hash, so that adding a field does not change ids.
         """
         return self._digest(self.seed)
 
     @cached_property
     def setting_id(self) -> str:
-        """The same without the seed: equal for runs that differ in the seed alone."""
+        """Like `id` but without the seed: equal for runs that differ only in the seed."""
         return self._digest(None)
 
     def _digest(self, seed: int | None) -> str:
@@ -98,7 +98,7 @@ class RunFacts:
 
 
 class Final(Part):
-    """The result: test predictions of the last epoch, after the method's `finish`."""
+    """The result: test predictions after the last epoch and the method's `finish`."""
 
     epoch: Count = Field(description="0-based, over all stages")
     correct: list[Count] = Field(description="correct test predictions per class")
@@ -106,57 +106,57 @@ class Final(Part):
 
 
 class Best(Part):
-    """The best evaluated epoch, chosen on the test split: shown beside the result, never as the result."""
+    """The best evaluated epoch, selected on the test split: shown next to the result, never as the result."""
 
     epoch: Count
     correct: list[Count]
 
 
 class History(Part):
-    """The course of the training."""
+    """Course of the training."""
 
-    loss: list[float] = Field(description="mean training loss of each epoch")
+    loss: list[float] = Field(description="mean training loss of each epoch, over all stages")
     accuracy: list[Fraction] = Field(description="test accuracy at each evaluated epoch")
     evaluated_epochs: list[Count]
     measures: dict[str, list[tuple[Count, float]]] = Field(
-        default={}, description="of the method, such as the fraction of rejected images: pairs of epoch and value"
+        default={}, description="the method's metrics, such as the fraction of rejected images: [epoch, value] pairs"
     )
 
 
 class Prerequisite(Part):
-    """A training that the run builds on and shares with other runs; see `shared_trainings`."""
+    """A prerequisite training shared with other runs; see `shared_trainings`."""
 
     method: str
-    id: str = Field(description="of the run that it is, or is the beginning of")
-    seed: Count | None = Field(default=None, description="of that run; null in earlier records: the run's own")
+    id: str = Field(description="id of the run that was trained, completely or in part")
+    seed: Count | None = Field(default=None, description="seed of that run; null in older records: this run's seed")
     use: Literal["prefix", "network"] = Field(
-        description="prefix: the run's own first epochs, which its cost includes; network: a finished network, which "
-        "its cost does not include, although both may have begun with the same epochs"
+        description="prefix: this run's first epochs, included in its cost; network: a finished network, not included "
+        "in its cost, although both may share their first epochs"
     )
     epochs: Count
-    seconds: NonNegative = Field(description="of all these epochs")
-    reused: bool = Field(description="it existed already; else it was trained for this run")
-    commit: str | None = Field(description="of the code that trained it; so are the next three")
+    seconds: NonNegative = Field(description="wall time of these epochs")
+    reused: bool = Field(description="whether it already existed; false if it was trained for this run")
+    commit: str | None = Field(description="commit of the code that trained it; dirty, torch and device likewise")
     dirty: bool | None = None
     torch: str | None = None
     device: str | None = None
 
 
 class Cost(Part):
-    """Time and memory; the only part that differs between two runs of the same id on the same machine."""
+    """Time and memory; the only part that differs between two runs with the same id on the same machine."""
 
-    seconds: NonNegative = Field(description="wall time of the whole run, evaluation and checkpoints included")
+    seconds: NonNegative = Field(description="wall time of the whole run, including evaluation and checkpoints")
     seconds_training: NonNegative
     images_per_second: NonNegative = Field(description="training images / seconds_training")
     peak_memory_bytes: Count = Field(description="of the device on CUDA, of the process on CPU")
-    parameters: Count = Field(description="trainable parameters of the finished network")
+    parameters: Count = Field(description="number of parameters of the finished network")
     epochs_per_stage: dict[str, Count]
     resumed: Count = Field(description="how often the run was interrupted and resumed")
     prerequisites: list[Prerequisite] = Field(default=[], description="trainings shared with other runs")
 
 
 class Environment(Part):
-    """Versions, machine and settings with which the run was computed."""
+    """Versions, machine and settings of the run."""
 
     ltbench: str
     commit: str | None
@@ -166,18 +166,18 @@ class Environment(Part):
     platform: str
     device: str
     threads: Count
-    bf16: bool | None = Field(default=None, description="measured to be faster; null: not measured any more")
+    bf16: bool | None = Field(default=None, description="bfloat16 was measured to be faster; null: not measured")
 
 
 class Record(Part):
-    """One finished run. See the parts for shapes and units."""
+    """One finished run. Shapes and units are documented in its parts."""
 
     model_config = ConfigDict(title="ltbench record", populate_by_name=True)
 
-    version: Literal[2] = Field(alias="schema", description="of the file's format; no part of the id")
+    version: Literal[2] = Field(alias="schema", description="version of the file format; not part of the id")
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     method: str
-    source: str | None = Field(description="sha256 of the file of a method from outside the suite; else null")
+    source: str | None = Field(description="sha256 of the file of a third-party method; else null")
     hyperparameters: dict[str, Any]
     changed: dict[str, Any] = Field(description="hyper-parameters and recipe.* values that differ from the defaults")
     seed: Count
@@ -197,7 +197,7 @@ class Record(Part):
         if self.final.epoch != len(self.history.loss) - 1:
             raise ValueError("final.epoch is not the last epoch of history.loss")
         if (expected := self.facts.id) != self.id:
-            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
+            raise ValueError(f"id is {self.id} but the contents give {expected}: the file was edited by hand")
         return self
 
     def _check_counts(self) -> None:
@@ -222,25 +222,25 @@ class Record(Part):
 
     @property
     def facts(self) -> RunFacts:
-        """What determines the run."""
+        """Everything that determines the run."""
         return RunFacts(**{field.name: getattr(self, field.name) for field in fields(RunFacts)})
 
     def to_json(self) -> str:
-        """The text of the file: sorted keys, an indent of one blank, no NaN."""
+        """Text of the JSON file: sorted keys, indented by one space, no NaN."""
         return json.dumps(self.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
 
 
 def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Those values of a recipe that differ from the defaults of `Recipe`: what tells two recipes apart.
+    """Values of a recipe that differ from the defaults of `Recipe`; two recipes are equal if these are.
 
-    A record made before a field existed lacks it, which means its default.
+    Records from before a field existed lack it, which means its default.
     """
     defaults = Recipe.model_construct(name="", backbone="", epochs=0).model_dump(mode="json")
     return {key: value for key, value in recipe.items() if defaults.get(key) != value}
 
 
 def json_schema() -> str:
-    """The JSON Schema of a record, which is committed as `benchmarks/records/record.schema.json`."""
+    """JSON Schema of a record, committed as `benchmarks/records/record.schema.json`."""
     return json.dumps(Record.model_json_schema(by_alias=True), sort_keys=True, indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Files of records: their paths, writing and reading."""
+"""Record files: paths, writing and reading."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .schema import VERSION, Record, RunFacts
 
 
 def record_path(results: Path, facts: RunFacts) -> Path:
-    """`results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant names what is changed."""
+    """Path `results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant lists non-default settings."""
     words = "_".join(f"{k}={v}" for k, v in sorted(facts.changed.items())) or "default"
     variant = f"{_slug(words)[:60]}-{facts.setting_id[:8]}"
     folder = results / _slug(facts.dataset.label) / _slug(str(facts.recipe["name"])) / _slug(facts.method)
@@ -34,7 +34,7 @@ def read_record(path: Path) -> Record:
     """Read and validate one record.
 
     Raises:
-        UserError: the file cannot be read, is no JSON, or is not a valid record; the message names file and field.
+        UserError: the file cannot be read, is not JSON, or is not a valid record; the message names file and field.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -58,19 +58,19 @@ def read_record(path: Path) -> Record:
 def _other_version(path: Path, version: object) -> str:
     if version == VERSION - 1:
         return (
-            f"{path} was written by an earlier version (schema {version}). Bring its folder up to date with "
+            f"{path} was written by an earlier version (schema {version}). Migrate its folder with "
             "'python -m ltbench.benchmarks.records.migrate RESULTS RUNS'."
         )
     return f"{path} has schema {version}; this version of ltbench reads schema {VERSION}."
 
 
 def find_records(results: Path) -> list[Path]:
-    """All record files below a folder, sorted. Hidden files (temporary ones) are not records."""
+    """Paths of all record files below a folder, sorted. Hidden (temporary) files are skipped."""
     return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
 
 
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """All valid records below a folder, and one sentence for each invalid file."""
+    """All valid records below a folder, and one message for each invalid file."""
     records, problems = [], []
     for path in find_records(results):
         try:
@@ -81,7 +81,7 @@ def read_all(results: Path) -> tuple[list[Record], list[str]]:
 
 
 def misplaced(results: Path) -> list[str]:
-    """One sentence for each valid record whose path is not the one its run looks for (a copy, or a renamed file)."""
+    """One message for each valid record that its run would not find, such as a copied or renamed file."""
     problems = []
     for path in find_records(results):
         try:
@@ -89,5 +89,5 @@ def misplaced(results: Path) -> list[str]:
         except UserError:
             continue  # `read_all` reports it
         if path.parts[-len(home.parts) :] != home.parts:
-            problems.append(f"{path} is misplaced: its run looks for it at {home} below the results folder.")
+            problems.append(f"{path} is misplaced: its run expects it at {home} below the results folder.")
     return problems

@@ -1,1 +1,1 @@
-"""Speed as ratios of alternatives that run alternately in one process, as absolute times say little elsewhere."""
+"""Speed measurements as ratios of interleaved alternatives: absolute times would not carry over to other machines."""

@@ -1,4 +1,4 @@
-"""How much faster a machine convolves in bfloat16; for the report of its speed, and decides nothing."""
+"""Speed of bfloat16 convolutions on this machine. For the speed report only; no setting depends on it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor
 
 @cache
 def bf16_speed(kind: str) -> float:
-    """Speed of a 3x3 convolution in bfloat16 relative to float32: the median over rounds in which they take turns.
+    """Speed of a 3x3 convolution in bfloat16 relative to float32, the median of interleaved rounds.
 
-    On a GPU it is large enough that its launch does not count.
+    On a GPU the convolution is large enough that launch overhead is negligible.
 
     Args:
         kind: `cpu` or `cuda`.

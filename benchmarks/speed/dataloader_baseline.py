@@ -1,6 +1,6 @@
-"""The loop that most published code has: PIL images, one transform after the other, DataLoader workers, plain SGD.
+"""Baseline for timing, typical of published code: PIL images, per-image transforms, DataLoader workers, plain SGD.
 
-Written for this suite, copied from nowhere: ltbench is timed against it, and nothing else uses it.
+Written for this suite, not copied; used only for timing comparisons.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class PILImages(Dataset[tuple[Tensor, int]]):
-    """A split, image by image, as torchvision's datasets return it.
+    """A split as a dataset of single images, like torchvision's datasets.
 
     Args:
         split: on the CPU.
-        transform: from a PIL image to a tensor.
+        transform: maps a PIL image to a tensor.
     """
 
     def __init__(self, split: Split, transform: Callable[[Any], Tensor]) -> None:
@@ -42,13 +42,13 @@ class PILImages(Dataset[tuple[Tensor, int]]):
 
 
 class PILCutout:
-    """Blackens a square at a random centre, clipped at the borders."""
+    """Cutout: sets a square at a random centre to black, clipped at the borders."""
 
     def __init__(self, side: int) -> None:
         self.side = side
 
     def __call__(self, image: Any) -> Any:
-        """A PIL image to the same image with a hole."""
+        """Apply Cutout to a PIL image in place and return it."""
         width, height = image.size
         left = int(torch.randint(width, ())) - self.side // 2
         top = int(torch.randint(height, ())) - self.side // 2
@@ -57,7 +57,7 @@ class PILCutout:
 
 
 def training_transform(recipe: Recipe, size: int, moments: Moments) -> Callable[[Any], Tensor]:
-    """The transforms of a recipe for one PIL image; `augment` is basic, simclr or autoaugment."""
+    """Training transforms of a recipe, from a PIL image to a normalised tensor."""
     crop, flip = transforms.RandomCrop(size, recipe.crop_padding), transforms.RandomHorizontalFlip()
     steps: list[Any] = [crop, flip]
     if recipe.augment == "autoaugment":
@@ -75,7 +75,7 @@ def training_transform(recipe: Recipe, size: int, moments: Moments) -> Callable[
 
 
 def test_transform(moments: Moments) -> Callable[[Any], Tensor]:
-    """A PIL image to a normalised tensor."""
+    """Test transforms, from a PIL image to a normalised tensor."""
     chain: Callable[[Any], Tensor] = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*moments)])
     return chain
 
@@ -83,7 +83,7 @@ def test_transform(moments: Moments) -> Callable[[Any], Tensor]:
 def train_epoch(
     backbone: nn.Module, head: nn.Module, loader: DataLoader[Any], optimiser: torch.optim.Optimizer, device: str
 ) -> float:
-    """One epoch with a running mean of loss and accuracy, read after every step."""
+    """Train one epoch, reading loss and accuracy after every step; return the mean loss."""
     total = hits = count = 0.0
     for images, labels in loader:
         images, labels = images.to(device), labels.to(device)
@@ -100,7 +100,7 @@ def train_epoch(
 
 @torch.no_grad()
 def evaluate(backbone: nn.Module, head: nn.Module, loader: DataLoader[Any], device: str) -> float:
-    """Accuracy on a test set, batch by batch."""
+    """Accuracy on a test set, in [0, 1]."""
     backbone.eval()
     hits = count = 0.0
     for images, labels in loader:

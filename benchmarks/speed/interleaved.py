@@ -1,4 +1,4 @@
-"""Timing of variants of a piece of work that alternate (A B A B ...): what disturbs the machine disturbs all."""
+"""Interleaved timing (A B A B ...) of alternative functions: disturbances of the machine affect all alike."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Work = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long one piece of work took as another, by rounds.
+    """Ratio of the times of two functions.
 
     Attributes:
-        rounds: one ratio for each round, in temporal order.
-        seconds: median time of the first piece of work.
+        rounds: ratio in each round, in temporal order.
+        seconds: median time of the first function.
     """
 
     rounds: tuple[float, ...]
@@ -28,7 +28,7 @@ class Ratio:
 
     @property
     def median(self) -> float:
-        """Median of the rounds."""
+        """Median ratio over the rounds."""
         return statistics.median(self.rounds)
 
     def __str__(self) -> str:
@@ -43,14 +43,14 @@ def alternate(
     warm_up: bool = True,
     clock: Callable[[Work, torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Seconds of each variant in each round.
+    """Measure the seconds of each variant in each round.
 
     Args:
-        variants: pieces of work by name.
-        rounds: each takes all variants once.
-        device: that they compute on.
-        warm_up: begin with a round that does not count.
-        clock: takes the place of `timed`.
+        variants: functions to time, by name.
+        rounds: number of rounds; each round calls every variant once.
+        device: device that they compute on.
+        warm_up: start with a round that is not counted.
+        clock: replaces `timed`, for tests.
     """
     clock = clock or timed
     gc.collect()
@@ -64,7 +64,7 @@ def alternate(
 
 
 def timed(work: Work, device: torch.device) -> float:
-    """Seconds that a piece of work takes, the wait for the device included."""
+    """Seconds that a function takes, including synchronisation with the device."""
     wait(device)
     started = time.perf_counter()
     work()
@@ -73,11 +73,11 @@ def timed(work: Work, device: torch.device) -> float:
 
 
 def ratio(slow: list[float], fast: list[float]) -> Ratio:
-    """How many times as long `slow` took as `fast`."""
+    """Ratio of the seconds `slow` to the seconds `fast`, round by round."""
     return Ratio(tuple(a / b for a, b in zip(slow, fast, strict=True)), statistics.median(slow))
 
 
 def wait(device: torch.device) -> None:
-    """Wait until a GPU has finished its work; on a CPU there is nothing to wait for."""
+    """Wait until a GPU has finished all queued work; do nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

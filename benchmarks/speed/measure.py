@@ -1,4 +1,4 @@
-"""All that `bench speed` measures, as one object."""
+"""All measurements of `bench speed`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ Say = Callable[[str], None]
 
 @dataclass
 class Speed:
-    """Results of `bench speed`; ratios say how many times as long something takes.
+    """Results of `bench speed`.
 
     Attributes:
-        device: as torch names it.
-        threads: of torch; steps of methods and the input are timed with one.
-        bf16: speed of a convolution in bfloat16 relative to float32.
-        input: chain of augmentation to PIL's time against ours.
-        steps: method to its step against ERM's.
-        loop: `epoch` and `evaluation` to the common loop's time against ours; empty if not asked for.
-        peak: convolutions' floating-point operations a second, all threads.
-        achieved: those of ERM's step, all threads.
+        device: name of the GPU or CPU.
+        threads: torch's number of threads; input paths and method steps are timed with one.
+        bf16: speed of a bfloat16 convolution relative to float32.
+        input: augmentation chain -> time of the PIL baseline relative to ltbench.
+        steps: method -> cost of its step relative to ERM's.
+        loop: "epoch" and "evaluation" -> time of the baseline loop relative to ltbench; empty if not requested.
+        peak: floating-point operations per second of a single convolution, all threads.
+        achieved: floating-point operations per second of ERM's step, all threads.
     """
 
     device: str
@@ -51,14 +51,14 @@ def measure(
     say: Say = lambda text: None,
     scale: Scale = CIFAR_10_LT,
 ) -> Speed:
-    """Measure everything.
+    """Run all measurements.
 
     Args:
-        specs: one run of each method, ERM's first; see `synthetic_specs`.
-        device: of the steps; images pass through PIL on the CPU.
-        dataloader: also time an epoch and an evaluation against the common loop, which takes minutes on a CPU.
-        say: is called with what is measured next.
-        scale: how much is measured.
+        specs: one run of each method, ERM first; see `synthetic_specs`.
+        device: device of the steps; PIL runs on the CPU.
+        dataloader: also compare an epoch and an evaluation with the baseline loop; takes minutes on a CPU.
+        say: receives a description of the next measurement.
+        scale: size of the measurements.
     """
     erm = specs[0]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
@@ -71,13 +71,13 @@ def measure(
     (seconds,) = alternate({"": repeated_step(erm, 0.0, device)}, scale.rounds, device).values()
     speed.achieved = speed.steps[erm.name].counts.flops / statistics.median(seconds)
     if dataloader:
-        say(f"an epoch and an evaluation against the common loop, {scale.rounds} times")
+        say(f"an epoch and an evaluation against the baseline loop, {scale.rounds} times")
         speed.loop = against_dataloader(erm, scale, device)
     return speed
 
 
 def _processor() -> str:
-    """Name of the CPU with its vector instructions, which matter more than the name."""
+    """Name of the CPU and its vector instruction set."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

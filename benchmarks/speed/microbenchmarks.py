@@ -1,4 +1,4 @@
-"""The alternatives that `bench speed` times against each other."""
+"""Micro-benchmarks of `bench speed`: the alternatives that it compares."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from .op_counter import Counts, bring_to, count_step, first_index
 from .synthetic import Scale
 
 CPU = torch.device("cpu")
-TEST_BATCH = 100  # images; as in published loops
-MANY = 1000  # epochs; more than are timed
+TEST_BATCH = 100  # images, as in published code
+MANY = 1000  # epochs, more than are ever timed
 CHAINS: dict[str, dict[str, Any]] = {
     "crop, flip": {},
     "crop, flip, Cutout, jitter, grey, blur": {"augment": "simclr", "cutout": 16},
@@ -38,9 +38,9 @@ CHAINS: dict[str, dict[str, Any]] = {
 
 
 def input_paths(spec: RunSpec, scale: Scale) -> dict[str, Ratio]:
-    """Augmented, normalised batches on one core, for each chain: one image at a time through PIL against ours.
+    """Time per augmented, normalised batch on one core, for each chain: image by image with PIL, relative to ltbench.
 
-    Theirs is timed over a few batches, ours over a whole epoch with its draw; both as seconds per batch.
+    The PIL path is timed over a few batches, ours over a whole epoch including its draw.
     """
     ratios = {}
     batches_ours = -(-len(spec.dataset.train) // spec.recipe.batch_size)
@@ -76,14 +76,15 @@ def _batched(spec: RunSpec, recipe: Recipe) -> Work:
 
 
 def against_dataloader(spec: RunSpec, scale: Scale, device: torch.device) -> dict[str, Ratio]:
-    """A training epoch of ERM and an evaluation: the common loop against ours, on the same network, images and batches.
+    """Time of a training epoch of ERM and of an evaluation: baseline loop relative to ltbench.
 
-    Theirs: PIL images, DataLoader with workers, channels first, float32, torch's default SGD, meters read after each
-    step, evaluation in batches of 100. Ours is timed in the recipe's precision.
+    Network, images and batch size are the same. The baseline uses PIL images, a DataLoader with workers, channels
+    first, float32, torch's default SGD, metrics read after each step, and evaluation in batches of 100. Our loop uses
+    the recipe's precision.
     """
     variants = _our_loop(spec, device) | _common_loop(spec, device, scale.workers)
     with _quiet():
-        seconds = alternate(variants, scale.rounds, device, warm_up=False)  # an epoch is long enough to warm up in
+        seconds = alternate(variants, scale.rounds, device, warm_up=False)  # epochs are long enough without
     return {name: ratio(seconds[f"their {name}"], seconds[f"our {name}"]) for name in ("epoch", "evaluation")}
 
 
@@ -115,7 +116,7 @@ def _common_loop(spec: RunSpec, device: torch.device, workers: int) -> dict[str,
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warning that there are more workers than cores, as in published code."""
+    """Suppress the warning about more workers than cores, which published code often has."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield
@@ -123,11 +124,11 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class StepCost:
-    """Cost of a late step of a method.
+    """Cost of a method's step near the end of training.
 
     Attributes:
-        time: relative to ERM's.
-        counts: arithmetic, operations, memory.
+        time: time relative to ERM's step.
+        counts: arithmetic, operations and memory.
     """
 
     time: Ratio
@@ -137,7 +138,7 @@ class StepCost:
 def step_costs(
     specs: Sequence[RunSpec], rounds: int, device: torch.device, progress: float = 0.99
 ) -> dict[str, StepCost]:
-    """Cost of a step of each method on one batch, on one core of a CPU or on a GPU; `specs[0]` is ERM's."""
+    """Cost of each method's step on one batch, on one CPU core or a GPU; `specs[0]` must be ERM."""
     with threads(1):
         variants = {spec.name: repeated_step(spec, progress, device) for spec in specs}
         seconds = alternate(variants, rounds, device)
@@ -146,7 +147,7 @@ def step_costs(
 
 
 def repeated_step(spec: RunSpec, progress: float, device: torch.device) -> Work:
-    """A function that takes a step of an untrained run, always on one batch without augmentation; see `bring_to`."""
+    """Function that takes a step of an untrained run, always on the same unaugmented batch; see `bring_to`."""
     active, now = bring_to(spec, progress, device)
     index = first_index(active, now)
     layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
@@ -156,7 +157,7 @@ def repeated_step(spec: RunSpec, progress: float, device: torch.device) -> Work:
 
 
 def convolution_peak(device: torch.device, batch: int = 128) -> float:
-    """The most floating-point operations per second of a 3x3 convolution in float32, over sizes of a CIFAR ResNet."""
+    """Peak floating-point operations per second of float32 3x3 convolutions with the sizes of a CIFAR ResNet."""
     return max(_convolution(channels, size, batch, device) for channels, size in ((16, 32), (32, 16), (64, 8)))
 
 
@@ -165,7 +166,7 @@ def _convolution(channels: int, size: int, batch: int, device: torch.device) -> 
     images = torch.ones(batch, channels, size, size, device=device).contiguous(memory_format=layout)
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device).to(memory_format=layout)
     with torch.no_grad():
-        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # others disturb
+        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # other processes may disturb some
     return 2 * 9 * channels**2 * size**2 * batch / min(spent)
 
 

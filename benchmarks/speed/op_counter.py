@@ -1,7 +1,7 @@
-"""What a training step costs in arithmetic, launches and memory, counted without a clock, a GPU or any computation.
+"""Arithmetic, operations and memory of a training step, counted without timing, a GPU or actual computation.
 
-The step runs on fake tensors, which have shapes and no values: whatever would wait for the device to read one back
-(`.item()`, boolean indexing, `nonzero`) fails by name. The counts are the same on every machine.
+The step runs on fake tensors, which have shapes but no values. Operations that would read a value back from the device
+(`.item()`, boolean indexing, `nonzero`) raise an error that names them. The counts are equal on all machines.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Counts:
     """Cost of one step of a method.
 
     Attributes:
-        flops: of its matrix products and convolutions.
-        forward: of one forward pass of the plain network over the drawn images.
-        operations: tensor operations that compute something; views do not.
-        peak_bytes: most memory of tensors at once: weights, optimiser, activations; without the training images.
+        flops: floating-point operations of its matrix products and convolutions.
+        forward: floating-point operations of one forward pass of the recipe's network over the batch.
+        operations: number of tensor operations, not counting views and allocations.
+        peak_bytes: peak tensor memory: weights, optimiser state and activations, without the training images.
     """
 
     flops: int
@@ -51,14 +51,14 @@ class Counts:
 
     @property
     def passes(self) -> float:
-        """Arithmetic in forward passes over the drawn images: 3 for ERM, whose backward pass costs two."""
+        """Arithmetic in units of a forward pass: 3 for ERM, whose backward pass costs two."""
         return self.flops / self.forward
 
 
 def bring_to(spec: RunSpec, progress: float, device: torch.device) -> tuple[ActiveStage, Now]:
-    """An untrained run at the epoch at a fraction of its length, `progress` in [0, 1].
+    """Set up an untrained run for the epoch at a fraction `progress` of its length, in [0, 1].
 
-    A network that the method needs (`needs().network`) has initial weights, too.
+    A network that the method requires (`needs().network`) has initial weights, too.
     """
     net = build_network(spec)
     attach_source(spec, net)
@@ -74,10 +74,10 @@ def first_index(active: ActiveStage, now: Now) -> Tensor:
 
 
 def count_step(spec: RunSpec, progress: float) -> Counts:
-    """What a step of a method costs at a fraction of its run; see `bring_to`.
+    """Count the cost of a method's step at a fraction `progress` of its run; see `bring_to`.
 
     Raises:
-        UserError: the step reads a value back from the device, or needs values for another reason.
+        UserError: the step reads a value back from the device or has data-dependent shapes.
     """
     active, now = bring_to(spec, progress, torch.device("cpu"))
     size, shape = len(first_index(active, now)), spec.dataset.train.images.shape[1:]
@@ -98,14 +98,14 @@ def count_step(spec: RunSpec, progress: float) -> Counts:
 
 
 def _fake_step(active: ActiveStage, batch: Batch, now: Now) -> None:
-    """One step on fake tensors, whose `fresh` images are empty."""
+    """Take one step on fake tensors; `fresh` returns uninitialised images."""
     now = dataclasses.replace(now, fresh=lambda index: torch.empty(len(index), *batch.images.shape[1:]))
     try:
         step(active, batch, now)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise UserError(
             f"A step of {active.spec.name} reads a value back from the device ({error}), as .item(), boolean indexing "
-            "and nonzero do; a GPU would wait for it at every step. Write it with masks of a fixed shape."
+            "and nonzero do. On a GPU, every step would wait for it. Use masks of a fixed shape instead."
         ) from error
 
 
@@ -124,15 +124,15 @@ _ALLOCATIONS = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.
 
 
 class Tally(TorchDispatchMode):
-    """Counts operations and their arithmetic, and the bytes of storages from their first appearance to their end.
+    """Counts operations, their floating-point operations, and the bytes of live tensor storages.
 
     Args:
         held: a tree of tensors that exist already.
 
     Attributes:
-        flops: of matrix products and convolutions.
-        operations: those that compute something; views do not.
-        peak: most bytes at once.
+        flops: floating-point operations of matrix products and convolutions.
+        operations: number of operations, not counting views and allocations.
+        peak: peak memory in bytes.
     """
 
     def __init__(self, held: Any = ()) -> None:

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: part by part, and operation by operation."""
+"""Profile of a training step: time by part and by operation."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from ..training.run_spec import RunSpec
 from .interleaved import timed, wait
 from .op_counter import Counts, Tally, bring_to, count_step, first_index
 
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences the profiler itself on standard error
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler from writing to standard error
 PARTS = ("data", "augment", "transform", "forward", "backward", "optimiser")
-BUDGET = 5.0  # seconds for the steps of one moment, after the first
-FEWEST, MOST = 3, 50  # steps
-TOP = 8  # operations
+BUDGET = 5.0  # seconds for the timed steps at one moment of training
+FEWEST, MOST = 3, 50  # number of timed steps
+TOP = 8  # number of operations to list
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of tensor operation: its fraction of the time of all, and how often a step calls it."""
+    """A kind of tensor operation: its fraction of the total time, and its calls per step."""
 
     name: str
     fraction: float
@@ -43,21 +43,21 @@ class Operation:
 
 @dataclass(frozen=True)
 class Profile:
-    """A step at one moment of training, with initial weights.
+    """Profile of a step in one epoch, with initial weights.
 
     Attributes:
-        stage: its name.
-        epoch: 0-based, of the stage.
-        epochs: of the stage.
-        parts: median seconds of each of PARTS, after each of which the host waits for the device.
-        whole: median seconds of a step without such waits.
-        flops: of convolutions and matrix products in a step, on average.
+        stage: name of the stage.
+        epoch: 0-based, within the stage.
+        epochs: length of the stage.
+        parts: median seconds of each of PARTS; the host synchronises with the device after each.
+        whole: median seconds of a step without these synchronisations.
+        flops: mean floating-point operations of convolutions and matrix products in a step.
         counts: operations, memory, and the arithmetic if every slot is filled.
-        operations: those that take most of the time.
-        kernels: launched on the GPU in a step; None on a CPU.
-        busy: fraction of the time in which the GPU works; None on a CPU.
-        waits: how often the host waits for the GPU in a step; None on a CPU.
-        steps: how many were timed.
+        operations: the operations that take the most time.
+        kernels: GPU kernels launched per step; None on a CPU.
+        busy: fraction of the time in which the GPU is busy; None on a CPU.
+        waits: number of times per step that the host waits for the GPU; None on a CPU.
+        steps: number of timed steps.
     """
 
     stage: str
@@ -75,7 +75,7 @@ class Profile:
 
 
 def profiles(spec: RunSpec, device: torch.device) -> list[Profile]:
-    """A profile of the first and of a late step; only of the late one where both cost the same."""
+    """Profiles at the start and near the end of training; only the latter if both have the same counts."""
     counts = {progress: count_step(spec, progress) for progress in (0.0, 0.99)}
     moments = [0.99] if counts[0.0] == counts[0.99] else [0.0, 0.99]
     with threads(spec.recipe.threads):
@@ -103,14 +103,14 @@ Mark = Callable[[str], None]
 
 
 class MarkedMethod(Method):
-    """A method whose step reports the end of each of its parts.
+    """Wraps a method to report the end of each part of a step.
 
     Args:
         method: the method.
-        optimiser: of the step.
+        optimiser: optimiser of the step.
 
     Attributes:
-        mark: is called with the name of the part that ended.
+        mark: called with the name of the part that has ended.
     """
 
     def __init__(self, method: Method, optimiser: torch.optim.Optimizer) -> None:
@@ -137,12 +137,12 @@ class MarkedMethod(Method):
 
 
 class ProfiledSteps:
-    """Steps of an untrained run, from index to optimiser, always on the images of the epoch's first batch.
+    """Complete training steps of an untrained run, always on the images of the epoch's first batch.
 
     Args:
         spec: the run.
         progress: see `bring_to`.
-        device: where the steps are taken.
+        device: device to train on.
     """
 
     def __init__(self, spec: RunSpec, progress: float, device: torch.device) -> None:
@@ -157,7 +157,7 @@ class ProfiledSteps:
         self.draws = cycle(draws)
 
     def take(self, mark: Mark | None = None) -> None:
-        """One step; `mark` is called at the end of each part, and the images are then read once more for "data"."""
+        """Take one step. `mark` is called at the end of each part; with it, images are read once more, for "data"."""
         active, parameters = self.active, next(self.draws)
         self.method.mark = mark or (lambda part: None)
         if mark:
@@ -169,7 +169,7 @@ class ProfiledSteps:
 
 
 def _timed(steps: ProfiledSteps) -> list[dict[str, float]]:
-    """Seconds of each part, for as many steps as the budget allows."""
+    """Time the parts of as many steps as the budget allows; return seconds by part for each step."""
     rounds: list[dict[str, float]] = []
     started = time.perf_counter()
     while len(rounds) < FEWEST or (len(rounds) < MOST and time.perf_counter() - started < BUDGET):
@@ -183,13 +183,13 @@ def _timed(steps: ProfiledSteps) -> list[dict[str, float]]:
             spent[part], last = now - last, now
 
         steps.take(mark)
-        spent["augment"] = max(0.0, spent["augment"] - spent["data"])  # which it repeats
+        spent["augment"] = max(0.0, spent["augment"] - spent["data"])  # augmentation reads again
         rounds.append(spent)
     return rounds
 
 
 def _operations(steps: ProfiledSteps, number: int) -> tuple[list[Operation], float | None, float | None]:
-    """The operations that take most time; the kernels of a step and the fraction of time in which the GPU works."""
+    """The operations that take the most time, GPU kernels per step, and the fraction of time that the GPU is busy."""
     cuda = steps.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with torch.profiler.profile(activities=activities) as profiler:
@@ -210,7 +210,7 @@ def _operations(steps: ProfiledSteps, number: int) -> tuple[list[Operation], flo
 
 
 def _waits(steps: ProfiledSteps) -> float:
-    """How often the host waits for the GPU in a step."""
+    """Number of times that the host waits for the GPU in a step."""
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""Runs for timing: random pixels in the sizes of a published long-tailed set, as speed depends on nothing else."""
+"""Runs for timing: random pixels in the shape of a published long-tailed dataset; speed depends only on the shape."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CLASSES, SIZE = 10, 32  # of CIFAR-10-LT
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured.
+    """Size of the measurements.
 
     Attributes:
-        largest: training images of the largest class.
-        ratio: largest class / smallest class.
-        tests: test images per class.
-        settings: of the runs, as after `--set`.
-        rounds: of each measurement.
-        batches: of the image-by-image path in a round, as a whole epoch of it takes long.
-        workers: of the common loop's DataLoader.
+        largest: number of training images of the largest class.
+        ratio: size of the largest class / size of the smallest class.
+        tests: number of test images per class.
+        settings: settings of the runs, as for `--set`.
+        rounds: number of rounds per measurement.
+        batches: batches of the image-by-image path per round; a whole epoch would take too long.
+        workers: workers of the baseline's DataLoader.
     """
 
     largest: int = 5000
@@ -44,10 +44,10 @@ QUICK = Scale(60, 10, 3, ("recipe.backbone=resnet8-narrow", "recipe.batch_size=3
 
 
 def synthetic_specs(methods: Sequence[str], scale: Scale = CIFAR_10_LT) -> list[RunSpec]:
-    """One run of each method under the recipe `cifar`, on random pixels in the sizes of CIFAR-10-LT.
+    """One run of each method with the recipe `cifar`, on random pixels in the shape of CIFAR-10-LT.
 
     Raises:
-        UserError: an unknown method.
+        UserError: a method is unknown.
     """
     tiny = (f"dataset.size={SIZE}", f"dataset.classes={CLASSES}", "dataset.n_max=2", "dataset.test_per_class=1")
     request = RunRequest(imbalance="1", recipe="cifar", settings=[*tiny, *scale.settings])

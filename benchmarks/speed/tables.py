@@ -1,4 +1,4 @@
-"""Profiles and ratios for a terminal, as Markdown and as JSON."""
+"""Tables of profiles and ratios for a terminal, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .profile import PARTS, Profile
 
 
 def profile_view(title: str, profiles: Sequence[Profile], peak: float) -> RenderableType:
-    """A table of the parts of a step and what a step consists of, for a console.
+    """Console tables of the parts and operations of a step.
 
     Args:
-        title: what was profiled, in words.
-        profiles: of one moment or two.
-        peak: floating-point operations a second of a CIFAR ResNet's convolutions in float32.
+        title: title that names the profiled run.
+        profiles: one or two profiles.
+        peak: floating-point operations per second of a CIFAR ResNet's float32 convolutions.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("part of a step")
@@ -39,15 +39,15 @@ def profile_view(title: str, profiles: Sequence[Profile], peak: float) -> Render
     table.add_row("memory, counted", *(f"{each.counts.peak_bytes / 2**20:,.0f} MiB" for each in profiles))
     if profiles[0].kernels is not None:
         table.add_row("kernels", *(f"{each.kernels:,.0f}" for each in profiles))
-        table.add_row("GPU at work", *(f"{each.busy or 0:.0%}" for each in profiles))
-    same = [] if len(profiles) > 1 else ["A step at the beginning costs the same."]
+        table.add_row("GPU busy", *(f"{each.busy or 0:.0%}" for each in profiles))
+    same = [] if len(profiles) > 1 else ["A step at the start of training costs the same."]
     if profiles[0].kernels is not None:
-        same.append("Steps are taken one by one here; training records them as one graph.")
+        same.append("These steps run eagerly; training replays a CUDA graph.")
     return Group(table, *same, *(_operations(each) for each in profiles))
 
 
 def total(profile: Profile) -> float:
-    """Seconds of all parts of a step."""
+    """Total seconds of all parts of a step."""
     return sum(profile.parts.values())
 
 
@@ -56,10 +56,10 @@ def _waits(profile: Profile) -> str:
 
 
 def _operations(profile: Profile) -> Table:
-    table = Table(title=f"Most of the time, epoch {profile.epoch + 1}", title_justify="left", title_style="dim")
+    table = Table(title=f"Top operations, epoch {profile.epoch + 1}", title_justify="left", title_style="dim")
     table.add_column("operation")
     table.add_column("fraction", justify="right")
-    table.add_column("calls a step", justify="right")
+    table.add_column("calls per step", justify="right")
     for operation in profile.operations:
         name = operation.name.removeprefix("aten::")
         table.add_row(name, f"{operation.fraction:.0%}", f"{operation.calls:,.0f}")
@@ -70,14 +70,14 @@ Rows = tuple[list[str], list[list[str]]]
 
 
 def ratio_rows(speed: Speed) -> Rows:
-    """Speed relative to common code: the input path, an epoch, an evaluation."""
+    """Header and rows: speed relative to the baseline for the input path, an epoch and an evaluation."""
     rows = [["input", name, str(ratio)] for name, ratio in speed.input.items()]
     rows += [["loop", f"{name}, ResNet-32", str(ratio)] for name, ratio in speed.loop.items()]
     return ["against", "work", "times as fast"], rows
 
 
 def method_rows(speed: Speed) -> Rows:
-    """Cost of a late step of each method relative to ERM's; operations are absolute."""
+    """Header and rows: cost of each method's step near the end of training relative to ERM's; operations absolute."""
     erm = next(iter(speed.steps.values())).counts
     rows = []
     for name, cost in speed.steps.items():
@@ -88,7 +88,7 @@ def method_rows(speed: Speed) -> Rows:
 
 
 def speed_view(speed: Speed) -> RenderableType:
-    """All results as tables for a console."""
+    """Console tables of all results."""
     return Group(*(_table(*rows) for rows in (ratio_rows(speed), method_rows(speed))), *notes(speed))
 
 
@@ -103,17 +103,17 @@ def _table(header: list[str], rows: list[list[str]]) -> Table:
 
 
 def notes(speed: Speed) -> list[str]:
-    """What the numbers mean, and the machine they were measured on."""
-    faster = f"bfloat16 convolves {speed.bf16:.2g} times as fast as float32 there."
-    fraction = f"{speed.achieved / speed.peak:.0%} of what a single convolution of its sizes reaches"
+    """Notes that explain the numbers and name the machine."""
+    faster = f"bfloat16 convolutions run {speed.bf16:.2g} times as fast as float32 there."
+    fraction = f"{speed.achieved / speed.peak:.0%} of the rate of a single convolution of the same sizes"
     return [
-        "Medians of rounds in which both sides alternate in one process, with the least and the greatest.",
-        "Input: a batch of 128 on one core, against images one at a time through PIL. Loop: a training epoch of 12,406 "
-        "and an evaluation of 10,000 images, against a PyTorch loop with PIL, a DataLoader of 4 workers, channels "
-        "first, float32 and plain SGD.",
-        "Methods: a step late in training on ResNet-32, a batch of 128, one thread, relative to ERM's; arithmetic is "
-        "counted in convolutions and matrix products as on a GPU (a CPU leaves out empty slots and backward passes of "
-        "rows that teach nothing), memory in tensors. No step reads a value back from a GPU.",
+        "Median [minimum, maximum] over rounds in which both sides alternate in one process.",
+        "Input: a batch of 128 on one core, against image-by-image transforms with PIL. Loop: a training epoch of "
+        "12,406 and an evaluation of 10,000 images, against a PyTorch loop with PIL, a DataLoader with 4 workers, "
+        "channels first, float32 and plain SGD.",
+        "Methods: a step near the end of training with ResNet-32, batch size 128 and one thread, relative to ERM's. "
+        "Arithmetic counts convolutions and matrix products as on a GPU (a CPU skips empty slots and the backward pass "
+        "of rows that do not contribute to the loss); memory counts tensors. No step reads a value back from a GPU.",
         f"Machine: {speed.device}, {speed.threads} threads; {faster} ERM's step reaches "
         f"{speed.achieved / 1e9:,.0f} GFLOP/s, {fraction}, all threads.",
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, Python {platform.python_version()}, "
@@ -122,14 +122,14 @@ def notes(speed: Speed) -> list[str]:
 
 
 def markdown(speed: Speed) -> str:
-    """The text of `benchmarks/speed/speed.md`."""
+    """Markdown text of `benchmarks/speed/speed.md`."""
     parts = [
         "# Speed",
-        "Written by `bench speed`. Ratios on one machine; they differ on others.",
+        "Written by `bench speed`. Ratios from one machine; others will differ.",
     ]
     for title, (header, rows) in (
-        ("## Against the common way", ratio_rows(speed)),
-        ("## Methods beside ERM", method_rows(speed)),
+        ("## Against a standard PyTorch loop", ratio_rows(speed)),
+        ("## Methods relative to ERM", method_rows(speed)),
     ):
         lines = [header, ["---"] * len(header), *rows]
         parts += [title, "\n".join("| " + " | ".join(line) + " |" for line in lines)]
@@ -137,5 +137,5 @@ def markdown(speed: Speed) -> str:
 
 
 def as_json(speed: Speed) -> str:
-    """All results with all rounds, as JSON."""
+    """JSON text of all results with all rounds."""
     return json.dumps(dataclasses.asdict(speed), indent=1, sort_keys=True) + "\n"

@@ -1,4 +1,4 @@
-"""What a sweep displays: a table of the running units on a terminal, elsewhere a line for each start and end."""
+"""Live display of a sweep: a table of running units on a terminal; elsewhere, a line for each start and end."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ INTERVAL = 0.5  # seconds between two readings of the logs
 
 
 class Dashboard(SweepListener):
-    """Counts, and the last line of each log.
+    """Shows counts and, for each running unit, the last line of its log.
 
     Args:
         console: where to draw.
-        units: those that are not finished.
-        done: how many units of the sweep are finished.
+        units: unfinished units.
+        done: number of finished units.
         runs: folder of the logs.
-        left: estimates the seconds that some units will still take; None where it cannot.
+        left: estimates the remaining seconds of some units; None if unknown.
     """
 
     def __init__(
@@ -68,13 +68,13 @@ class Dashboard(SweepListener):
         self.live.stop()
 
     def started(self, unit: Unit, slot: str) -> None:
-        """Print the unit where no table is drawn."""
+        """Record the slot of a unit; print it if the console is not a terminal."""
         self.slots[unit.id] = slot
         if not self.console.is_terminal:
             self._print(f"started on {slot}: {unit.label}")
 
     def ended(self, unit: Unit, how: str) -> None:
-        """Print how a unit has ended, and how many are done."""
+        """Print how a unit ended and how many are done."""
         if how in ("finished", "failed"):
             self.open.pop(unit.id, None)
             self.done += how == "finished"
@@ -100,7 +100,7 @@ class Dashboard(SweepListener):
         if self.failed:
             words.append(f"{self.failed} failed")
         if left:
-            words.append(f"about {duration(left)} for these")
+            words.append(f"about {duration(left)} for those to go")
         return Text(" | ".join(words), style="bold")
 
     def _print(self, text: str) -> None:
@@ -108,7 +108,7 @@ class Dashboard(SweepListener):
 
 
 def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
-    """The dashboard of a sweep that is about to run in the foreground; creates the folders.
+    """Create the dashboard of a sweep in the foreground, and its folders.
 
     Raises:
         UserError: a folder cannot be written.
@@ -122,7 +122,7 @@ def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
 
 
 def status_table(rows: Sequence[State]) -> Group:
-    """Counts by dataset and method, then a line for each running and each failed unit."""
+    """Table of counts by dataset and method, then a line for each running or failed unit."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("runs", overflow="fold")
     for name in STATES:
@@ -144,7 +144,7 @@ def status_table(rows: Sequence[State]) -> Group:
 
 
 def follow(units: Sequence[Unit], results: Path, runs: Path, interval: float = 2.0) -> None:
-    """Redraw the status every so many seconds until nothing is running or missing, or the user interrupts."""
+    """Redraw the status table every `interval` seconds until no unit is running or missing, or the user interrupts."""
     rows = states(units, results, runs)
     with contextlib.suppress(KeyboardInterrupt), Live(status_table(rows), refresh_per_second=2) as live:
         while any(state.name in ("running", "missing") for state in rows):

@@ -1,4 +1,4 @@
-"""How long units will take, estimated from the records that exist."""
+"""Time estimates for units, from existing records."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Times = dict[tuple[str, ...], list[float]]
 
 
 class Total(NamedTuple):
-    """Time that several units will take together.
+    """Estimated time of several units together.
 
     Attributes:
-        work: seconds of all units whose time can be estimated, one after the other.
-        shortest: seconds until the last of them has ended, at best.
-        unknown: how many units have no estimate.
+        work: total seconds of all units that have an estimate.
+        shortest: lower bound of the seconds until the last of them ends.
+        unknown: number of units without an estimate.
     """
 
     work: float
@@ -30,7 +30,7 @@ class Total(NamedTuple):
 
 
 def seconds_per_image(records: Iterable[Record]) -> Times:
-    """Seconds per training image and epoch: by dataset, recipe and method, and by dataset and recipe alone."""
+    """Seconds per training image and epoch, by (dataset, recipe, method) and by (dataset, recipe)."""
     times: Times = defaultdict(list)
     for record in records:
         work = sum(record.dataset.train_counts) * (record.final.epoch + 1)
@@ -41,12 +41,12 @@ def seconds_per_image(records: Iterable[Record]) -> Times:
 
 
 def estimate(unit: Unit, times: Times, shared_epochs: int = 0) -> float | None:
-    """Seconds that a unit will take; None without a record of its dataset and recipe.
+    """Estimated seconds of a unit; None if no record has its dataset and recipe.
 
     Args:
-        unit: what is to be done.
+        unit: the unit.
         times: from `seconds_per_image`.
-        shared_epochs: how many of its epochs need no training, since another run has trained them.
+        shared_epochs: number of its epochs that need no training because another run trains them.
     """
     setting = (unit.dataset, unit.recipe)
     rates = times.get((*setting, unit.method)) or times.get(setting)
@@ -56,16 +56,16 @@ def estimate(unit: Unit, times: Times, shared_epochs: int = 0) -> float | None:
 
 
 def estimates(units: Sequence[Unit], times: Times, runs: Path) -> list[float | None]:
-    """Seconds that each unit will take if they run in this order.
+    """Estimated seconds of each unit if they run in this order.
 
     Epochs that another unit trains, or whose snapshot exists, take no time.
 
     Args:
-        units: what is to be done.
+        units: in the order in which they run.
         times: from `seconds_per_image`.
         runs: folder of the snapshots.
     """
-    trained = {unit.id for unit in units}  # runs whose epochs are trained by one of the units
+    trained = {unit.id for unit in units}  # ids of runs whose epochs are trained by one of the units
     seconds = []
     for unit in units:
         ready = [s.epochs for s in unit.shared if s.own and (s.run_id in trained or s.exists(runs))]
@@ -75,13 +75,13 @@ def estimates(units: Sequence[Unit], times: Times, runs: Path) -> list[float | N
 
 
 def total(seconds: Sequence[float | None], jobs: int) -> Total:
-    """The time of units with these estimates, so many at once."""
+    """Sum up the estimates of units of which `jobs` run in parallel."""
     estimated = [each for each in seconds if each is not None]
     work = sum(estimated)
     return Total(work, max([*estimated, work / jobs]), len(seconds) - len(estimated))
 
 
 def time_left(units: Sequence[Unit], times: Times, runs: Path, jobs: int) -> float | None:
-    """Seconds until units have ended, at best; None where that cannot be estimated or nothing is left."""
+    """Lower bound of the seconds until all units end; None if there are none or one has no estimate."""
     work, shortest, unknown = total(estimates(units, times, runs), jobs)
     return None if unknown or not work else shortest

@@ -1,6 +1,6 @@
-"""The server from which the child processes of a sweep are forked: it has imported torch, so that a run starts at once.
+"""Fork server for the child processes of a sweep: it has already imported torch, so a run starts at once.
 
-Nothing in here imports torch: the server does so while the process that starts it is doing the same.
+This module does not import torch: the server imports it in parallel with the process that starts the server.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ PRELOAD = (  # the server ignores a name that it cannot import
     "torch._dynamo",  # torch imports it when the first optimiser is created
     "sklearn.datasets",  # for digits-lt
 )
-_PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
+_PDEATHSIG = 1  # Linux: prctl option that requests a signal when the parent dies
 
 
 def start_fork_server(threads: str | None = None) -> ForkServerContext:
-    """The context of the fork server, which is started if it is not running.
+    """Start the fork server if it is not running, and return its multiprocessing context.
 
     Args:
-        threads: value of OMP_NUM_THREADS for all children; torch reads it once, when the server imports it.
+        threads: value of OMP_NUM_THREADS for all children; torch reads it when the server imports torch.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
@@ -42,14 +42,14 @@ def start_fork_server(threads: str | None = None) -> ForkServerContext:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies; does nothing where there is no such request."""
+    """Ask the kernel to kill this process when its parent dies. Linux only; elsewhere it does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set variables for processes that are started meanwhile."""
+    """Set environment variables for processes that are started within the block."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -64,7 +64,10 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _ignored_interrupts() -> Iterator[None]:
-    """Start processes that ignore SIGINT: Ctrl-C must not end the server while it imports; its children reset this."""
+    """Make processes started within the block ignore SIGINT, so that Ctrl-C does not end the server while it imports.
+
+    The server's children restore the default handler.
+    """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Imported by the fork server alone, and first: from then on it ends with the sweep, and its children with it."""
+"""The fork server's first import: from then on, the server and its children end when the sweep ends."""
 
 from .fork_server import die_with_parent
 

@@ -1,4 +1,4 @@
-"""What a user asks of a sweep."""
+"""Options of a sweep."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from .workers import Command, Slot
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """Where and how the missing units of a suite are to run.
+    """Where and how to run the missing units of a suite.
 
     Attributes:
         results: folder of the records.
         runs: folder of the checkpoints and logs.
-        slots: for processes on this machine; other engines read from them how many runs share a GPU.
-        command: carries out the arguments of `bench`; an engine calls it in a child process, which must be able to
-            import it.
-        address: of a Ray cluster; None for one on this machine.
-        script_only: print the script that an engine would submit, and submit nothing.
+        slots: slots for processes on this machine; other engines derive from them how many runs share a GPU.
+        command: runs `bench` with a list of arguments; must be importable, since engines call it in a child process.
+        address: address of a Ray cluster; None to start one on this machine.
+        script_only: print the script that an engine would submit instead of submitting it.
         fail_fast: stop at the first failure.
     """
 

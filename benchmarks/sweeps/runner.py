@@ -1,4 +1,4 @@
-"""`bench run`: the missing runs of a plan, one after the other. `bench sweep`: the missing units of a suite."""
+"""Run the missing runs of a plan one after the other, for `bench run`; print reports for `bench sweep`."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def run_missing(
     callback: Callback,
     say: Callable[[str], None] = print,
 ) -> tuple[list[Record], list[str]]:
-    """Carry out every run of a plan whose record is missing, in this process.
+    """Train every run of a plan that has no record, in this process.
 
-    A run that another process is training is left until the others are done and then waited for, so that two equal
-    commands divide the work. A run that fails (its loss is not finite) does not stop the others.
+    A run that another process is training is postponed to the end and then waited for, so that two equal commands
+    share the work. A run that fails (its loss is not finite) does not stop the others.
 
     Args:
         plan: the runs.
-        device: where they are trained.
+        device: device to train on.
         results: folder of the records.
         runs: folder of the checkpoints.
         callback: notified of the progress of each run.
         say: prints a message.
 
     Returns:
-        The records of all finished runs in the order of the plan, and one sentence for each failed run.
+        The records of all finished runs in the order of the plan, and one message for each failed run.
 
     Raises:
         UserError: a record is damaged or a folder cannot be written. Finished runs are kept.
@@ -72,7 +72,7 @@ def run_missing(
 
 @dataclass(frozen=True)
 class _Job:
-    """What the runs of one command have in common; see `run_missing`."""
+    """Arguments common to all runs of a command; see `run_missing`."""
 
     device: torch.device
     results: Path
@@ -81,10 +81,10 @@ class _Job:
     say: Callable[[str], None]
 
     def carry_out(self, run: RunSpec, wait: bool) -> Record | None:
-        """The record of a run, trained if there is none; None if another process trains it and `wait` is false."""
+        """Read the record of a run, or train it. None if another process is training it and `wait` is false."""
         path, folder = run.path(self.results), self.runs / run.id
         if path.exists():
-            self.say(f"finished already: {path}")
+            self.say(f"already finished: {path}")
             return _read(run, path)
         make_writable(folder, "--runs")
         if run.inactive:
@@ -93,7 +93,7 @@ class _Job:
         try:
             lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
-            self.say(f"another process is running it; left for later: {path}")
+            self.say(f"another process is training it; postponed: {path}")
             return None
         try:
             if path.exists():  # finished by the other process in the meantime
@@ -101,7 +101,7 @@ class _Job:
             try:
                 record = execute(run, self.device, self.runs, self.callback, wait=wait)
             except Timeout:
-                self.say(f"another process is training what it starts from; left for later: {path}")
+                self.say(f"another process is training its prerequisite; postponed: {path}")
                 return None
             write_record(record, path)
             checkpoint.remove(folder)
@@ -114,13 +114,13 @@ def _read(run: RunSpec, path: Path) -> Record:
     record = read_record(path)
     if record.id != run.id:
         raise UserError(
-            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it where it belongs."
+            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it to its proper place."
         )
     return record
 
 
 def print_dry_run(units: Sequence[Unit], request: SweepRequest, console: Console) -> None:
-    """Print which units would run, in which order, and how long they may take."""
+    """Print the missing units in the order in which they would run, with time estimates."""
     rows = states(units, request.results, request.runs)
     todo = missing([state.unit for state in rows if state.name != "running"], request.results)
     order = Queue(todo, request.results, request.runs).waiting
@@ -139,19 +139,19 @@ def print_dry_run(units: Sequence[Unit], request: SweepRequest, console: Console
 def _total_time(seconds: Sequence[float | None], jobs: int) -> str:
     work, shortest, unknown = total(seconds, jobs)
     if not work:
-        return "No records to estimate their time from."
+        return "No time estimate: there are no records with the same dataset and recipe."
     more = f", and {unknown} of unknown length" if unknown else ""
     return (
-        f"About {duration(work)} of work{more}; {duration(shortest)} with {jobs} at once "
-        "(from the records in the results folder; another machine or load takes another time)."
+        f"About {duration(work)} of work{more}; at least {duration(shortest)} with {jobs} in parallel "
+        "(estimated from the records in the results folder; other machines or loads will differ)."
     )
 
 
 def print_outcome(outcome: Outcome, units: int, console: Console) -> None:
-    """Print how many of the units of a sweep are done.
+    """Print how many units of a sweep are done.
 
     Raises:
-        UserError: units have failed, one line for each, or are missing.
+        UserError: units have failed (one line for each) or are missing.
         SystemExit: the sweep was interrupted.
     """
     console.print(f"{len(outcome.finished)} of {units} runs are done.", highlight=False)
@@ -159,7 +159,7 @@ def print_outcome(outcome: Outcome, units: int, console: Console) -> None:
         lines = [f"{label}: {reason}" for label, reason in outcome.failed.values()]
         raise UserError(f"{len(lines)} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
     if outcome.stopped:
-        console.print("Interrupted. The same command continues where it stopped.", highlight=False)
+        console.print("Interrupted. Run the same command again to continue.", highlight=False)
         sys.exit(INTERRUPTED)
     if len(outcome.finished) < units:
-        raise UserError("Some runs are missing, and no reason was recorded. Give the same command again.")
+        raise UserError("Some runs are missing, for unknown reasons. Run the same command again.")

@@ -1,4 +1,4 @@
-"""Queue, outcomes and listeners of a sweep: which unit may start now, and what has become of the others."""
+"""Queue, outcomes and listeners of a sweep."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .status import FAILED, LOG, finished, last_line, locked
 if TYPE_CHECKING:
     from .units import Unit
 
-RETRIES = 2  # of a process that dies
+RETRIES = 2  # restarts of a process that dies
 
 
 @dataclass
 class Outcome:
-    """What a sweep has done.
+    """Outcome of a sweep.
 
     Attributes:
         finished: units that have a record.
-        failed: id to label and reason, one line.
-        stopped: it was interrupted; the same command runs what is missing.
+        failed: maps the id of each failed unit to its label and a one-line reason.
+        stopped: whether the sweep was interrupted; running it again continues with the missing units.
     """
 
     finished: list[Unit] = field(default_factory=list)
@@ -35,26 +35,27 @@ class Outcome:
 
 
 class SweepListener:
-    """Is notified of what happens in a sweep; the default does nothing."""
+    """Receives the events of a sweep; the default implementation ignores them."""
 
     def started(self, unit: Unit, slot: str) -> None:
-        """A unit was started in a slot."""
+        """Called when a unit has been started in a slot."""
 
     def ended(self, unit: Unit, how: str) -> None:
-        """A unit has ended: "finished", "failed", "stopped", or how it died."""
+        """Called when a unit has ended; `how` is "finished", "failed", "stopped" or a description of its death."""
 
     def tick(self, running: dict[str, float]) -> None:
-        """Called several times a second with the ids of the running units and when they were started."""
+        """Called several times a second with the ids of the running units and their start times (`time.monotonic`)."""
 
 
 class Queue:
     """Waiting units, in the order in which they start.
 
-    Runs that others start from come first, and the others wait for the snapshots of those. Where the units that need a
-    missing snapshot are all others, one of them trains it, and the rest wait until it exists or that unit has ended.
+    Units that train snapshots for others come first; the others wait for these snapshots. If no unit is the run that a
+    missing snapshot belongs to, one of the units that need it trains it, and the rest wait until the snapshot exists or
+    that unit has ended.
 
     Args:
-        units: what is to be done.
+        units: the units to run.
         results: folder of the records.
         runs: folder of the checkpoints.
     """
@@ -62,10 +63,10 @@ class Queue:
     def __init__(self, units: Sequence[Unit], results: Path, runs: Path) -> None:
         self.waiting = _by_dependency(units)
         self.results, self.runs = results, runs
-        self._leaders: dict[str, str] = {}  # id of a run to the id of the unit that trains it
+        self._leaders: dict[str, str] = {}  # id of a run -> id of the unit that trains it
 
     def take(self) -> Unit | None:
-        """Remove and return the first unit that may start now; None if there is none at the moment."""
+        """Remove and return the first unit that can start now; None if there is none at the moment."""
         waiting = {unit.id for unit in self.waiting}
         for unit in self.waiting:
             missing = {snapshot.run_id for snapshot in unit.shared if not snapshot.exists(self.runs)}
@@ -80,12 +81,12 @@ class Queue:
         return None
 
     def put_back(self, unit: Unit) -> None:
-        """Let a unit that has ended early wait again, at the front."""
+        """Return an unfinished unit to the front of the queue."""
         self.ended(unit)
         self.waiting.insert(0, unit)
 
     def ended(self, unit: Unit) -> None:
-        """Let others train what this unit was training: it has ended, whether well or not."""
+        """Release the snapshots that a unit was training, after it has ended in any way."""
         self._leaders = {run_id: leader for run_id, leader in self._leaders.items() if leader != unit.id}
 
     def drop_finished(self) -> list[Unit]:
@@ -96,7 +97,7 @@ class Queue:
 
 
 def _by_dependency(units: Sequence[Unit]) -> list[Unit]:
-    """Runs that others start from, each after those that it starts from itself; then the others in their order."""
+    """Sort the runs that other runs start from to the front, in order of dependency; keep the order of the others."""
     by_id = {unit.id: unit for unit in units}
     needed = {snapshot.run_id for unit in units for snapshot in unit.shared}
 
@@ -107,10 +108,10 @@ def _by_dependency(units: Sequence[Unit]) -> list[Unit]:
 
 
 class Scheduler:
-    """The queue of a sweep, what has become of the units that left it, and the listener that is notified.
+    """Manages the queue of a sweep, the outcomes of its units and the listener.
 
     Args:
-        units: of the sweep; those with a record are done.
+        units: units of the sweep; those with a record are done.
         results: folder of the records.
         runs: folder of checkpoints and logs.
         listener: notified of each change.
@@ -123,17 +124,17 @@ class Scheduler:
 
     @property
     def waiting(self) -> bool:
-        """Whether units wait to be started."""
+        """Whether any unit is waiting to be started."""
         return bool(self._queue.waiting)
 
     def take(self) -> Unit | None:
-        """The next unit that may start now, no longer waiting; None if there is none at the moment."""
+        """Remove and return the next unit that can start now; None if there is none at the moment."""
         for unit in self._queue.drop_finished():
             self.finished(unit)
         return self._queue.take()
 
     def finished(self, unit: Unit) -> bool:
-        """Note that a unit has ended; if it has no record, return False and note nothing."""
+        """Mark a unit as finished and return True; if it has no record, change nothing and return False."""
         if not self._recorded(unit):
             return False
         self._queue.ended(unit)
@@ -141,7 +142,7 @@ class Scheduler:
         return True
 
     def stopped(self, unit: Unit, requeue: bool = True) -> None:
-        """Note that a unit was interrupted; it waits again unless `requeue` is false."""
+        """Mark a unit as interrupted; put it back into the queue unless `requeue` is false."""
         if requeue:
             self._queue.put_back(unit)
         else:
@@ -149,26 +150,26 @@ class Scheduler:
         self.listener.ended(unit, "stopped")
 
     def died(self, unit: Unit, how: str) -> bool:
-        """Let a unit whose process has died wait again; False if that was its last attempt, and it has failed."""
+        """Requeue a unit whose process has died and return True; after the last attempt, fail it and return False."""
         self._deaths[unit.id] += 1
         if self._deaths[unit.id] > RETRIES:
             line = last_line(self.runs / unit.id / LOG) or "none"
             self.failed(unit, f"died {RETRIES + 1} times, {how}; last line: {line}")
             return False
         self._queue.put_back(unit)
-        self.listener.ended(unit, f"died ({how}), will be tried again")
+        self.listener.ended(unit, f"died ({how}), will be retried")
         return True
 
     def failed(self, unit: Unit, reason: str) -> None:
-        """Note that a unit has failed for good."""
+        """Mark a unit as failed for good."""
         self._queue.ended(unit)
         self.outcome.failed[unit.id] = (unit.label, reason)
-        with contextlib.suppress(UserError):  # a full disk is no reason to stop the others
+        with contextlib.suppress(UserError):  # a full disk must not stop the others
             write_atomically(self.runs / unit.id / FAILED, reason + "\n", durable=False)
         self.listener.ended(unit, "failed")
 
     def _recorded(self, unit: Unit) -> bool:
-        """Whether a unit has a record, which is noted; a damaged one is noted as a failure."""
+        """Whether a unit has a record; add the unit to the outcome, as failed if the record is damaged."""
         try:
             if not finished(unit, self.results):
                 return False

@@ -1,4 +1,4 @@
-"""Where the units of a sweep stand, read from the results and runs folders, whichever engine runs them."""
+"""State of the units of a sweep, read from the results and runs folders; independent of the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..records.store import read_record
 if TYPE_CHECKING:
     from .units import Unit
 
-LOG, FAILED = "log.txt", "failed.txt"  # in the folder of a run: its output, and the reason of its failure
+LOG, FAILED = "log.txt", "failed.txt"  # in the folder of a run: its output, and the reason for its failure
 STATES = ("done", "running", "failed", "missing")
 
 
@@ -26,7 +26,7 @@ class State:
     Attributes:
         unit: the unit.
         name: one of STATES.
-        message: last line of the log of a running unit, or the reason of a failure.
+        message: last log line of a running unit, or the reason for a failure.
     """
 
     unit: Unit
@@ -50,12 +50,12 @@ def state_of(unit: Unit, results: Path, runs: Path) -> State:
 
 
 def states(units: Iterable[Unit], results: Path, runs: Path) -> list[State]:
-    """The states of units, in their order."""
+    """The state of each unit, in the given order."""
     return [state_of(unit, results, runs) for unit in units]
 
 
 def missing(units: Sequence[Unit], results: Path) -> list[Unit]:
-    """Those units that have no record. A damaged record is not missing; `bench status` names it."""
+    """Units without a record. A damaged record does not count as missing; `bench status` reports it."""
     return [unit for unit in units if not (results / unit.record).exists()]
 
 
@@ -63,13 +63,13 @@ def finished(unit: Unit, results: Path) -> bool:
     """Whether a unit has a record.
 
     Raises:
-        UserError: the record is damaged, or that of another run.
+        UserError: the record is damaged or belongs to another run.
     """
     path = results / unit.record
     if not path.exists():
         return False
     if read_record(path).id != unit.id:
-        raise UserError(f"{path} is the record of another run. Move it where it belongs.")
+        raise UserError(f"{path} is the record of another run. Move it to its proper place.")
     return True
 
 
@@ -87,9 +87,9 @@ def locked(folder: Path) -> bool:
 
 
 def last_line(path: Path) -> str:
-    """The last line that the latest attempt has written to a log; "" if there is none.
+    """Last line that the latest attempt wrote to a log; "" if there is none.
 
-    An error counts as one line: its message from the beginning, joined.
+    A multi-line error message is joined into one line.
     """
     try:
         with path.open("rb") as file:
@@ -104,7 +104,7 @@ def last_line(path: Path) -> str:
 
 
 def running_now(runs: Path) -> list[str]:
-    """A line for each run in a folder that a process is training, whatever suite it belongs to."""
+    """One line for each run in a folder that is being trained, whatever suite it belongs to."""
     return [
         f"{path.parent.name}: {last_line(path.parent / LOG) or 'no log'}"
         for path in sorted(runs.glob("*/run.lock"))

@@ -1,4 +1,4 @@
-"""Units of work: the runs of a suite, each with the command that carries it out."""
+"""Units of work: the runs of a suite, each with the command that executes it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class SharedSnapshot:
 
     Attributes:
         run_id: id of the run that is trained.
-        method: of that run.
-        epochs: how many of its epochs are trained.
-        own: whether these are the first epochs of the unit itself; otherwise the unit uses the network beside its own.
-        path: of the file, below the runs folder.
+        method: method of that run.
+        epochs: number of its epochs that are trained.
+        own: whether these are also the first epochs of the unit; if not, the unit uses the network beside its own.
+        path: path of the file, relative to the runs folder.
     """
 
     run_id: str
@@ -36,24 +36,24 @@ class SharedSnapshot:
     path: Path
 
     def exists(self, runs: Path) -> bool:
-        """Whether it has been trained."""
+        """Whether the snapshot has been trained."""
         return (runs / self.path).exists()
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit of work: a run, and the command that carries it out.
+    """A run and the command that executes it.
 
     Attributes:
-        id: of the run and its record.
-        method: its name.
-        dataset: its name.
-        recipe: its name.
+        id: id of the run and its record.
+        method: name of the method.
+        dataset: name of the dataset.
+        recipe: name of the recipe.
         label: dataset, recipe, method and seed, shown to the user.
-        record: path of the record below the results folder.
-        arguments: of `bench`; results, runs and device are added by the engine.
-        shared: the snapshots that it starts from.
-        epochs: of all stages.
+        record: path of the record, relative to the results folder.
+        arguments: arguments of `bench`; the engine adds folders and device.
+        shared: snapshots that it starts from or uses.
+        epochs: total number of epochs of all stages.
         images: number of training images.
     """
 
@@ -69,17 +69,17 @@ class Unit:
     images: int
 
     def command(self, results: Path, runs: Path) -> list[str]:
-        """The arguments of `bench` that carry it out, on a device that the engine may add."""
+        """Arguments of `bench` that execute the run; the engine may add a device."""
         return [*self.arguments, "--results", str(results), "--runs", str(runs), "--quiet"]
 
 
 def make_units(suite: Suite, data_root: str | None = None, allow_unverified: bool = False) -> list[Unit]:
-    """All units of a suite, each run once, in the order of the file. Everything is checked before the first runs.
+    """All units of a suite, without duplicates, in the order of the file. All are checked before the first one runs.
 
     Raises:
         UserError: an unknown name, a value out of range, or data that are missing or damaged.
     """
-    root = str(Path(data_root).resolve()) if data_root else None  # a run may have another working directory
+    root = str(Path(data_root).resolve()) if data_root else None  # a run may have a different working directory
     units: dict[str, Unit] = {}
     for block in suite.runs:
         methods = names("methods") if block.methods == ["*"] else block.methods
@@ -95,7 +95,7 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
 
 
 def _settings(block: Block) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The datasets of a block, each with each combination of the options of `bench run` that a block can name."""
+    """Each dataset of a block with each combination of the block's options of `bench run`."""
     for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
         for dataset in block.datasets:
             yield dataset, {
@@ -105,7 +105,7 @@ def _settings(block: Block) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _options(values: dict[str, Any]) -> list[str]:
-    """Options with their values as on the command line; true is a flag, false and None are left out."""
+    """Format options for the command line; True becomes a flag, False and None are left out."""
     words: list[str] = []
     for name, value in values.items():
         if value not in (None, False):
@@ -115,12 +115,12 @@ def _options(values: dict[str, Any]) -> list[str]:
 
 
 def _as_typed(method: str, methods: Sequence[str]) -> str:
-    """The path of a method's file if the suite names it so, else its name."""
+    """The path of a method's file if the suite refers to it by path, else its name."""
     return next((name for name in methods if name.endswith(".py") and _stem(name) == method), method)
 
 
 def _assignments(method: str, methods: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Those NAME=VALUE texts that count for a method."""
+    """The NAME=VALUE texts that apply to a method."""
     others = {_stem(name) for name in methods} - {method}
     return [text for text in texts if text.partition("=")[0].rpartition(".")[0] not in others]
 

@@ -1,4 +1,4 @@
-"""Child processes on this machine: the slots that they occupy, their logs, and how they are stopped."""
+"""Child processes on this machine: their slots, logs and signals."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .fork_server import die_with_parent
 if TYPE_CHECKING:
     from .units import Unit
 
-Command = Callable[[list[str]], None]  # carries out the arguments of `bench`
+Command = Callable[[list[str]], None]  # runs `bench` with a list of arguments
 
 
 @dataclass(frozen=True)
 class Slot:
-    """Room for one process: some of the cores, or a GPU that several may use.
+    """Resources for one process: some CPU cores, or a GPU that several slots may share.
 
     Attributes:
-        name: shown to the user.
-        options: added to the command.
-        environment: added to that of the process.
+        name: name shown to the user.
+        options: options added to the command.
+        environment: variables added to the environment of the process.
     """
 
     name: str
@@ -39,42 +39,42 @@ class Slot:
 
     @property
     def gpu(self) -> str | None:
-        """Number of its GPU as CUDA_VISIBLE_DEVICES has it; None for a slot on the CPU."""
+        """The GPU's entry in CUDA_VISIBLE_DEVICES; None for a slot on the CPU."""
         return self.environment.get("CUDA_VISIBLE_DEVICES")
 
     @property
     def threads(self) -> str | None:
-        """Value of OMP_NUM_THREADS; None where it is left alone."""
+        """Value of OMP_NUM_THREADS; None if the slot does not set it."""
         return self.environment.get("OMP_NUM_THREADS")
 
 
 def slots_of(jobs: int, devices: str | None, per_device: int) -> list[Slot]:
-    """`per_device` slots on each of the devices, or `jobs` slots on the CPU where no device is named."""
+    """Create `per_device` slots on each of the devices, or `jobs` slots on the CPU if no device is named."""
     return gpu_slots(devices.split(","), per_device) if devices else cpu_slots(jobs)
 
 
 def cpu_slots(jobs: int) -> list[Slot]:
-    """Slots on the CPU that divide its cores evenly, unless the user has set OMP_NUM_THREADS."""
+    """Create CPU slots that divide the cores evenly, unless OMP_NUM_THREADS is set."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))
     return [Slot(f"cpu {k + 1}", ("--device", "cpu"), {"OMP_NUM_THREADS": threads}) for k in range(jobs)]
 
 
 def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
-    """Slots on the GPUs `cuda:0` and so on, one on each before the second on the first, so that few runs spread out.
+    """Create slots on GPUs named `cuda:0` and so on, in round-robin order, so that few runs spread over all GPUs.
 
     Raises:
-        UserError: a device has another name, or CUDA_VISIBLE_DEVICES does not contain it.
+        UserError: a name has another form, or CUDA_VISIBLE_DEVICES does not contain the GPU.
     """
     variable = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    visible = variable.split(",") if variable else None  # what a scheduler has lent; cuda:0 is the first of them
+    visible = variable.split(",") if variable else None  # GPUs assigned by a job scheduler; cuda:0 is the first
     numbers = []
     for name in devices:
         kind, _, number = name.strip().partition(":")
         if kind != "cuda" or not number.isdecimal():
-            raise UserError(f"--devices: '{name}' is no GPU. Write cuda:0,cuda:1.")
+            raise UserError(f"--devices: '{name}' is not a GPU. Write cuda:0,cuda:1.")
         if visible and int(number) >= len(visible):
-            raise UserError(f"--devices: there is no '{name}'; CUDA_VISIBLE_DEVICES has {len(visible)}.")
+            raise UserError(f"--devices: there is no '{name}'; CUDA_VISIBLE_DEVICES lists {len(visible)} GPUs.")
         numbers.append(visible[int(number)] if visible else number)
     return [
         Slot(f"cuda:{number} {k + 1}", ("--device", "cuda"), {"CUDA_VISIBLE_DEVICES": number})
@@ -84,16 +84,16 @@ def gpu_slots(devices: Sequence[str], per_device: int) -> list[Slot]:
 
 
 class Worker:
-    """A child process that carries out the command of a unit; its output goes to a log.
+    """A child process that runs the command of a unit and writes its output to a log.
 
     Args:
-        unit: what it runs.
-        slot: where it runs.
+        unit: the unit.
+        slot: the slot that it occupies.
         words: arguments of `bench`, without those of the slot.
-        log: file to append to.
+        log: file that the output is appended to.
 
     Attributes:
-        begun: when it was started, by `time.monotonic()`.
+        begun: start time, from `time.monotonic()`.
     """
 
     def __init__(self, unit: Unit, slot: Slot, words: Sequence[str], log: Path) -> None:
@@ -106,7 +106,7 @@ class Worker:
         """Fork the process from the server.
 
         Raises:
-            OSError, EOFError: the server is dead, or there are no resources for another process.
+            OSError, EOFError: the server has died, or the system cannot create another process.
         """
         arguments = (command, self.words, self.log, self.slot.environment)
         self._process = server.Process(target=_child, args=arguments, name=self.unit.label)
@@ -119,13 +119,14 @@ class Worker:
 
     @property
     def exit_code(self) -> int | None:
-        """Exit code, or minus the signal that killed it; None while it is running."""
+        """Exit code, or the negative number of the signal that killed the process; None while it is running."""
         return self._process.exitcode
 
     def interrupt(self, times: int) -> None:
-        """Send SIGINT until it has been sent so many times, at most one per call.
+        """Send SIGINT if it has been sent fewer than `times` times; at most one signal per call.
 
-        A run is signalled once its log shows output of this attempt: before that it has not installed its handler.
+        The process is signalled only after this attempt has written to the log: before that, its handler is not
+        installed.
         """
         if self._interrupts < times and self.log.exists() and self.log.stat().st_size > self._log_size:
             self._interrupts += 1
@@ -138,13 +139,13 @@ class Worker:
         self._process.join()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Kill the process."""
         self._process.kill()
 
 
 def _child(command: Command, words: list[str], log: Path, environment: dict[str, str]) -> None:
-    """Carry out a command in its own session, with its output in the log; ends when the fork server does."""
-    os.setsid()  # a Ctrl-C reaches the parent alone, which passes it on
+    """Run a command in its own session, with its output in the log; it dies with the fork server."""
+    os.setsid()  # Ctrl-C reaches only the parent, which passes it on
     die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(environment)

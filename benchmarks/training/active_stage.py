@@ -1,6 +1,6 @@
-"""A stage of training that a method has begun: the one way in which a run is brought to an epoch.
+"""A training stage in progress: the single way to set up a run for an epoch.
 
-The loop trains through it. Preview, profile and operation counter bring a run to one epoch and look at its steps.
+The training loop uses it; preview, profile and operation counter use it to inspect the steps of one epoch.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from .run_spec import RunSpec
 
 @dataclass(frozen=True)
 class ActiveStage:
-    """All that the steps of a stage need; parameters that the stage does not train are frozen.
+    """State needed to take steps in a stage; parameters that the stage does not train are frozen.
 
     Attributes:
         spec: the run.
         net: its network, on the device of the split.
         split: the training split.
-        number: of the stage, from 0.
-        stage: its description.
-        augment: the recipe's augmentation of the split.
-        optimiser: over the parameters that are not frozen.
-        generator: of the method's random numbers, on the device, seeded for each epoch.
-        checks: of what the method's hooks return in the first step.
+        number: index of the stage, from 0.
+        stage: description of the stage.
+        augment: the recipe's augmentation for the split.
+        optimiser: optimiser of the parameters that are not frozen.
+        generator: the method's random generator, on the device, re-seeded every epoch.
+        checks: checks of what the method's hooks return in the first step.
     """
 
     spec: RunSpec
@@ -50,7 +50,7 @@ class ActiveStage:
     checks: StepChecks
 
     def begin_epoch(self, epoch: int) -> Now:
-        """Seed all random numbers of an epoch, call the method's `begin_epoch`, set the learning rate."""
+        """Seed all random generators for an epoch, call the method's `begin_epoch` and set the learning rate."""
         seed, stage = self.spec.seed, self.stage
         torch.manual_seed(derive(seed, "global", stage.name, epoch))
         self.generator.manual_seed(derive(seed, "method", stage.name, epoch))
@@ -61,7 +61,7 @@ class ActiveStage:
         return now
 
     def draw(self, now: Now) -> Drawn:
-        """The images of an epoch, drawn as the method asks for, and their augmentation."""
+        """Draw the images of an epoch as the method's `sampling` and `draws` request, and their augmentation."""
         counts, method = self.split.counts, self.spec.method
         probabilities, count = method.sampling(counts, now), method.draws(counts, now)
         check_sampling(probabilities, counts, method)
@@ -70,22 +70,22 @@ class ActiveStage:
         return draw_epoch(self.split, self.augment, probabilities, random, count)
 
     def batch(self, index: Tensor, parameters: Parameters) -> Batch:
-        """The images at `index` (B,), augmented with the parameters of B images, and their labels."""
+        """Batch of the images at `index` (B,), augmented with the parameters of B images."""
         return batch_of(self.split, self.augment, index, parameters)
 
 
 def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[ActiveStage]:
-    """Begin the stages of a run, one after the other; each is left when the next one is asked for.
+    """Begin the stages of a run one after the other; requesting the next stage ends the previous one.
 
     Args:
         spec: the run.
-        net: on the device of the split; the method's `begin_stage` changes it.
+        net: on the device of the split; changed by the method's `begin_stage`.
         split: the training split.
     """
     device = split.labels.device
     augment = make_augment(split.images, spec.recipe)
     for number, stage in enumerate(spec.stages):
-        torch.manual_seed(derive(spec.seed, "global", stage.name))  # for the weights of modules that a method attaches
+        torch.manual_seed(derive(spec.seed, "global", stage.name))  # initial weights of modules that a method attaches
         spec.method.begin_stage(stage, net, split)
         net.to(device)
         frozen = [p for name, p in net.named_parameters() if p.requires_grad and not name.startswith(stage.trained)]
@@ -94,20 +94,20 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
         optimiser = make_optimiser(net, spec.recipe, stage.slower)
         checks = StepChecks(spec.method, len(split.counts))
         yield ActiveStage(spec, net, split, number, stage, augment, optimiser, torch.Generator(device), checks)
-        for parameter in frozen:  # what the method itself froze stays frozen
+        for parameter in frozen:  # parameters frozen by the method itself stay frozen
             parameter.requires_grad_(True)
 
 
 def begin_stages(spec: RunSpec, net: Classifier, split: Split, number: int) -> ActiveStage:
-    """Begin the stages of a run up to one of them, without training."""
+    """Begin all stages up to stage `number` (from 0) without training, and return that stage."""
     return next(islice(active_stages(spec, net, split), number, None))
 
 
 def find_epoch(spec: RunSpec, progress: float) -> tuple[int, int]:
-    """Number of the stage, and epoch within it, at a fraction of the whole run, `progress` in [0, 1]."""
+    """Stage index and epoch within the stage at a fraction `progress` of the whole run, in [0, 1]."""
     epoch = min(int(progress * spec.epochs), spec.epochs - 1)
     for number, stage in enumerate(spec.stages):
         if epoch < stage.epochs:
             return number, epoch
         epoch -= stage.epochs
-    raise AssertionError("the epoch is one of the run's")
+    raise AssertionError("the epoch lies within the run")

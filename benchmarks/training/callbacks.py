@@ -1,4 +1,4 @@
-"""The interface through which others follow a run."""
+"""Interface for following the progress of a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from .run_spec import RunSpec
 
 
 class Callback:
-    """Is called while a run trains; does nothing by itself. The progress line is one."""
+    """Callback of a training run; the methods do nothing by default. `ProgressLine` is one implementation."""
 
     def start(self, spec: RunSpec, epochs: int, done: int) -> None:
-        """A run of `epochs` epochs over all stages begins, or resumes after `done` of them."""
+        """Called when a run of `epochs` epochs (all stages) starts, or resumes after `done` of them."""
 
     def step(self, images: int) -> None:
-        """A step on so many images was taken; must not wait for the device."""
+        """Called after each training step with its number of images; must not wait for the device."""
 
     def epoch(self, history: History) -> None:
-        """An epoch ended and was saved."""
+        """Called after an epoch has been saved."""

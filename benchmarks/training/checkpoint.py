@@ -1,7 +1,7 @@
-"""Checkpoints: the state of a run after an epoch, written atomically and checked when it is read.
+"""Checkpoints: the state of a run after an epoch, written atomically and verified on loading.
 
-A run keeps the last two in its folder `runs/<id>`, and snapshots: checkpoints that stay, as other runs start from them.
-On disk a checkpoint is a plain dict, so that it is loaded without executing anything.
+A run keeps its last two checkpoints in `runs/<id>`, and snapshots: permanent checkpoints that other runs start from.
+On disk a checkpoint is a plain dict, so loading it executes no code.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Checkpoint:
 
     Attributes:
         run: id of the run.
-        stage: number of the stage, from 0.
+        stage: index of the stage, from 0.
         epoch: the epoch that ended, from 0, within the stage.
-        net: state dict of the network; it is the whole trained state.
+        net: state dict of the network, the complete trained state.
         optimiser: state dict of the optimiser.
-        parameters: names of the parameters, in the order in which the optimiser numbers them.
-        history: of the run so far.
-        environment: where the epoch was trained.
-        path: the file that it was read from.
+        parameters: names of the parameters, in the optimiser's order.
+        history: history of the run so far.
+        environment: environment in which the epoch was trained.
+        path: file that the checkpoint was read from.
     """
 
     run: str
@@ -59,24 +59,24 @@ class Checkpoint:
 
     @property
     def number(self) -> int:
-        """Epochs that have ended, over all stages."""
+        """Number of completed epochs, over all stages."""
         return self.history.epochs
 
     @classmethod
     def after(cls, active: ActiveStage, epoch: int, history: History, environment: Environment) -> Checkpoint:
-        """The state after an epoch of a stage; it shares its tensors with the network."""
+        """Checkpoint after an epoch of a stage; its tensors are shared with the network, not copied."""
         names = parameter_names(active.net, active.optimiser)
         net, optimiser = active.net.state_dict(), active.optimiser.state_dict()
         return cls(active.spec.id, active.number, epoch, net, optimiser, names, history, environment)
 
     def restore(self, active: ActiveStage) -> None:
-        """Bring network and optimiser to this state.
+        """Restore the network and optimiser of a stage from this checkpoint.
 
-        If it is the state of another run, with which the run of `active` begins, what only the latter's network has
-        keeps its initial state: in those epochs nothing has touched it.
+        The checkpoint may come from another run whose first epochs this run shares. Modules that only this run's
+        network has then keep their initial state: the shared epochs do not train them.
 
         Raises:
-            UserError: the state does not fit.
+            UserError: the checkpoint does not fit the network or optimiser.
         """
         if self.run == active.spec.id:
             self._restore_own(active)
@@ -94,7 +94,7 @@ class Checkpoint:
         if problem:
             name = active.spec.needs.prefix_of
             raise UserError(
-                f"The method's needs() says that it begins as {name}, but {name}'s weights do not fit: {problem}."
+                f"The method's needs() declares that it begins as {name}, but {name}'s weights do not fit: {problem}."
             )
         numbers = {name: number for number, name in enumerate(self.parameters)}
         own, shared = active.optimiser.state_dict(), self.optimiser["state"]
@@ -104,14 +104,14 @@ class Checkpoint:
         active.optimiser.load_state_dict(own)
 
     def check(self, spec: RunSpec, net: Classifier) -> None:
-        """Check that this can be the state of a run.
+        """Check that this checkpoint fits a run.
 
         Args:
             spec: the run.
             net: its network, before the first stage.
 
         Raises:
-            UserError: there is no such epoch, or the network lacks a tensor.
+            UserError: the run has no such epoch, or the checkpoint lacks a tensor of the network.
         """
         before = sum(stage.epochs for stage in spec.stages[: self.stage])
         lacking = ", ".join(sorted(net.state_dict().keys() - self.net.keys()))
@@ -127,34 +127,34 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint over the older of the two in a run's folder.
+    """Overwrite the older of the two checkpoints in a run's folder.
 
-    The file is a sha256 digest and the output of `torch.save`. There is no wait for the disk: a killed process loses
-    nothing, and after a power cut the digest tells whether the newer file is whole.
+    The file consists of a sha256 digest and the output of `torch.save`. It is not synced to disk: a killed process
+    loses nothing, and after a power failure the digest shows whether the newer file is complete.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full.
+        UserError: the folder is not writable or the disk is full.
     """
     _write(folder / SLOTS[checkpoint.number % 2], checkpoint)
 
 
 def save_snapshot(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint that stays, for other runs to start from."""
+    """Write a permanent checkpoint that other runs can start from."""
     _write(snapshot_path(folder, checkpoint.number), checkpoint)
 
 
 def load(folder: Path, most: int | None = None, snapshots: bool = True) -> Checkpoint | None:
-    """The newest checkpoint or snapshot in a run's folder, on the CPU; None if there is none.
+    """Load the newest checkpoint or snapshot in a run's folder, onto the CPU; None if there is none.
 
-    A damaged one is left out with a warning.
+    Damaged files are skipped with a warning.
 
     Args:
-        folder: of the run; its name is the run's id.
-        most: leave out those after more epochs.
+        folder: folder of the run; its name is the run's id.
+        most: ignore checkpoints after more than this number of epochs.
         snapshots: consider snapshots as well.
 
     Raises:
-        UserError: a file is not a checkpoint of this run in this version's format.
+        UserError: a file is not a checkpoint of this run in the current format.
     """
     paths = [folder / name for name in SLOTS]
     if snapshots:
@@ -165,27 +165,27 @@ def load(folder: Path, most: int | None = None, snapshots: bool = True) -> Check
 
 
 def load_snapshot(folder: Path, epochs: int) -> Checkpoint | None:
-    """The snapshot of a run after some epochs, on the CPU; None if it does not exist or is damaged.
+    """Load a run's snapshot after `epochs` epochs, onto the CPU; None if it does not exist or is damaged.
 
     Raises:
-        UserError: as `load`.
+        UserError: the file is not a checkpoint of this run in the current format.
     """
     return _read(snapshot_path(folder, epochs))
 
 
 def interrupted(folder: Path) -> bool:
-    """Whether a run was stopped before its end: only then there are checkpoints beside snapshots."""
+    """Whether a run was stopped before its end: only then does its folder contain checkpoints besides snapshots."""
     return any((folder / name).exists() for name in SLOTS)
 
 
 def remove(folder: Path) -> None:
-    """Delete the checkpoints of a finished run; its snapshots stay."""
+    """Delete the checkpoints of a finished run; keep its snapshots."""
     for name in SLOTS:
         (folder / name).unlink(missing_ok=True)
 
 
 def snapshot_path(folder: Path, epochs: int) -> Path:
-    """Path of the snapshot after some epochs in a run's folder."""
+    """Path of the snapshot after `epochs` epochs in a run's folder."""
     return folder / f"epoch-{epochs:05d}.pt"
 
 
@@ -206,13 +206,13 @@ def _read(path: Path) -> Checkpoint | None:
         return None
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         warnings.warn(
-            f"Checkpoint {path} is damaged and not used; the run resumes from the one before it or starts again.",
+            f"Checkpoint {path} is damaged and ignored; the run resumes from the previous one or starts again.",
             stacklevel=3,
         )
         return None
     try:
         values = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, if it is something else
+    except Exception as error:  # torch.load raises many types for foreign files
         raise UserError(f"{path} is not a checkpoint ({_one_line(error)}). {_way_out(path)}") from error
     return _parse(path, values)
 
@@ -226,7 +226,7 @@ def _parse(path: Path, values: Any) -> Checkpoint:
         parts = {"history": History.from_dict(values["history"]), "environment": Environment(**values["environment"])}
         return Checkpoint(**values | parts, path=path)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a whole checkpoint ({_one_line(error)}). {_way_out(path)}") from error
+        raise UserError(f"{path} is not a complete checkpoint ({_one_line(error)}). {_way_out(path)}") from error
 
 
 def _other_method(path: Path, problem: str) -> UserError:
@@ -234,7 +234,7 @@ def _other_method(path: Path, problem: str) -> UserError:
 
 
 def _way_out(path: Path) -> str:
-    return f"Delete the folder {path.parent}; its epochs are then trained again."
+    return f"Delete the folder {path.parent} to train its epochs again."
 
 
 def _one_line(error: Exception) -> str:
@@ -242,7 +242,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _load_network(net: Classifier, state: dict[str, Tensor], partial: bool = False) -> str:
-    """Load a state dict and return what does not fit, in words; with `partial` tensors may be missing."""
+    """Load a state dict; return a description of mismatches, empty if none. With `partial`, tensors may be missing."""
     try:
         keys = net.load_state_dict(state, strict=False)
     except RuntimeError as error:  # a size differs
@@ -252,12 +252,12 @@ def _load_network(net: Classifier, state: dict[str, Tensor], partial: bool = Fal
 
 
 def _optimiser_problem(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> str:
-    """What of an optimiser's state dict does not fit, in words; empty if all does."""
+    """Describe how a state dict does not fit an optimiser; empty if it fits."""
     own = optimiser.state_dict()
     if state.keys() != own.keys():
         return f"its optimiser has {', '.join(state)}"
     layouts = [[(group.keys(), len(group["params"])) for group in each["param_groups"]] for each in (own, state)]
     if layouts[0] != layouts[1]:
-        return "its optimiser has other groups of parameters"
+        return "its optimiser has different parameter groups"
     complete = [values.keys() <= state["state"].get(number, {}).keys() for number, values in own["state"].items()]
     return "" if all(complete) else f"its optimiser lacks the state of {complete.count(False)} parameters"

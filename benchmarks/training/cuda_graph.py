@@ -1,8 +1,8 @@
-"""Steps on a GPU, recorded as one CUDA graph and replayed, so that the host launches one thing and not hundreds.
+"""Training steps recorded as a CUDA graph and replayed: one launch per step instead of hundreds.
 
-A graph is recorded once for each phase of a method: as long as whatever a step asks about the moment has the same
-answers (`guards.py`). The first steps of a phase and a last batch of another size are taken plainly, and compute the
-same. A graph is checked before it is used: its first step is taken twice, plainly and replayed, from the same state.
+A graph is recorded once per phase of a method: it stays valid while every comparison that the step makes with epoch or
+progress has the same result (`guards.py`). The first steps of a phase, and a last batch of a different size, run
+eagerly. A graph is verified before use: its first step runs twice from the same state, eagerly and replayed.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from ..network import Classifier
 from .active_stage import ActiveStage
 from .guards import Conditions, GuardedNow
 
-WARM_UP = 3  # steps before a phase is recorded, in which libraries choose their algorithms and allocate their memory
-TOLERANCE = 0.1  # of what a step changes: sums on a GPU have no fixed order, while a wrong graph differs by all of it
-SINCE = (2, 11)  # version of torch from which a recording that fails leaves nothing behind
+WARM_UP = 3  # eager steps before recording, in which libraries choose algorithms and allocate memory
+TOLERANCE = 0.1  # as a fraction of the step's change: GPU sums have no fixed order; a wrong graph is off by about 1
+SINCE = (2, 11)  # first version of torch in which a failed recording leaves no state behind
 
 Step = Callable[[ActiveStage, Batch, Now], Tensor]
 
 
 class Recording(Protocol):
-    """A step that was recorded."""
+    """A recorded training step."""
 
     def replay(self) -> Tensor:
-        """Take the step with what its input tensors contain now; the loss."""
+        """Take the step on the current contents of its input tensors; return the loss."""
 
 
 Recorder = Callable[[Callable[[], Tensor], Sequence[torch.Generator]], Recording]
 
 
 class CudaGraph:
-    """A step as a CUDA graph.
+    """A training step recorded as a CUDA graph.
 
     Args:
-        work: the step; it is recorded, not executed.
-        generators: of random numbers that it draws, besides torch's own.
+        work: the step; recorded, not executed.
+        generators: random generators that it uses, besides torch's default generator.
     """
 
     def __init__(self, work: Callable[[], Tensor], generators: Sequence[torch.Generator]) -> None:
@@ -55,26 +55,26 @@ class CudaGraph:
             self.loss = work()
 
     def replay(self) -> Tensor:
-        """See `Recording`."""
+        """Replay the graph; see `Recording`."""
         self.graph.replay()
         return self.loss
 
 
 class StepTaker(Protocol):
-    """Takes the steps of a stage in another way than one by one."""
+    """Alternative executor for the steps of a stage."""
 
     def begin_epoch(self, now: Now) -> None:
-        """An epoch begins; the method's `begin_epoch` has been called."""
+        """Called at the start of an epoch, after the method's `begin_epoch`."""
 
     def step(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """One step on the images at `index` (B,) with the parameters of B images; the loss, without gradient."""
+        """Take a step on the images at `index` (B,) with their augmentation parameters; return the detached loss."""
 
 
 MakeStepTaker = Callable[[ActiveStage, Step], StepTaker | None]
 
 
 def record_steps(active: ActiveStage, step: Step) -> StepTaker | None:
-    """What records the steps of a stage; None where steps are taken one by one: on a CPU, or if the recipe is plain."""
+    """Recorder for the steps of a stage; None if steps must run eagerly: CPU, plain recipe, or torch before `SINCE`."""
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if active.split.labels.device.type != "cuda" or active.spec.recipe.plain or version < SINCE:
         return None
@@ -82,11 +82,11 @@ def record_steps(active: ActiveStage, step: Step) -> StepTaker | None:
 
 
 class RecordedSteps:
-    """Takes the steps of a stage: the first ones of a phase plainly, the others by replaying a recording.
+    """Executes the steps of a stage: the first ones of a phase eagerly, the others by replaying a recording.
 
     Args:
-        active: the stage. The learning rates of its optimiser become tensors, which a recording reads.
-        step: takes a plain step.
+        active: the stage. The learning rates of its optimiser are converted to tensors, which a recording reads.
+        step: takes a step eagerly.
         recorder: records a step.
     """
 
@@ -95,7 +95,7 @@ class RecordedSteps:
         self.recorder: Recorder | None = recorder
         self.recording: Recording | None = None
         self.conditions, self.surroundings = Conditions(), self._surroundings()
-        self.warm = 0  # steps of the phase that were taken before it is recorded
+        self.warm = 0  # eager warm-up steps taken in this phase
         optimiser = active.optimiser
         for group in optimiser.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
@@ -103,18 +103,18 @@ class RecordedSteps:
             self.side_stream = torch.cuda.Stream(self.device)
             optimiser._warned_capturable_if_run_uncaptured = True
             for group in optimiser.param_groups:
-                if "capturable" in group:  # Adam refuses to be recorded otherwise
+                if "capturable" in group:  # required to record Adam
                     group["capturable"] = True
 
     def begin_epoch(self, now: Now) -> None:
-        """See `StepTaker`; a recording that does not hold at this moment is dropped."""
+        """Drop the recording if it is not valid in this epoch; see `StepTaker`."""
         self.now = now
         holds = self.conditions.hold_at(now) and self.surroundings == self._surroundings()
         if self.recording is None or not holds:
             self.recording, self.warm = None, 0
 
     def step(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """See `StepTaker`."""
+        """Take a step by replaying, recording or eagerly; see `StepTaker`."""
         if self.recorder is None or len(index) != self.active.spec.recipe.batch_size:
             return self._take(index, parameters, self.now)
         if self.recording is None:
@@ -130,7 +130,7 @@ class RecordedSteps:
         return self.plain_step(self.active, self.active.batch(index, parameters), now)
 
     def _take_aside(self, index: Tensor, parameters: Parameters, now: Now) -> Tensor:
-        """A plain step on a stream of its own: its tensors must not tie the recording to the default stream."""
+        """Take a step eagerly on a side stream: its tensors must not tie the recording to the default stream."""
         if self.device.type != "cuda":
             return self._take(index, parameters, now)
         usual = torch.cuda.current_stream(self.device)
@@ -141,14 +141,14 @@ class RecordedSteps:
         return loss
 
     def _surroundings(self) -> list[object]:
-        """What a step may read besides `now` and the contents of tensors; a recording keeps it as it was."""
+        """State that a step may read besides `now` and tensor contents; a recording is valid only while it is equal."""
         attributes = [_identity(value) for _, value in sorted(vars(self.active.spec.method).items())]
         net = self.active.net
         tensors = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*net.parameters(), *net.buffers())]
         return [attributes, tensors, [module.training for module in net.modules()]]
 
     def _record(self, recorder: Recorder, index: Tensor, parameters: Parameters) -> Tensor:
-        """Take a step plainly, undo it, record it and replay it; if both changed the same, keep the recording."""
+        """Take a step eagerly, undo it, record and replay it; keep the recording if both had the same effect."""
         self.index, self.parameters = index.clone(), Parameters(*(part.clone() for part in parameters))
         self.conditions, self.surroundings = Conditions(), self._surroundings()
         now, problem = GuardedNow(self.now, self.conditions), ""
@@ -162,13 +162,13 @@ class RecordedSteps:
             recording = recorder(lambda: self._take(self.index, self.parameters, now), [self.now.generator])
             loss = recording.replay()
             if not _close([loss, *state.compared], expected, [torch.zeros_like(loss), *before.tensors]):
-                problem = "a recorded step does not compute what a plain one does"
-        except Exception as error:  # whatever cannot be recorded can be taken plainly
+                problem = "a replayed step differs from an eager one"
+        except Exception as error:  # a step that cannot be recorded can still run eagerly
             problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         if problem:
             self.recorder = None
             name = type(self.active.spec.method).__name__
-            warnings.warn(f"{name}'s steps are taken one by one, not as a recorded graph ({problem}).", stacklevel=2)
+            warnings.warn(f"The steps of {name} run eagerly, not as a CUDA graph ({problem}).", stacklevel=2)
             state.restore(before)
             return self._take(index, parameters, self.now)
         self.recording = recording
@@ -177,7 +177,7 @@ class RecordedSteps:
 
 @contextmanager
 def no_waiting(device: torch.device) -> Iterator[None]:
-    """Within the block, an operation that makes the host wait for the device is an error."""
+    """Within the block, raise an error if an operation makes the host wait for the device."""
     if device.type != "cuda":
         yield
         return
@@ -191,7 +191,7 @@ def no_waiting(device: torch.device) -> Iterator[None]:
 
 
 def _identity(value: object) -> object:
-    """Something that stays equal as long as a step reads the same: a tensor's address, a plain value, or the object."""
+    """A key that is equal while a step reads the same value: a tensor's address, a plain value or an object's id."""
     if isinstance(value, Tensor):
         return value.data_ptr()
     return value if isinstance(value, (bool, int, float, str, type(None))) else id(value)
@@ -199,18 +199,18 @@ def _identity(value: object) -> object:
 
 @dataclass(frozen=True)
 class StateCopy:
-    """Copies of what a step changes."""
+    """Copy of a `StepState`: tensors and generator states."""
 
     tensors: list[Tensor]
     random: list[Tensor]
 
 
 class StepState:
-    """All that a step changes: weights, buffers, the optimiser's tensors, the states of random generators.
+    """Everything that a step changes: weights, buffers, optimiser state, states of random generators.
 
     Attributes:
-        compared: tensors that a recorded step must change as a plain one does. Counters are not among them: a decision
-            close to its threshold may fall either way.
+        compared: tensors that a replayed step must change as an eager step does. Counters are excluded: rounding may
+            flip a decision close to its threshold.
     """
 
     def __init__(self, net: Classifier, optimiser: torch.optim.Optimizer, random: torch.Generator) -> None:
@@ -224,11 +224,11 @@ class StepState:
         self.random = [random, own]
 
     def copy(self) -> StateCopy:
-        """A copy of everything."""
+        """Copy all tensors and generator states."""
         return StateCopy([tensor.clone() for tensor in self.tensors], [random.get_state() for random in self.random])
 
     def restore(self, copy: StateCopy) -> None:
-        """Bring everything back to what it was when it was copied."""
+        """Restore all tensors and generator states from a copy."""
         for tensor, value in zip(self.tensors, copy.tensors, strict=True):
             tensor.copy_(value)
         for random, state in zip(self.random, copy.random, strict=True):
@@ -236,8 +236,8 @@ class StepState:
 
 
 def _close(first: Sequence[Tensor], second: Sequence[Tensor], before: Sequence[Tensor]) -> bool:
-    """Whether two steps from one state changed it alike, as far as float32 tells."""
-    for a, b, start in zip(first, second, before, strict=False):  # the last ones of `second` are counters
+    """Whether two steps from the same state had the same effect, within tolerance."""
+    for a, b, start in zip(first, second, before, strict=False):  # `second` has counters at its end, not compared
         if not a.is_floating_point() or not a.numel():
             continue
         change = (a - start).abs().max()

@@ -1,4 +1,4 @@
-"""Logits of a split and their confusion matrix. Nothing here can choose an epoch."""
+"""Logits of a split and their confusion matrix. Evaluation never selects an epoch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..precision import autocast, rounding
 from ..recipe import Recipe
 from ..split import Split
 
-BATCH = {"cpu": 100, "cuda": 2000}  # images; on a CPU the maps of more do not fit into the cache
+BATCH = {"cpu": 100, "cuda": 2000}  # images; on a CPU, feature maps of more would not fit into the cache
 
 
 @torch.no_grad()
 def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
-    """Logits float32 (N, C) of a whole split, in evaluation mode, in the order of the split, on its device."""
+    """Logits of a whole split in evaluation mode: float32 (N, C), in the split's order, on its device."""
     device = split.labels.device
     positions = torch.arange(len(split), device=device)
     was_training = net.training
@@ -31,9 +31,9 @@ def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
 
 
 def confusion_of(logits: Tensor, labels: Tensor) -> Tensor:
-    """Confusion matrix int64 (C, C), rows true, columns predicted, on the CPU.
+    """Confusion matrix int64 (C, C) on the CPU; rows are true classes, columns predicted ones.
 
-    Its diagonal holds the correct predictions per class.
+    The diagonal holds the number of correct predictions per class.
     """
     classes = logits.shape[1]
     cells = labels * classes + logits.argmax(1)

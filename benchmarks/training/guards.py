@@ -1,7 +1,7 @@
-"""At which moments of training a recorded step may be replayed, from the comparisons that it made with the moment.
+"""Guards of a recorded step: the comparisons with epoch and progress under which it may be replayed.
 
-A step that was recorded at one epoch may be replayed at another one if every comparison that it made (`now.progress >=
-0.8`) has the same answer there. A step that used a number in any other way may be replayed in its own epoch only.
+A step recorded in one epoch may be replayed in another if every comparison that it made (such as `now.progress >= 0.8`)
+has the same result there. A step that used epoch or progress in any other way may be replayed only in the same epoch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SINGLE: dict[str, Callable[[Any], Any]] = {
 
 
 class Comparison(NamedTuple):
-    """A comparison of an attribute of `Now` that a step made, and its answer."""
+    """A comparison that a step made with an attribute of `Now`, and its result."""
 
     attribute: str
     operation: Callable[[Any, Any], bool]
@@ -37,12 +37,12 @@ class Conditions:
     comparisons: list[Comparison] = field(default_factory=list)
 
     def hold_at(self, now: Now) -> bool:
-        """Whether all comparisons have the same answers at another moment of the same stage."""
+        """Whether all comparisons have the same results in another epoch of the stage."""
         return all(each.operation(getattr(now, each.attribute), each.other) == each.answer for each in self.comparisons)
 
 
 class GuardedNumber:
-    """A number that notes how it is used. No subclass of float, which torch would read without calling a method."""
+    """A number that records how it is used. Not a subclass of float: torch would read that without calling a method."""
 
     def __init__(self, name: str, value: float, conditions: Conditions) -> None:
         self._name, self._value, self._conditions = name, value, conditions
@@ -83,7 +83,7 @@ for _name, _work in SINGLE.items():
 
 
 class GuardedNow(Now):
-    """A moment that notes how its `epoch` and `progress` are used; it has no `fresh` images, which differ each time."""
+    """A `Now` that records how `epoch` and `progress` are used. It lacks `fresh`, whose images differ at every call."""
 
     def __init__(self, now: Now, conditions: Conditions) -> None:
         super().__init__(now.stage, now.epoch, now.epochs, now.generator)

@@ -1,4 +1,4 @@
-"""What a run has gathered so far; part of every checkpoint, and what its record is made of."""
+"""Training history of a run: stored in every checkpoint, and the basis of the record."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class History:
 
     Attributes:
         losses: mean training loss of each epoch, over all stages.
-        correct: epoch to the correct test predictions per class after it.
-        tests: test images.
-        measures: name to pairs of epoch and value, from the method's `measures`.
-        images: training images of all epochs.
-        seconds: wall time, evaluation and checkpoints included.
-        seconds_training: wall time of the epochs alone.
+        correct: maps each evaluated epoch to the number of correct test predictions per class.
+        tests: number of test images.
+        measures: maps each name in the method's `measures` to pairs of epoch and value.
+        images: number of training images drawn in all epochs.
+        seconds: wall time, including evaluation and checkpoints.
+        seconds_training: wall time of the training epochs alone.
         resumed: how often the run was interrupted and resumed.
         prerequisites: the shared trainings that the run builds on.
     """
@@ -39,7 +39,7 @@ class History:
 
     @property
     def epochs(self) -> int:
-        """Epochs that have ended, over all stages."""
+        """Number of completed epochs, over all stages."""
         return len(self.losses)
 
     @property
@@ -49,16 +49,16 @@ class History:
 
     @property
     def best_epoch(self) -> int:
-        """The evaluated epoch with the most correct predictions; of equal ones the first."""
+        """The evaluated epoch with the most correct predictions; ties go to the earliest."""
         return max(self.correct, key=lambda epoch: sum(self.correct[epoch]))
 
     @property
     def images_per_second(self) -> float:
-        """Training images per second of training."""
+        """Training throughput."""
         return self.images / max(self.seconds_training, 1e-9)
 
     def add(self, loss: float, images: int, seconds: float, measures: dict[str, float]) -> None:
-        """Note an epoch that ended: mean loss, training images, wall time, measures of the method."""
+        """Append an epoch: mean loss, number of training images, wall time in seconds, the method's metrics."""
         for name, value in measures.items():
             self.measures.setdefault(name, []).append((self.epochs, value))
         self.losses.append(loss)
@@ -66,7 +66,7 @@ class History:
         self.seconds_training += seconds
 
     def evaluated(self, confusion: Tensor) -> None:
-        """Note the test predictions after the latest epoch, in place of earlier ones after the same epoch.
+        """Store the test result after the latest epoch, replacing an earlier one for the same epoch.
 
         Args:
             confusion: int64 (C, C), see `confusion_of`.
@@ -75,16 +75,16 @@ class History:
         self.tests = int(confusion.sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Convert to a plain dict, for a checkpoint."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return values | {"prerequisites": [part.model_dump() for part in self.prerequisites]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
-        """The history that `to_dict` described.
+        """Inverse of `to_dict`.
 
         Raises:
-            ValueError: a value is missing, unknown or not valid.
+            ValueError: a value is missing, unknown or invalid.
         """
         if differing := {each.name for each in dataclasses.fields(cls)} ^ set(values):
             raise ValueError(f"missing or unknown: {', '.join(sorted(differing))}")

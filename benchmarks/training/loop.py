@@ -1,4 +1,4 @@
-"""THE loop and the step. It names no method; every method runs through it."""
+"""The training loop and the training step, shared by all methods."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from .run_spec import RunSpec
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """What the loop reports after each epoch.
+    """Report of the loop after an epoch.
 
     Attributes:
         active: the stage.
-        now: the epoch.
-        loss: mean over its steps.
-        images: training images.
+        now: stage and epoch.
+        loss: mean training loss over the steps.
+        images: number of training images drawn.
         seconds: wall time of the epoch.
-        measures: of the method.
+        measures: the method's metrics.
     """
 
     active: ActiveStage
@@ -51,19 +51,20 @@ def train(
     on_step: Callable[[int], None] = lambda images: None,
     record: MakeStepTaker = record_steps,
 ) -> Iterator[EpochEnd]:
-    """Train a network through the stages of a run; yields after each epoch.
+    """Train a network through all stages of a run; yield after each epoch.
 
     Args:
         spec: the run.
-        net: on its device, in training mode; changed in place.
+        net: on its device, in training mode; trained in place.
         split: the training split, on the same device.
-        start: the state after the epoch before the first one: of this run, or of the one that it begins with.
+        start: checkpoint to continue from, of this run or of the training whose first epochs it shares; None to start
+            at the first epoch.
         on_step: called after each step with the number of images; must not wait for the device.
-        record: takes the place of `record_steps`.
+        record: replaces `record_steps`, for tests.
 
     Raises:
         RunFailed: the loss is not finite.
-        UserError: the state does not fit the network.
+        UserError: the checkpoint does not fit the network.
     """
     for active in active_stages(spec, net, split):
         first = 0
@@ -87,7 +88,7 @@ def train(
                     total += step(active, active.batch(index, parameters), now)
                 images += len(index)
                 on_step(len(index))
-            loss = float(total) / max(len(drawn), 1)  # only here does the host wait for the device
+            loss = float(total) / max(len(drawn), 1)  # the only point where the host waits for the device
             active.checks.settle()
             if not math.isfinite(loss):
                 raise RunFailed(
@@ -99,7 +100,7 @@ def train(
 
 
 def step(active: ActiveStage, batch: Batch, now: Now) -> Tensor:
-    """One step on a batch: its loss, a scalar on the device, without gradient. Nothing here waits for the device."""
+    """Take an optimiser step on a batch; return the loss, a detached scalar. Never waits for the device."""
     method, net, optimiser, precision = active.spec.method, active.net, active.optimiser, active.spec.recipe.precision
     drawn, batch = batch, method.transform(batch, net, now)
     active.checks.batch(batch, drawn)

@@ -1,4 +1,4 @@
-"""The optimiser of a stage, its learning rates, and the names of what it trains."""
+"""The optimiser of a stage, its learning rates and the names of its parameters."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..recipe import Recipe
 def make_optimiser(
     net: Classifier, recipe: Recipe, slower: tuple[tuple[str, float], ...] = ()
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam, over the parameters that are not frozen.
+    """SGD with momentum, or Adam, for the parameters that are not frozen.
 
-    SGD's momentum buffers start as zeros instead of missing, which computes the same and lets a parameter receive its
-    first gradient late: torch's fused SGD raises a TypeError otherwise.
+    SGD's momentum buffers are initialised to zeros, which does not change the result but lets a parameter receive its
+    first gradient after the first step; torch's fused SGD would raise a TypeError.
 
     Args:
         net: the network.
-        recipe: its optimiser, learning rate, momentum and weight decay.
-        slower: as in `Stage`; the factor of a group is kept in it as `factor`.
+        recipe: provides optimiser, learning rate, momentum and weight decay.
+        slower: see `Stage`; each parameter group stores its factor under the key `factor`.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
@@ -42,7 +42,7 @@ def make_optimiser(
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Give each group its factor of a learning rate; in place where the rate is a tensor, as a recorded step reads."""
+    """Set the learning rate of each group, times the group's factor; in place if it is a tensor (recorded steps)."""
     for group in optimiser.param_groups:
         own = group.get("factor", 1.0) * rate
         if isinstance(group["lr"], Tensor):
@@ -52,6 +52,6 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def parameter_names(net: Classifier, optimiser: torch.optim.Optimizer) -> list[str]:
-    """Names of the parameters in the order in which the optimiser numbers them."""
+    """Names of the parameters, in the optimiser's order."""
     names = {parameter: name for name, parameter in net.named_parameters()}
     return [names[parameter] for group in optimiser.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""The plan of a command: what the user typed becomes a list of run specifications, all checked before one starts."""
+"""Turn command-line input into a list of run specifications; all are checked before the first run starts."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
 
 @dataclass(frozen=True)
 class RunRequest:
-    """Options of `bench run`, as they are typed.
+    """Options of `bench run`, unparsed.
 
     Attributes:
         seeds: see `parse_seeds`.
-        imbalance: field of the datasets; None for their default.
-        profile: likewise.
-        recipe: name or file; None for each dataset's own.
-        epochs: field of the recipe; None for its own value.
-        augment: likewise.
+        imbalance: imbalance ratio of the datasets; None for their default.
+        profile: imbalance profile of the datasets; None for their default.
+        recipe: name or file; None for each dataset's default recipe.
+        epochs: overrides the recipe's epochs; None keeps them.
+        augment: overrides the recipe's augmentation; None keeps it.
         settings: see `parse_settings`.
-        plain: the readable reference path.
-        data_root: folder of the datasets; None for the default one.
+        plain: use the readable reference path.
+        data_root: folder of the datasets; None for the default.
         allow_unverified: accept data files whose checksum differs.
     """
 
@@ -51,11 +51,11 @@ class RunRequest:
     allow_unverified: bool = False
 
 
-Scopes = dict[str, dict[str, Any]]  # of values that the user set: each method's, the recipe's and the datasets'
+Scopes = dict[str, dict[str, Any]]  # method name, "recipe" or "dataset" -> values that the user set
 
 
 def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunRequest | None = None) -> list[RunSpec]:
-    """Every dataset x method x seed, seeds innermost.
+    """Run specifications for every dataset x method x seed, seeds innermost.
 
     Raises:
         UserError: an unknown name, a value of the wrong type or out of range, or data that are missing or damaged.
@@ -70,7 +70,7 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
     configured = [configure(plugin, path | scopes["dataset"]) for plugin, path in sources]
     recipes = [load_recipe(request.recipe or source.recipe, scopes["recipe"]) for source in configured]
     for recipe, _ in recipes:
-        check_backbone(recipe.backbone)  # an unknown name fails here, before the data are read
+        check_backbone(recipe.backbone)  # reject unknown names before reading the data
     root = DataRoot.find(request.data_root, request.allow_unverified)
     _warn_of_two_tables([plugin for plugin in plugins if _holds_out(plugin, scopes)], plugins, configured)
     plan = []
@@ -90,7 +90,7 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
 
 
 def find_scopes(request: RunRequest, plugins: Sequence[Plugin]) -> Scopes:
-    """All values that the user set, by name of the method, `recipe` and `dataset`."""
+    """All values that the user set, grouped by method name, `recipe` and `dataset`."""
     scopes = parse_settings(request.settings, plugins)
     for scope, fields in (("dataset", ("imbalance", "profile")), ("recipe", ("epochs", "augment"))):
         values = {field: getattr(request, field) for field in fields}
@@ -101,23 +101,27 @@ def find_scopes(request: RunRequest, plugins: Sequence[Plugin]) -> Scopes:
 
 
 def _holds_out(plugin: Plugin, scopes: Scopes) -> bool:
-    """Whether a method needs images that are held out of the training split."""
+    """Whether a method needs held-out training images."""
     return bool(configure(plugin, scopes[plugin.name]).needs(1).validation)
 
 
 def _warn_of_two_tables(some: list[Plugin], plugins: list[Plugin], sources: list[Source]) -> None:
-    """Warn if only some of the methods hold images out: they are not in one table with the others."""
+    """Warn if only some methods hold images out: their results go into a separate table."""
     if some and len(some) < len(plugins) and not all(source.holdout for source in sources):
         names = ", ".join(plugin.name for plugin in some)
         warnings.warn(
-            f"{names} needs images held out of the training split and gets a table of its own. To train all methods on "
+            f"{names} needs held-out training images; its results go into a separate table. To train all methods on "
             "the same images, add --set dataset.holdout=true.",
             stacklevel=3,
         )
 
 
 def find_methods(texts: Sequence[str]) -> list[Plugin]:
-    """The methods with some names or paths, without repetition."""
+    """Load methods by name or path, without duplicates.
+
+    Raises:
+        UserError: a method does not exist, or two different ones have the same name.
+    """
     plugins: dict[str, Plugin] = {}
     for text in _distinct(texts):
         plugin = load("methods", text)
@@ -131,7 +135,11 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
-    """The dataset plugin of `name` or `name:PATH`, and the field that takes the path, with its value."""
+    """The dataset plugin for `name` or `name:PATH`, and the path as a field of the plugin (field -> value).
+
+    Raises:
+        UserError: the dataset does not exist, lacks a path, or takes none.
+    """
     name, colon, path = text.partition(":")
     plugin = load("datasets", name)
     cls: type[Source] = plugin.cls
@@ -143,23 +151,32 @@ def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`3`, `0..2` (both ends included) and `0,4,7` -> seeds without repetition, in this order."""
+    """Parse `3`, `0..2` (both ends included) or `0,4,7` into a list of seeds without duplicates.
+
+    Raises:
+        UserError: the text has another form, or a range is empty or too long.
+    """
     seeds: list[int] = []
     for part in text.split(","):
         first, dots, last = part.strip().partition("..")
         if not first.isdecimal() or (dots and not last.isdecimal()):
-            raise UserError(f"Seeds '{text}' are not understood at '{part}'. Write 3, 0..2 or 0,4,7.")
+            raise UserError(f"Cannot parse '{part}' in seeds '{text}'. Write 3, 0..2 or 0,4,7.")
         low, high = int(first), int(last) if dots else int(first)
         if high < low or high - low >= MOST_SEEDS:
-            raise UserError(f"Seeds '{part}' are no range from a smaller to a larger number, {MOST_SEEDS} at most.")
+            raise UserError(
+                f"Seeds '{part}' must run from a smaller to a larger number and contain at most {MOST_SEEDS} seeds."
+            )
         seeds += range(low, high + 1)
     return list(dict.fromkeys(seeds))
 
 
 def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, dict[str, Any]]:
-    """`name=value` texts -> values per scope: each method's name, `recipe` and `dataset`.
+    """Parse `NAME=VALUE` texts into values per scope: each method's name, `recipe` and `dataset`.
 
-    A name without a prefix belongs to every chosen method, `base.NAME` to every one that has a base.
+    A name without a prefix applies to every chosen method, `base.NAME` to every method that has a base.
+
+    Raises:
+        UserError: a text has another form, its prefix is unknown, or the name is a field of the recipe.
     """
     scopes: dict[str, dict[str, Any]] = {
         name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
@@ -167,7 +184,7 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
     for text in settings:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise UserError(f"--set {text} is not understood. Write --set NAME=VALUE.")
+            raise UserError(f"Cannot parse --set {text}. Write --set NAME=VALUE.")
         scope, dot, field = name.partition(".")
         holders = [plugin.name for plugin in plugins if has_base(plugin)]
         if scope in scopes and dot:
@@ -175,7 +192,7 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
         elif scope == BASE and dot and holders:
             targets, field = holders, name
         elif dot:
-            raise UserError(f"--set {text}: '{scope}' is none of {', '.join(scopes)}.")
+            raise UserError(f"--set {text}: '{scope}' is not one of {', '.join(scopes)}.")
         else:
             _check_no_recipe_field(name, text, plugins)
             targets, field = [plugin.name for plugin in plugins], name
@@ -191,7 +208,7 @@ def _check_no_recipe_field(name: str, text: str, plugins: Sequence[Plugin]) -> N
 
 
 def _value(text: str) -> Any:
-    """A list such as [[0.8, 0.1], [0.9, 0.1]] is parsed as TOML; anything else is left to the field's type."""
+    """Parse a list such as [[0.8, 0.1], [0.9, 0.1]] as TOML; leave any other text to be parsed by the field's type."""
     try:
         return tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
     except tomllib.TOMLDecodeError:
@@ -199,10 +216,10 @@ def _value(text: str) -> Any:
 
 
 def check_fit(dataset: Dataset, recipe: Recipe) -> None:
-    """Try the recipe's backbone on one image of the dataset, before anything is trained.
+    """Run the recipe's backbone on one image of the dataset, before any training.
 
     Raises:
-        UserError: it does not take images of this size.
+        UserError: the backbone does not accept images of this size.
     """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         backbone = build_backbone(recipe.backbone).eval()
@@ -211,5 +228,5 @@ def check_fit(dataset: Dataset, recipe: Recipe) -> None:
         except (AssertionError, RuntimeError, ValueError) as error:
             height, width = dataset.test.images.shape[2:]
             raise UserError(
-                f"Backbone {recipe.backbone} does not take the images of {dataset.name}, {height}x{width}: {error}."
+                f"Backbone {recipe.backbone} does not accept {height}x{width} images of {dataset.name}: {error}."
             ) from error

@@ -1,4 +1,4 @@
-"""The images that a method's network is shown in one epoch, without training: for pictures and a check by eye."""
+"""The training images of one epoch as the network sees them, without training: for pictures and visual checks."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from .active_stage import begin_stages, find_epoch
 from .run_spec import RunSpec, build_network
 from .shared_start import attach_source, shared_trainings
 
-MOST = 2048  # images to pass through the method; some methods take seconds for a batch
+MOST = 2048  # most images to pass through the method; some methods take seconds per batch
 
 
 @dataclass
 class View:
-    """Images of the beginning of an epoch, and how many of each class are among its first MOST images.
+    """First images of an epoch, and class counts of its first MOST images.
 
     Attributes:
-        state: whose weights the network has, in words.
+        state: description of the weights used, for the title.
         pixels: float (M, 3, H, W) in [0, 1], after augmentation and the method's `transform`.
-        normalised: the same after the network's normalisation.
-        labels: (M,).
-        synthetic: bool (M,), rows that are no natural images.
-        sources: float (M, 3, H, W), the images that synthetic rows were made from; empty if from none.
-        source_labels: (M,) or empty.
-        towards: (M,) or empty, classes that synthetic rows were moved towards.
+        normalised: float (M, 3, H, W), `pixels` after the network's normalisation.
+        labels: int64 (M,).
+        synthetic: bool (M,), true for rows that are not natural images.
+        sources: float (M, 3, H, W), source images of the synthetic rows; empty if the method has none.
+        source_labels: int64 (M,) or empty.
+        towards: int64 (M,) or empty, classes that the synthetic rows were moved towards.
         class_counts: images per class, (C,).
-        synthetic_counts: synthetic ones among them.
+        synthetic_counts: synthetic images per class, (C,).
     """
 
     state: str
@@ -53,19 +53,19 @@ class View:
 
 
 def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
-    """One epoch's batches as a run would see them.
+    """Draw the first batches of one epoch exactly as a run would.
 
-    The network is the run's own if `runs` has it, finished or not; else that of the training that it begins with; else
-    an untrained one.
+    The network is the run's own if `runs` contains it, finished or not; else that of the shared training it starts
+    from; else an untrained one.
 
     Args:
         spec: the run.
         progress: fraction of the run that has elapsed, in [0, 1].
-        runs: folder of all runs' folders.
-        keep: images to return, rounded up to whole batches.
+        runs: parent folder of the runs' folders.
+        keep: number of images to return, rounded up to whole batches.
 
     Raises:
-        UserError: the method needs a trained network, and `runs` has none.
+        UserError: the method needs a trained network that is not in `runs`, or a file is damaged.
     """
     number, epoch = find_epoch(spec, progress)
     net = build_network(spec)
@@ -88,29 +88,29 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
 
 
 def _source_weights(spec: RunSpec, runs: Path) -> dict[str, Tensor] | None:
-    """State dict of the trained network that the method needs; None if it needs none."""
+    """State dict of the trained network that the method requires; None if it requires none."""
     for shared in shared_trainings(spec):
         if shared.use == "network":
             snapshot = checkpoint.load_snapshot(runs / shared.spec.id, shared.epochs)
             if snapshot is None:
                 raise UserError(
-                    f"{spec.name} needs a finished ERM network, and {runs} has none for this dataset, recipe and seed "
-                    f"{shared.spec.seed}. Give the same options to 'bench run --method {spec.name}' first, or name its "
-                    "--runs folder."
+                    f"{spec.name} needs a finished ERM network, but {runs} has none for this dataset, recipe and seed "
+                    f"{shared.spec.seed}. First run 'bench run --method {spec.name}' with the same options, or set "
+                    "--runs to its folder."
                 )
             return snapshot.net
     return None
 
 
 def _load_weights(spec: RunSpec, net: Classifier, runs: Path) -> str:
-    """Load the best available weights of a run; whose they are, in words."""
+    """Load the most trained weights available for a run; return their description."""
     finished = runs / spec.id / "network.pt"
     if finished.is_file():
         try:
             weights = torch.load(io.BytesIO(finished.read_bytes()), weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise UserError(
-                f"{finished} is damaged ({error}). Delete it; the picture then needs no network."
+                f"{finished} is damaged ({error}). Delete it to draw the picture without a finished network."
             ) from error
         net.load_state_dict(weights, strict=False)
         return "finished network"
@@ -127,7 +127,7 @@ def _load_weights(spec: RunSpec, net: Classifier, runs: Path) -> str:
 
 
 def _image_rows(before: Batch, batch: Batch) -> tuple[Tensor, ...]:
-    """Rows that hold an image: images, labels, synthetic, sources, source_labels, towards; see `View`."""
+    """Images, labels, synthetic, sources, source_labels and towards of the rows that hold an image; see `View`."""
     labels = batch.labels if batch.labels.dim() == 1 else batch.labels.argmax(1)
     synthetic = torch.zeros(len(labels), dtype=torch.bool) if batch.synthetic is None else batch.synthetic
     sources, source_labels, towards = before.images[:0], labels[:0], labels[:0]

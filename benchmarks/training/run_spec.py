@@ -1,4 +1,4 @@
-"""One run, fully decided, and its network."""
+"""Complete specification of one run, and construction of its network."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from .hook_checks import check_head, check_network, checked_needs, checked_stage
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One run, fully decided: what is trained on what.
+    """Complete specification of one run: method, dataset, recipe and seed.
 
     Attributes:
-        name: of the method.
-        source: sha256 of the file of a method from outside the suite; else None.
+        name: name of the method.
+        source: sha256 of the file of a third-party method; else None.
         method: the configured plugin; never shared between runs.
         changed: hyper-parameters and recipe values that differ from the defaults, for file names and tables.
-        dataset: both splits.
-        recipe: all that is equal between methods.
-        seed: of weights, draws and augmentation; not of the split.
+        dataset: training and test split.
+        recipe: settings shared by all methods.
+        seed: seed of weights, sampling and augmentation; the split does not depend on it.
     """
 
     name: str
@@ -49,13 +49,13 @@ class RunSpec:
 
     @cached_property
     def facts(self) -> RunFacts:
-        """What determines the run, as its record says it."""
+        """The part of the record that identifies the run."""
         hyperparameters, recipe, dataset = recorded(self.method), recorded(self.recipe), dataset_facts(self.dataset)
         return RunFacts(self.name, self.source, hyperparameters, self.changed, dataset, recipe, self.seed)
 
     @property
     def id(self) -> str:
-        """Id of the run, of its record and of its folder."""
+        """Id of the run; its record has the same id, and its folder the same name."""
         return self.facts.id
 
     @cached_property
@@ -87,16 +87,16 @@ class RunSpec:
 
     @property
     def epochs(self) -> int:
-        """Epochs of all stages."""
+        """Total number of epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
 
     def path(self, results: Path) -> Path:
-        """Path of the record."""
+        """Path of the record in the folder `results`."""
         return record_path(results, self.facts)
 
 
 def dataset_facts(dataset: Dataset) -> DatasetFacts:
-    """What a record says of a dataset."""
+    """Description of a dataset for the record."""
     return DatasetFacts(
         name=dataset.name,
         profile=dataset.profile,
@@ -112,7 +112,7 @@ def dataset_facts(dataset: Dataset) -> DatasetFacts:
 
 
 def build_network(spec: RunSpec) -> Classifier:
-    """The run's network with its initial weights; the backbone's depend on the seed alone, not on the method."""
+    """The run's network with its initial weights; those of the backbone depend on the seed, not on the method."""
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
         with _seeded(derive(spec.seed, "backbone")):
@@ -129,7 +129,7 @@ def build_network(spec: RunSpec) -> Classifier:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Within the block torch's CPU generator has the seed; its state returns afterwards."""
+    """Seed torch's CPU generator within the block; restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

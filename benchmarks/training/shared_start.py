@@ -1,4 +1,4 @@
-"""Trainings that runs share: each is done once per dataset, recipe and seed, and then reused."""
+"""Prerequisite trainings shared by several runs: each is trained once per dataset, recipe and seed, then reused."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Use = Literal["prefix", "network"]
 
 @dataclass(frozen=True)
 class SharedTraining:
-    """A training that a run builds on and shares with other runs.
+    """A prerequisite training that a run shares with other runs.
 
     Attributes:
-        spec: the run that it is, or is the beginning of.
-        epochs: how many of its epochs, over all stages.
-        use: the run begins with these epochs, or attaches the network after them.
+        spec: the run that is trained, completely or in part.
+        epochs: number of its epochs to train, over all stages.
+        use: "prefix" if the run continues from these epochs, "network" if it attaches the resulting network.
     """
 
     spec: RunSpec
@@ -34,10 +34,10 @@ class SharedTraining:
 
 
 def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
-    """The trainings that a run builds on directly, as its method's `needs` says.
+    """Direct prerequisite trainings of a run, as declared by its method's `needs`.
 
     Raises:
-        UserError: the method would begin with itself.
+        UserError: the method would depend on itself.
     """
     needs = spec.needs
     shared = []
@@ -50,7 +50,7 @@ def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
 
 
 def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
-    """The run whose first epochs a run shares; if these are in turn the first ones of a third run, that one."""
+    """The run whose first epochs this run shares; if those epochs are themselves shared, the run they come from."""
     names = [spec.name]
     first = _default_spec(spec, needs.prefix_of, spec.seed)
     while (inner := first.needs).prefix >= needs.prefix:
@@ -62,16 +62,16 @@ def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
 
 
 def _default_spec(spec: RunSpec, name: str, seed: int) -> RunSpec:
-    """The run of a method with its default values on the same dataset, with the same recipe."""
+    """Specification of a method with default values, on the same dataset with the same recipe."""
     plugin = load("methods", name)
     changed = {field: value for field, value in spec.changed.items() if field.startswith("recipe.")}
     return RunSpec(plugin.name, plugin.source, configure(plugin, {}), changed, spec.dataset, spec.recipe, seed)
 
 
 def branch_points(spec: RunSpec) -> set[int]:
-    """After how many epochs a run leaves snapshots unasked: ERM before the first drop of its learning rate, at the end.
+    """Numbers of epochs after which a run always saves a snapshot: for ERM, before its first rate drop and at the end.
 
-    Most methods begin as ERM until then. Other snapshots are trained when a run needs them.
+    Most methods share these epochs with ERM. Other snapshots are trained on demand.
     """
     if spec.name != "erm" or spec.source:
         return set()
@@ -81,12 +81,13 @@ def branch_points(spec: RunSpec) -> set[int]:
 
 
 def attach_source(spec: RunSpec, net: Classifier, weights: dict[str, Tensor] | None = None) -> None:
-    """Attach the network that a method needs as `net.source`, frozen; do nothing if it needs none.
+    """Attach the trained network that a method requires as `net.source`, frozen; do nothing if it requires none.
 
     Args:
         spec: the run.
         net: its network.
-        weights: state dict of the trained network; None for initial weights, if those follow or do not matter.
+        weights: state dict of the trained network; None for initial weights, if the trained ones are loaded later or
+            do not matter.
     """
     for shared in shared_trainings(spec):
         if shared.use == "network":
@@ -97,12 +98,12 @@ def attach_source(spec: RunSpec, net: Classifier, weights: dict[str, Tensor] | N
 
 
 def prerequisite(shared: SharedTraining, checkpoint: Checkpoint, reused: bool) -> Prerequisite:
-    """What the record says of a shared training.
+    """Describe a shared training for the record.
 
     Args:
         shared: the training.
-        checkpoint: its state at the end.
-        reused: it existed already.
+        checkpoint: its final checkpoint.
+        reused: whether it existed already.
     """
     where = checkpoint.environment
     return Prerequisite(

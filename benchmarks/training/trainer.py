@@ -1,4 +1,4 @@
-"""The life of a run, from its specification to its record."""
+"""Execution of one run, from its specification to its record."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from .shared_start import SharedTraining, attach_source, branch_points, prerequi
 
 @dataclass(frozen=True)
 class Context:
-    """What a run shares with the trainings that it builds on.
+    """Data and options shared by a run and its prerequisite trainings.
 
     Attributes:
         split: the training split, on the device.
         test: the test split, on the device.
-        runs: folder of all runs' folders.
-        callback: follows the training.
-        wait: wait for another process that trains what is needed; else raise `Timeout`.
+        runs: parent folder of the runs' folders.
+        callback: notified of the progress of training.
+        wait: wait for another process that trains a prerequisite; if false, raise `Timeout`.
         environment: versions, device, state of the checkout.
     """
 
@@ -54,13 +54,14 @@ class Context:
 def execute(
     spec: RunSpec, device: torch.device, runs: Path, callback: Callback | None = None, wait: bool = True
 ) -> schema.Record:
-    """Train, evaluate and return the record; resume from `runs/<id>` if a checkpoint is there.
+    """Train and evaluate a run and return its record; resume from a checkpoint in `runs/<id>` if there is one.
 
-    The last epoch is the result. The test split is evaluated by epoch number alone; it never reaches the method.
+    The result is that of the last epoch. Evaluation on the test split depends on the epoch number alone; the method
+    never sees the test split.
 
     Raises:
         UserError: the loss is not finite, a checkpoint does not fit, or a file cannot be written.
-        Timeout: another process trains what this run builds on, and `wait` is false.
+        Timeout: another process is training a prerequisite of this run, and `wait` is false.
     """
     with threads(spec.recipe.threads):
         if device.type == "cuda":
@@ -87,13 +88,16 @@ def execute(
 def find_start(
     spec: RunSpec, net: Classifier, context: Context, most: int | None = None
 ) -> tuple[Checkpoint | None, History]:
-    """Where a run starts: after its own last checkpoint, after a training that it shares, or at its beginning (None).
+    """Starting point of a run: its last checkpoint, else the end of a shared training, else None (first epoch).
 
     Args:
         spec: the run.
-        net: its network; the trained network that the method needs is attached to it.
-        context: of the run.
-        most: leave out own checkpoints after more epochs.
+        net: its network; if the method needs a trained network, that is attached here.
+        context: shared data and options.
+        most: ignore the run's own checkpoints after more than this number of epochs.
+
+    Returns:
+        The checkpoint to restore, or None, and the history up to it.
     """
     folder = context.runs / spec.id
     own, interrupted = checkpoint.load(folder, most), checkpoint.interrupted(folder)
@@ -101,9 +105,9 @@ def find_start(
         start, history = find_shared_start(spec, net, context)
     else:
         own.check(spec, net)
-        attach_source(spec, net)  # its weights are in the checkpoint
+        attach_source(spec, net)  # the checkpoint holds its weights
         start, history = own, own.history
-        if not interrupted:  # a snapshot, which was trained for another run
+        if not interrupted:  # a snapshot that was trained for another run
             others = [part for part in history.prerequisites if part.id != spec.id]
             itself = SharedTraining(spec, own.number, "prefix")
             history.prerequisites = [*others, prerequisite(itself, own, reused=True)]
@@ -112,7 +116,7 @@ def find_start(
 
 
 def find_shared_start(spec: RunSpec, net: Classifier, context: Context) -> tuple[Checkpoint | None, History]:
-    """Where a run without own checkpoints starts; see `find_start`."""
+    """Starting point of a run without checkpoints of its own; see `find_start`."""
     start, history, prerequisites = None, History(), []
     for shared in shared_trainings(spec):
         snapshot, reused = snapshot_of(shared, context)
@@ -126,13 +130,13 @@ def find_shared_start(spec: RunSpec, net: Classifier, context: Context) -> tuple
 
 
 def snapshot_of(shared: SharedTraining, context: Context) -> tuple[Checkpoint, bool]:
-    """The state at the end of a shared training, and whether it existed already.
+    """The checkpoint at the end of a shared training, and whether it existed already.
 
-    It is a snapshot in the folder of its run, `runs/<id>`. Epochs that are missing are trained. Processes that need the
-    same snapshot wait for one another.
+    It is stored as a snapshot in the folder of its run, `runs/<id>`; missing epochs are trained. Processes that need
+    the same snapshot wait for one another.
 
     Raises:
-        Timeout: another process trains it, and `context.wait` is false.
+        Timeout: another process is training it, and `context.wait` is false.
     """
     spec, folder = shared.spec, context.runs / shared.spec.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -164,16 +168,24 @@ def train_epochs(
     context: Context,
     until: int | None = None,
 ) -> Tensor | None:
-    """Train to the end of a run, or until so many epochs have ended; evaluate by epoch number, save after each epoch.
+    """Train the remaining epochs of a run; evaluate at the epochs set by the recipe and save after every epoch.
+
+    Args:
+        spec: the run.
+        net: its network, on the device; trained in place.
+        start: checkpoint to continue from; None for the first epoch.
+        history: history up to `start`; extended in place.
+        context: shared data and options.
+        until: stop after this number of epochs, for a shared training; None for all epochs.
 
     Returns:
-        The test logits after the last epoch, before `finish`, if they were needed for a snapshot.
+        The test logits after the last epoch, before `finish`, if a snapshot was evaluated there; else None.
     """
     folder = context.runs / spec.id
     started, seconds_before = time.perf_counter(), history.seconds
     points = branch_points(spec) | ({until} if until else set())
     newest = checkpoint.load(folder, snapshots=False) if until else None
-    further = newest is not None and newest.number > (until or 0)  # the run itself is: leave its checkpoints alone
+    further = newest is not None and newest.number > (until or 0)  # then the run's newer checkpoints must be kept
     context.callback.start(spec, until or spec.epochs, history.epochs)
     logits = None
     for end in train(spec, net, context.split, start, context.callback.step):
@@ -184,7 +196,7 @@ def train_epochs(
             history.evaluated(confusion_of(logits, context.test.labels))
         history.seconds = seconds_before + time.perf_counter() - started
         state = Checkpoint.after(end.active, end.now.epoch, history, context.environment)
-        if done in points:  # first: a process that is killed in between makes it again
+        if done in points:  # before the checkpoint, or a process killed in between would never write it
             checkpoint.save_snapshot(folder, state)
         if not further:
             checkpoint.save(folder, state)
@@ -192,12 +204,12 @@ def train_epochs(
         if done == until:
             break
     if until and not further:
-        checkpoint.remove(folder)  # the snapshot is all that is needed
+        checkpoint.remove(folder)  # only the snapshot is needed from here on
     return logits
 
 
 def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
-    """Write the finished network and its test logits (float16) into the folder of the run."""
+    """Write the final network and its test logits (float16) to the folder of the run."""
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
@@ -207,7 +219,7 @@ def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
 
 
 def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classifier, context: Context) -> schema.Record:
-    """The record of a finished run, after its last evaluation."""
+    """Assemble the record of a finished run, after its last evaluation."""
     facts, device = spec.facts, context.split.labels.device
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_of_process()
     return schema.Record(

@@ -1,1 +1,1 @@
-"""Small tools that know nothing of training: files, options, texts."""
+"""Helpers independent of training: files, options, text formatting."""

@@ -1,4 +1,4 @@
-"""Writing a file atomically: a reader, a crash or a second writer sees the old file or the new one, never a part."""
+"""Atomic file writes: after a crash or with concurrent writers, readers see either the old file or the new one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..errors import UserError
 
 
 def write_atomically(path: Path, data: bytes | str, durable: bool = True) -> None:
-    """Write `data` to a temporary file in the folder of `path`, which is created if needed, and rename it to `path`.
+    """Write `data` to a temporary file next to `path` and rename it. Missing folders are created.
 
     Args:
         path: the file.
-        data: its whole content.
-        durable: wait until the disk has it, so that the file survives a power cut.
+        data: its complete content.
+        durable: sync to disk before the rename, so that the file survives a power failure.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full; no temporary file is left.
+        UserError: the folder is not writable or the disk is full; no temporary file is left.
     """
     content = data.encode() if isinstance(data, str) else data
     temporary = None
@@ -31,15 +31,15 @@ def write_atomically(path: Path, data: bytes | str, durable: bool = True) -> Non
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes private files; several users may share a folder
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp creates private files, but users may share a folder
         Path(temporary).replace(path)
     except OSError as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
         raise UserError(
-            f"Cannot write {path}: {(error.strerror or str(error)).lower()}. Make room or choose another folder, "
-            "then give the same command again; nothing that was finished is lost."
+            f"Cannot write {path}: {(error.strerror or str(error)).lower()}. Free some space or choose another folder, "
+            "then run the same command again; no finished work is lost."
         ) from error
 
 
@@ -50,14 +50,14 @@ def _umask() -> int:
 
 
 def make_writable(folder: Path, option: str) -> None:
-    """Create a folder and try to write there, before hours of training rather than after.
+    """Create a folder and check that it is writable, before hours of training rather than after.
 
     Args:
         folder: the folder.
-        option: of the command line that names another one; for the message.
+        option: command-line option that sets the folder, for the message.
 
     Raises:
-        UserError: it cannot be created or written.
+        UserError: the folder cannot be created or written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The device that a user names."""
+"""Choice of the device from a command-line option."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def find_device(name: str) -> torch.device:
-    """The device for `--device`: `auto` (CUDA where there is one), `cpu` or `cuda`. Imports torch when called.
+    """The device for `--device`: `auto` (CUDA if available), `cpu` or `cuda`. Imports torch when called.
 
     Raises:
-        UserError: `cuda` is asked for, and there is none on this machine.
+        UserError: `cuda` is requested but not available.
     """
     import torch
 

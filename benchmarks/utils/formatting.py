@@ -1,10 +1,10 @@
-"""Numbers as text for people."""
+"""Numbers as human-readable text."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """A time to two or three digits: `0.42 s`, `12 s`, `5:07 min` (minutes and seconds) or `1:07 h`."""
+    """Format a time with two or three digits: `0.42 s`, `12 s`, `5:07 min` (minutes and seconds) or `1:07 h`."""
     if seconds < 59.5:
         return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -12,5 +12,5 @@ def duration(seconds: float) -> str:
 
 
 def exact(value: float) -> str:
-    """A number as a user types it, with all its digits: `100`, `33.333333333`."""
+    """Format a number with all its digits, without a trailing `.0`: `100`, `33.333333333`."""
     return str(int(value)) if value == int(value) else repr(value)

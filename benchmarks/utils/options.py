@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Command-line options shared by several commands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PATH = click.Path(path_type=Path)
 
 
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
-    """`click.option`; its help shows the default if there is one."""
+    """`click.option` that shows the default, if any, in its help text."""
     return click.option(*names, show_default="default" in settings, **settings)
 
 
 def add_options(shared: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    """A decorator that adds several options to a command, in their order."""
+    """Decorator that adds options to a command, in the given order."""
 
     def add(command: Any) -> Any:
         for decorate in reversed(shared):
@@ -27,28 +27,26 @@ def add_options(shared: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     return add
 
 
-DEVICE = option(
-    "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA where there is one."
-)
+DEVICE = option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: CUDA if available.")
 RESULTS = option("--results", default="results", type=PATH, help="Folder of the records.")
 RUNS = option("--runs", default="runs", type=PATH, help="Folder of checkpoints, final networks and test logits.")
 DATA_OPTIONS = [
-    option("--data-root", metavar="DIR", help="Folder of the datasets; else LTBENCH_DATA, else ./data."),
-    option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; records say so."),
+    option("--data-root", metavar="DIR", help="Folder of the datasets; default: LTBENCH_DATA or ./data."),
+    option("--allow-unverified", is_flag=True, help="Accept data files whose checksum differs; marked in records."),
 ]
 RUN_OPTIONS = [
-    option("--imbalance", metavar="RATIO", help="Largest class / smallest class; 1 is balanced."),
-    option("--profile", metavar="NAME", help="exp or step."),
-    option("--recipe", metavar="NAME", help="A recipe or a .toml file; else the dataset's own."),
-    option("--epochs", metavar="N", help="Instead of the recipe's; the schedule keeps its shape."),
+    option("--imbalance", metavar="RATIO", help="Size of the largest class / size of the smallest; 1: balanced."),
+    option("--profile", metavar="NAME", help="Imbalance profile: exp or step."),
+    option("--recipe", metavar="NAME", help="A recipe or .toml file; default: the dataset's recipe."),
+    option("--epochs", metavar="N", help="Override the recipe's epochs; the schedule keeps its shape."),
     option(
         "--augment", type=click.Choice(["basic", "simclr", "autoaugment"]),
-        help="Instead of the recipe's; basic: no more than its crop, flip and Cutout.",
+        help="Override the recipe's augmentation; basic: only its crop, flip and Cutout.",
     ),
     option(
         "--set", "settings", multiple=True, metavar="NAME=VALUE",
-        help="A hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME for one of those.",
+        help="Set a hyper-parameter of every method; METHOD.NAME, recipe.NAME or dataset.NAME sets a specific one.",
     ),
-    option("--plain", is_flag=True, help="The readable, slow reference path; it computes what the fast one does."),
+    option("--plain", is_flag=True, help="Use the readable, slow reference path; same results up to rounding."),
     *DATA_OPTIONS,
 ]  # fmt: skip

@@ -171,15 +171,15 @@ class Redrawn(Method):
     ("method", "kind", "why"),
     [
         (Redrawn(), StandIn, "no images to augment"),
-        (Method(), Wrong, "does not compute what a plain one does"),
-        (Method(), Idle, "does not compute what a plain one does"),
+        (Method(), Wrong, "a replayed step differs from an eager one"),
+        (Method(), Idle, "a replayed step differs from an eager one"),
     ],
 )
 def test_what_cannot_be_recorded_is_taken_plainly_and_said_once(method: Method, kind: type[StandIn], why: str) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         losses = trained(method, recording(kind), epochs=3).losses
-    (text,) = [str(warning.message) for warning in caught if "one by one" in str(warning.message)]
+    (text,) = [str(warning.message) for warning in caught if "run eagerly" in str(warning.message)]
     assert why in text
     assert losses == trained(method, PlainSteps, epochs=3).losses
 

@@ -41,7 +41,7 @@ def test_run_records_skips_and_reports(cli: Cli) -> None:
     before = {path: path.read_bytes() for path in paths}
     again = cli(*asked)
     assert again.code == 0
-    assert again.err.count("finished already") == 4
+    assert again.err.count("already finished") == 4
     assert again.out == first.out
     assert {path: path.read_bytes() for path in paths} == before
     assert cli("check-records", "results").code == 0
@@ -104,7 +104,7 @@ def test_list_and_info(cli: Cli) -> None:
         assert len(answer.out) > 200, f"the card of {name} says next to nothing"
     assert "max_margin" in cli("info", "ldam-drw").out
     assert "int, >= 1 or None" in cli("info", "rsg").out
-    assert "hold a tenth of each class out" in cli("info", "digits-lt").out
+    assert "hold out a tenth of each class" in cli("info", "digits-lt").out
     both = cli("info", "open").out  # a method and a recipe
     assert "noise_grad" in both
     assert 'augment = "simclr"' in both
@@ -121,9 +121,9 @@ WRONG = {
     "field of a method without": ((*RUN, "erm", "--set", "gamma=1"), ["'gamma'", "it has no fields"]),
     "field of the recipe": ((*RUN, "erm", "--set", "lr=0.1"), ["--set recipe.lr=0.1"]),
     "no dataset but a file": (("run", "-m", "erm", "-d", "../methods/erm"), ["Unknown dataset"]),
-    "image size": ((*RUN, "erm", "--set", "recipe.backbone=timm:vit_tiny_patch16_224"), ["does not take the images"]),
+    "image size": ((*RUN, "erm", "--set", "recipe.backbone=timm:vit_tiny_patch16_224"), ["does not accept"]),
     "timm model": ((*RUN, "erm", "--set", "recipe.backbone=timm:resnet10q"), ["'resnet10q'", "and more"]),
-    "scope": ((*RUN, "erm", "--set", "recip.lr=1"), ["'recip' is none of erm, recipe, dataset"]),
+    "scope": ((*RUN, "erm", "--set", "recip.lr=1"), ["'recip' is not one of erm, recipe, dataset"]),
     "no value": ((*RUN, "erm", "--set", "gamma"), ["NAME=VALUE"]),
     "range": ((*RUN, "ldam-drw", "--set", "defer=1.5"), ["defer = '1.5'", "less than or equal to 1"]),
     "type": ((*RUN, "oversample", "--set", "gamma=high"), ["gamma = 'high'", "number"]),

@@ -47,7 +47,7 @@ def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str,
     os.kill(workers(tmp_path)[0], signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "died (killed by signal 9), will be tried again" in err
+    assert "died (killed by signal 9), will be retried" in err
     assert "3 of 3 runs are done." in err
     assert records(tmp_path) == undisturbed
 
@@ -89,7 +89,7 @@ def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict
             os.kill(int(pid), signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "will be tried again" in err
+    assert "will be retried" in err
     assert "Traceback" not in err
     assert records(tmp_path) == undisturbed
 
@@ -103,7 +103,7 @@ def test_ctrl_c_finishes_the_epoch_and_the_same_command_resumes(
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Interrupted. The same command continues" in err
+    assert "Interrupted. Run the same command again to continue" in err
     logs = [path.read_text() for path in tmp_path.glob("runs/*/log.txt")]
     assert any("Stopping after this epoch" in text for text in logs)
     assert not any("Traceback" in text for text in logs)
@@ -173,7 +173,7 @@ def test_failing_methods_stop_nobody_and_are_not_tried_again(tmp_path: Path) -> 
     assert process.returncode == 2
     assert "2 of 4 runs are done." in err
     assert "2 failed" in err
-    assert "tried again" not in err
+    assert "retried" not in err
     assert "| nan (recipe.epochs=2) | seed 0: nan on digits-lt" in err
     assert "ValueError: no such shape" in err
     states_of = {s.unit.method: s for s in states(units, tmp_path / "results", tmp_path / "runs")}

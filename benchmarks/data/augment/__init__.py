@@ -1,4 +1,4 @@
-"""Batched augmentation on the device, with parameters of its own for each image."""
+"""Batched augmentation on the device, with individual parameters per image."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """AutoAugment with the CIFAR-10 policy (Cubuk et al. 2019), batched: every image draws its own sub-policy.
 
-A sub-policy is two operations, each with a probability and a strength. Every operation is one row of numbers
-(`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a blend with the
-greyscale image, a blend with the smoothed image. A step that an operation does not use is the identity. So shapes are
-static, and nothing is read back from the device.
+A sub-policy is two operations, each with a probability and a strength. Every operation is encoded as one row of
+numbers (`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a blend with
+the greyscale image, and a blend with the smoothed image. Steps that an operation does not use are the identity. Shapes
+are therefore static, and nothing is read back from the device.
 
-The float32 steps and their order are those of torchvision's operations on uint8 tensors, because a cast to bytes
-turns a rounding error into a whole level. Where a shear or a rotation falls halfway between two pixels, devices may
-differ.
+The float32 arithmetic follows torchvision's operations on uint8 tensors step by step, because truncation to bytes
+turns a rounding error into a whole level. Devices may differ where a shear or rotation falls halfway between two
+pixels.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from .colour import LUMA
 
 UNIFORM = 5  # random numbers per image
 STEPS = 10  # levels of strength, 0 to 9
-# At level 9: pixels per pixel, fraction of the width or height, degrees, change of a blend's weight. Solarize: a byte,
-# at level 0.
+# Strength at level 9: tangent of the shear, fraction of width or height, degrees, change of a blend weight. Solarize:
+# the threshold (a byte) at level 0.
 MAXIMUM = {
     "ShearX": 0.3, "ShearY": 0.3, "TranslateX": 150 / 331, "TranslateY": 150 / 331, "Rotate": 30.0,
     "Brightness": 0.9, "Color": 0.9, "Contrast": 0.9, "Sharpness": 0.9, "Solarize": 255.0,
 }  # fmt: skip
 
 # a to f: x' = a x + b y + c, y' = d x + e y + f, from output to input pixels, relative to the centre. mask: bits kept.
-# threshold: levels from here on are inverted. image, mean: weights of the image and of its mean luma. stretch,
-# equalise: 1 or 0. coloured, luma: weights of the image and of its luma. sharp, smooth: of the image and of its
-# smoothed form.
+# threshold: levels from this one upwards are inverted. image, mean: weights of the image and its mean luma. stretch,
+# equalise: 1 or 0. coloured, luma: weights of the image and its luma. sharp, smooth: weights of the image and its
+# smoothed version.
 COLUMNS = {
     "a": 1, "b": 0, "c": 0, "d": 0, "e": 1, "f": 0, "mask": 255, "threshold": 256, "image": 1, "mean": 0, "stretch": 0,
     "equalise": 0, "coloured": 1, "luma": 0, "sharp": 1, "smooth": 0,
@@ -43,36 +43,36 @@ Policy = list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]
 
 
 def cifar_policy() -> Policy:
-    """The 25 sub-policies: name, probability and level of each of two operations."""
+    """The 25 sub-policies, each as name, probability and level of two operations."""
     from torchvision.transforms import (
         AutoAugment,
         AutoAugmentPolicy,
-    )  # imported here: it takes a second, and most runs need none
+    )  # imported here because it takes a second and few runs need it
 
     return cast(Policy, AutoAugment(AutoAugmentPolicy.CIFAR10).policies)
 
 
 def strength(name: str, level: int | None, sign: int, height: int, width: int) -> float:
-    """The amount that a level (0 to 9) of an operation stands for, signed by `sign` (1 or -1) if it has a direction."""
+    """Strength of an operation at a level (0 to 9), times `sign` (1 or -1) if the operation has a direction."""
     if level is None:
         return 0.0
     if name == "Posterize":
         return 8 - round(4 * level / (STEPS - 1))
     maximum = MAXIMUM[name] * {"TranslateX": width, "TranslateY": height}.get(name, 1)
-    # In float32, as in torchvision: a threshold of 170.00000000000003 instead of 170 would leave out pixels of 170.
+    # In float32, as in torchvision: a threshold of 170.00000000000003 instead of 170 would miss pixels of value 170.
     ends = (maximum, 0.0) if name == "Solarize" else (0.0, maximum)
     amount = float(torch.linspace(*ends, STEPS, dtype=torch.float32)[level])
     return amount if name == "Solarize" else sign * amount
 
 
 def operation(name: str, amount: float, height: int, width: int) -> list[float]:
-    """The row of an operation, in the order of COLUMNS.
+    """Encode an operation as a row, in the order of COLUMNS.
 
     Args:
-        name: torchvision's, or "Identity".
+        name: torchvision's name, or "Identity".
         amount: see `strength`.
-        height: of the image, pixels.
-        width: of the image, pixels.
+        height: image height in pixels.
+        width: image width in pixels.
     """
     cosine, sine = math.cos(math.radians(amount)), math.sin(math.radians(amount))
     change: dict[str, dict[str, float]] = {
@@ -96,11 +96,11 @@ def operation(name: str, amount: float, height: int, width: int) -> list[float]:
 
 
 class AutoAugment:
-    """The policy as tables.
+    """The policy as lookup tables.
 
     Args:
-        height: of the images, pixels; 3 or more.
-        width: of the images, pixels; 3 or more.
+        height: image height in pixels, >= 3.
+        width: image width in pixels, >= 3.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -118,10 +118,11 @@ class AutoAugment:
         self.identity = self.rows.new_tensor(list(COLUMNS.values()))
 
     def draw(self, uniform: Tensor) -> Tensor:
-        """Rows of the two operations of each image, float (N, 2, 16).
+        """Draw the two operations of each image as rows, float (N, 2, 16).
 
         Args:
-            uniform: float64 (N, 5) in [0, 1): sub-policy, a coin for each operation, a sign for each.
+            uniform: float64 (N, 5) in [0, 1): choice of the sub-policy, a coin and a sign for each operation (coins
+                first).
         """
         which = (uniform[:, 0] * len(self.rows)).long()
         applied = uniform[:, 1:3] <= self.probabilities[which]
@@ -130,7 +131,7 @@ class AutoAugment:
 
 
 def auto_augment(images: Tensor, rows: Tensor) -> Tensor:
-    """Apply two operations to each image.
+    """Apply two operations to each image and return uint8 (B, 3, H, W).
 
     Args:
         images: uint8 (B, 3, H, W).
@@ -160,11 +161,11 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def affine(images: Tensor, matrix: Tensor) -> Tensor:
-    """Affine map with the nearest neighbour, black outside, uint8 (B, 3, H, W); `matrix` is (B, 6)."""
+    """Nearest-neighbour affine map, black outside the image, of uint8 (B, 3, H, W); `matrix` is (B, 6)."""
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
     y = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]
-    # Scaled before the sum, as in torchvision: it decides some of the ties.
+    # Scaled before the sum, as in torchvision: this decides some ties.
     a, b, c = (matrix[:, :3, None, None] / (0.5 * width)).unbind(1)
     d, e, f = (matrix[:, 3:, None, None] / (0.5 * height)).unbind(1)
     grid = images.new_empty(len(images), height, width, 2, dtype=torch.float32)
@@ -175,12 +176,12 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def tables(pixels: Tensor, row: Tensor, level: Tensor) -> Tensor:
-    """Look-up table of each channel: the new value of each byte, uint8 (B, 3, 256).
+    """Look-up table of each channel, uint8 (B, 3, 256): the new value of each byte.
 
     Args:
         pixels: bytes as int64 (B, 3, HW).
         row: (B, 6), the columns from "mask" to "equalise".
-        level: (B,), added to the weighted image: its mean luma times its weight.
+        level: (B,), mean luma times its weight; added to the weighted image.
     """
     mask, threshold, weight, _, stretch, equalise = row[:, :, None, None].unbind(1)
     ramp = torch.arange(256, device=pixels.device)
@@ -189,7 +190,7 @@ def tables(pixels: Tensor, row: Tensor, level: Tensor) -> Tensor:
     blended = (blended * weight).add_(level[:, None, None])
     low, high = (extreme.float()[:, :, None] for extreme in pixels.aminmax(dim=2))
     flat = low == high
-    scale = 255 / torch.where(flat, 255.0, high - low)  # a channel of one value does not change
+    scale = 255 / torch.where(flat, 255.0, high - low)  # a constant channel stays unchanged
     stretched = (ramp - low.masked_fill(flat, 0)) * scale
     out = torch.where(stretch > 0, stretched, blended)
     return to_bytes(torch.where(equalise > 0, equalising_table(pixels, high.long()).float(), out))
@@ -200,7 +201,7 @@ def equalising_table(pixels: Tensor, high: Tensor) -> Tensor:
 
     Args:
         pixels: bytes as int64 (B, 3, HW).
-        high: int64 (B, 3, 1), the greatest byte of each channel.
+        high: int64 (B, 3, 1), the maximum of each channel.
     """
     counts = pixels.new_zeros(*pixels.shape[:2], 256)
     counts.scatter_add_(2, pixels, pixels.new_ones(()).expand_as(pixels))
@@ -212,7 +213,7 @@ def equalising_table(pixels: Tensor, high: Tensor) -> Tensor:
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """Weighted mean of 3x3 pixels, 5 for the middle one, rounded; borders stay. Float (B, 3, H, W), whole numbers."""
+    """Rounded weighted mean of 3x3 pixels, the centre weighted 5; borders are unchanged. Float (B, 3, H, W)."""
     out = images.float()
     rows = out[:, :, :-2] + out[:, :, 1:-1] + out[:, :, 2:]
     inner = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]

@@ -1,4 +1,4 @@
-"""The augmentation of a recipe: all random numbers of a batch are drawn first, then applied to it."""
+"""Augmentation of a recipe: parameters are drawn first for many images, then applied batch by batch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .crop import CropFlip
 
 
 class Parameters(NamedTuple):
-    """How each of N images is augmented; a part that the recipe does not use has shape (N, 0).
+    """Augmentation parameters of N images; parts that the recipe does not use have shape (N, 0).
 
     Attributes:
-        crop: int64 (N, 3), mirrored, row and column, see `CropFlip`.
-        hole: int64 (N, 2), row and column of the centre, see `cutout`.
+        crop: int64 (N, 3): mirrored, row and column, see `CropFlip`.
+        hole: int64 (N, 2): row and column of the centre, see `cutout`.
         blends: float (N, 7, 3), see `recolour`.
         hue: float (N,), see `recolour`.
         side: float (N,), see `recolour`.
@@ -36,11 +36,11 @@ class Parameters(NamedTuple):
     auto: Tensor
 
     def rows(self, rows: slice) -> Parameters:
-        """The parameters of some of the images."""
+        """Parameters of a slice of the images."""
         return Parameters(*(part[rows] for part in self))
 
     def to(self, device: torch.device | str) -> Parameters:
-        """The same parameters on another device."""
+        """Copy the parameters to another device."""
         return Parameters(*(part.to(device, non_blocking=True) for part in self))
 
 
@@ -48,12 +48,12 @@ class Augment:
     """The augmentation of a recipe.
 
     "basic" crops and flips. "simclr" adds colour jitter, greyscale and blur. "autoaugment" replaces crop, flip and
-    Cutout by the CIFAR-10 policy; if the recipe keeps them (`keep_base`), the policy follows the crop. Cutout is
+    Cutout with the CIFAR-10 policy; if the recipe keeps them (`keep_base`), the policy follows the crop. Cutout is
     applied before or after the colour operations or the policy.
 
     Args:
         images: uint8 (N, 3, H, W), on the device of the batches.
-        recipe: its fields `augment`, `cutout`, `cutout_position`, `keep_base`, `crop_padding`, `flip`, `channels_last`.
+        recipe: provides `augment`, `cutout`, `cutout_position`, `keep_base`, `crop_padding`, `flip`, `channels_last`.
     """
 
     def __init__(self, images: Tensor, recipe: Recipe) -> None:
@@ -65,12 +65,12 @@ class Augment:
         self.auto = AutoAugment(*images.shape[2:]) if recipe.augment == "autoaugment" else None
 
     def draw(self, count: int, random: Callable[[str], torch.Generator]) -> Parameters:
-        """Parameters for `count` images, on the CPU.
+        """Draw parameters for `count` images, on the CPU.
 
         Args:
             count: number of images.
             random: returns the CPU generator for a purpose. Crops use "augment", everything else uses "colour", so that
-                a seed has the same crops in every recipe.
+                a seed gives the same crops in every recipe.
         """
         crop = self.crop.draw(count, random("augment"))
         unused = torch.zeros(count, 0)
@@ -101,7 +101,7 @@ class Augment:
     def fresh(self, index: Tensor, random: torch.Generator) -> Tensor:
         """Augment the images at `index` (B,) with new parameters from a CPU generator: float (B, 3, H, W) in [0, 1]."""
         parameters = self.draw(len(index), lambda purpose: random)
-        if index.is_cuda:  # the host would wait for a copy from pageable memory
+        if index.is_cuda:  # copying from pageable memory would make the host wait
             parameters = Parameters(*(part.pin_memory() for part in parameters))
         return self(index, parameters.to(index.device))
 

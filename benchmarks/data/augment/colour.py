@@ -1,11 +1,12 @@
-"""Colour operations of SimCLR and Cutout, batched, with parameters per image.
+"""Colour operations of SimCLR, and Cutout; batched, with individual parameters per image.
 
-Nothing here draws random numbers: `draw_colour` turns uniform numbers into parameters, the other functions apply them.
-Whether an operation is applied, its strength and the order of the four parts of the jitter differ from image to image.
-All shapes are static and nothing is read back from the device: a part that an image skips has neutral parameters.
+No random numbers are drawn here: `draw_colour` turns uniform numbers into parameters, the other functions apply them.
+Which operations are applied, their strength and the order of the four jitter steps vary per image. All shapes are
+static and nothing is read back from the device: operations that an image skips have neutral parameters.
 
-Sources: Chen et al. 2020 (SimCLR), DeVries and Taylor 2017 (Cutout); the chain of Zada et al. 2022 (OPeN), appendix
-D.2, with the strengths of an independent reproduction, as the paper gives none. Arithmetic: torchvision's on tensors.
+Sources: Chen et al. 2020 (SimCLR), DeVries and Taylor 2017 (Cutout). The chain follows Zada et al. 2022 (OPeN),
+appendix D.2, with the strengths of an independent reproduction, because the paper gives none. The arithmetic is that of
+torchvision on tensors.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-JITTER = 0.4  # brightness, contrast and saturation are multiplied by 1 - 0.4 to 1 + 0.4
-HUE = 0.1  # of a turn, either way
+JITTER = 0.4  # brightness, contrast and saturation are multiplied by factors in [1 - 0.4, 1 + 0.4]
+HUE = 0.1  # largest hue rotation in turns, in either direction
 JITTERED, GREY, BLURRED = 0.8, 0.2, 0.5  # probabilities
 SIGMA = (0.1, 2.0)  # pixels
 LUMA = (0.2989, 0.587, 0.114)
@@ -30,7 +31,7 @@ def draw_colour(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             coin of the greyscale, coin and sigma of the blur.
 
     Returns:
-        blends, hue, side: the arguments of `recolour`.
+        blends, hue, side: arguments of `recolour`.
     """
     jittered, grey, blurred = uniform[:, 0] < JITTERED, uniform[:, 9] < GREY, uniform[:, 10] < BLURRED
     factors = 1 + JITTER * (2 * uniform[:, 1:4] - 1)
@@ -42,14 +43,14 @@ def draw_colour(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def arrange(order: Tensor, factors: Tensor) -> Tensor:
-    """The steps of a jitter whose order differs per image, in a layout that is the same for all images.
+    """Arrange the jitter steps, whose order varies per image, in a layout common to all images.
 
-    Brightness, contrast and saturation are blends, hue is not. In any order at most three blends come before the hue
-    and at most three after it; steps that an image does not use change nothing. So the expensive hue is computed once.
+    Brightness, contrast and saturation are blends; hue is not. In any order, at most three blends precede the hue and
+    at most three follow it, and unused steps are the identity. The expensive hue rotation is thus computed only once.
 
     Args:
-        order: int64 (N, 4), a permutation per image of 0 brightness, 1 contrast, 2 saturation, 3 hue; applied in order.
-        factors: float (N, 3) of brightness, contrast and saturation; 1 changes nothing.
+        order: int64 (N, 4), for each image a permutation of 0 brightness, 1 contrast, 2 saturation and 3 hue.
+        factors: float (N, 3) of brightness, contrast and saturation; 1 is the identity.
 
     Returns:
         Weights (N, 7, 3) for `blend`: three steps before the hue, three after it, one for the greyscale (neutral).
@@ -67,7 +68,7 @@ def arrange(order: Tensor, factors: Tensor) -> Tensor:
 
 
 def side_weight(sigma: Tensor) -> Tensor:
-    """Weight (< 1/3) of each neighbour in a Gaussian of three taps, `sigma` in pixels; the centre has the rest."""
+    """Weight (< 1/3) of each neighbour in a three-tap Gaussian, for `sigma` in pixels; the centre has the rest."""
     neighbour = torch.exp(-0.5 / sigma**2)
     return neighbour / (1 + 2 * neighbour)
 
@@ -96,7 +97,7 @@ def luma_of(images: Tensor) -> Tensor:
 
 
 def blend(images: Tensor, weights: Tensor) -> Tensor:
-    """A weighted sum of each image, its luma and its mean luma, clamped to [0, 1].
+    """Weighted sum of each image, its luma and its mean luma, clamped to [0, 1].
 
     Weights (f, 0, 0) change brightness, (f, 0, 1 - f) contrast, (f, 1 - f, 0) saturation; (0, 1, 0) is greyscale, and
     (1, 0, 0) is exactly the identity.
@@ -112,11 +113,11 @@ def blend(images: Tensor, weights: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Rotate the hue of each image in HSV space, float (B, 3, H, W); 0 turns are the identity up to rounding.
+    """Rotate the hue of each image, float (B, 3, H, W), in HSV space; 0 turns is the identity up to rounding.
 
-    Value and saturation stay the same. A channel is `value - chroma * t`, where t falls from 1 to 0 as the hue comes
-    closer to the channel's own: on a circle of 6 it is 0 within a distance of 1 from it and 1 beyond 2. Source: the
-    closed form of the conversion in Wikipedia's "HSL and HSV".
+    Value and saturation are unchanged. A channel is `value - chroma * t`, where t depends on the distance between the
+    hue and the channel's own hue on a circle of circumference 6: 0 up to a distance of 1, 1 from a distance of 2, and
+    linear in between. Source: the closed form of the conversion in Wikipedia's "HSL and HSV".
     """
     red, green, blue = images.unbind(1)
     value = torch.maximum(torch.maximum(red, green), blue)
@@ -138,8 +139,8 @@ def blur(images: Tensor, side: Tensor) -> Tensor:
     """Gaussian blur with three taps per axis and reflected borders, float (B, 3, H, W).
 
     Args:
-        images: float (B, 3, H, W); H and W are 2 or more.
-        side: (B,), the weight of each neighbour; 0 is the identity.
+        images: float (B, 3, H, W), with H, W >= 2.
+        side: (B,), weight of each neighbour; 0 is the identity.
     """
     side = side[:, None, None, None]
     centre = 1 - 2 * side
@@ -159,8 +160,8 @@ def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
 
     Args:
         images: (B, 3, H, W), bytes or floats.
-        centres: int64 (B, 2), row and column; the square begins `side // 2` before them.
-        side: of the square, in pixels.
+        centres: int64 (B, 2), row and column; the square starts `side // 2` pixels before them.
+        side: side of the square in pixels.
     """
     row, column = (
         (torch.arange(size, device=images.device) - centres[:, axis, None] + side // 2)

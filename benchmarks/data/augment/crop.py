@@ -1,4 +1,4 @@
-"""Zero padding, random crop and random flip, as one gather of bytes."""
+"""Zero padding, random crop and random flip, as a single gather of bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CHUNK = 4096  # images
 class CropFlip:
     """Zero padding, random crop to the original size and random horizontal flip, as one indexed copy.
 
-    The padded images and their mirror images are stored once, and every crop is a view of them. So a batch is a single
-    gather of bytes: about 20 times the throughput of per-image transforms on one core.
+    The padded images and their mirror images are stored once, and every crop is a view of them. A batch is then a
+    single gather of bytes, with about 20 times the throughput of per-image transforms on one core.
 
     Args:
         images: uint8 (N, 3, H, W), on the device of the batches.
@@ -35,11 +35,11 @@ class CropFlip:
         self.windows = store.as_strided(shape, (image, row, column, channel, row, column))
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Parameters for `count` images, int64 (count, 3) on the CPU: mirrored (1 or 0), row and column of the crop."""
+        """Draw parameters, int64 (count, 3) on the CPU: mirrored (0 or 1), row and column of the crop."""
         uniform = torch.rand(count, 3, generator=generator, dtype=torch.float64)
         return (uniform * torch.tensor([self.mirrors, self.shifts, self.shifts])).long()
 
     def __call__(self, index: Tensor, parameters: Tensor) -> Tensor:
-        """Crop the images at `index` (B,) by `parameters` (B, 3): uint8 (B, 3, H, W)."""
+        """Crop and flip the images at `index` (B,) with `parameters` (B, 3): uint8 (B, 3, H, W)."""
         mirrored, row, column = parameters.unbind(1)
         return self.windows[index + mirrored * self.count, row, column]

@@ -1,6 +1,6 @@
-"""Reference form of the augmentation: one image at a time, with torchvision's operations, slow and easy to read.
+"""Reference implementation of the augmentation: image by image, with torchvision's operations, slow but readable.
 
-It applies the parameters of the fast path, decoded into names and strengths. Tests compare the two;
+It applies the parameters of the fast path, decoded into operation names and strengths. Tests compare the two;
 `bench run --plain` trains with this one.
 """
 
@@ -55,7 +55,7 @@ class PlainAugment(Augment):
         return image
 
     def _cropped(self, image: Tensor, mirrored: int, row: int, column: int) -> Tensor:
-        """Pad with black, mirror, cut a window."""
+        """Pad with black, mirror and crop."""
         height, width = image.shape[1:]
         image = F.pad(image, ((self.crop.shifts - 1) // 2,) * 4)
         image = functional.hflip(image) if mirrored else image
@@ -63,7 +63,7 @@ class PlainAugment(Augment):
 
     @cached_property
     def _steps(self) -> dict[tuple[float, ...], Step]:
-        """The operation of the policy that each row of numbers stands for."""
+        """Map each row of numbers to the operation and strength that it encodes."""
         height, width = self.images.shape[2:]
         steps: dict[tuple[float, ...], Step] = {}
         for name, level in [("Identity", None), *((n, level) for pair in cifar_policy() for n, _, level in pair)]:
@@ -91,13 +91,13 @@ def recolour(image: Tensor, own: Parameters) -> Tensor:
     side = float(own.side)
     if side == 0:
         return image
-    sigma = math.sqrt(-0.5 / math.log(side / (1 - 2 * side)))  # of the Gaussian whose neighbour weighs `side`
+    sigma = math.sqrt(-0.5 / math.log(side / (1 - 2 * side)))  # inverse of `side_weight`
     blurred: Tensor = functional.gaussian_blur(image, [3, 3], [sigma, sigma])
     return blurred
 
 
 def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
-    """One step of the jitter, or the greyscale; the three weights are those of `colour.blend`."""
+    """Apply one jitter step or the greyscale; for the three weights see `colour.blend`."""
     out: Tensor
     if (factor, luma) == (0, 1):
         out = functional.rgb_to_grayscale(image, 3)
@@ -109,13 +109,13 @@ def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
 
 
 def affine(image: Tensor, translate: tuple[int, int], shear: tuple[float, float], centre: list[int] | None) -> Tensor:
-    """Translate by whole pixels and shear by tangents, both (x, y); `centre` stays, None for the middle."""
+    """Translate by whole pixels and shear by tangents, both (x, y); `centre` is fixed, None for the image centre."""
     degrees = [math.degrees(math.atan(tangent)) for tangent in shear]
     out: Tensor = functional.affine(image, 0.0, list(translate), 1.0, degrees, InterpolationMode.NEAREST, center=centre)
     return out
 
 
-# The operations of AutoAugment on an image, uint8 (3, H, W), and an amount.
+# The operations of AutoAugment, as functions of an image, uint8 (3, H, W), and a strength.
 OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "Identity": lambda image, _: image,
     "ShearX": lambda image, amount: affine(image, (0, 0), (amount, 0.0), [0, 0]),

@@ -1,6 +1,7 @@
-"""Backbones: functions that return a plain `nn.Sequential` of named stages with `.width`; a method can slice it.
+"""Backbones: functions that return a plain `nn.Sequential` of named stages with the attribute `width`.
 
-Every module here has a dictionary `BACKBONES` from name to function. `timm:<model>` is any model of timm.
+Methods can slice it. Each module here defines a dictionary `BACKBONES` from names to such functions. `timm:<model>`
+selects any timm model.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def _families() -> dict[str, Callable[[Norm], nn.Sequential]]:
 
 
 def backbone_names() -> list[str]:
-    """Names of the suite's own backbones."""
+    """Names of the built-in backbones."""
     return sorted(_families())
 
 
@@ -34,10 +35,10 @@ def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
 
     Args:
         name: one of `backbone_names()` or `timm:<model>`.
-        norm: returns the normalisation layer for a number of channels.
+        norm: builds the normalisation layer for a number of channels.
 
     Raises:
-        UserError: no such backbone.
+        UserError: there is no such backbone, or the timm model does not support `norm`.
     """
     if name.startswith("timm:"):
         from .timm_models import timm_backbone
@@ -48,7 +49,11 @@ def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
 
 
 def check_backbone(name: str) -> None:
-    """Raise a UserError if there is no backbone of this name, without building one."""
+    """Check that a backbone exists, without building it.
+
+    Raises:
+        UserError: there is no backbone with this name.
+    """
     if name.startswith("timm:"):
         from .timm_models import check_model
 

@@ -10,9 +10,9 @@ Norm = Callable[[int], nn.Module]  # number of channels -> normalisation layer
 
 
 def assemble(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
-    """Join named stages into a backbone with `width` features and draw the weights of its convolutions.
+    """Join named stages into a backbone with `width` features and initialise its convolutions.
 
-    Kaiming normal over the fan-in (standard deviation sqrt(2 / fan-in)), as in the reference code of LDAM.
+    Weights are Kaiming normal with fan-in (standard deviation sqrt(2 / fan-in)), as in the reference code of LDAM.
     """
     backbone = join(stages, width)
     for module in backbone.modules():
@@ -22,7 +22,7 @@ def assemble(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
 
 
 def join(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
-    """Named stages as a plain `nn.Sequential` whose attribute `width` is the number of features."""
+    """Join named stages into a plain `nn.Sequential` whose attribute `width` is the number of features."""
     backbone = nn.Sequential()
     for name, stage in stages.items():
         backbone.add_module(name, stage)

@@ -11,7 +11,7 @@ from .assembly import Norm, assemble
 
 
 class Bottleneck(nn.Module):
-    """1x1, grouped 3x3 and 1x1 convolutions with a shortcut; where the shape changes, the shortcut is a convolution."""
+    """1x1, grouped 3x3 and 1x1 convolutions with a shortcut, which is a 1x1 convolution if the width changes."""
 
     def __init__(self, width_in: int, inner: int, width: int, stride: int, groups: int, norm: Norm) -> None:
         super().__init__()
@@ -26,14 +26,14 @@ class Bottleneck(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), norm(width))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
+        """Map (N, width_in, H, W) to (N, width, H / stride, W / stride)."""
         inner = F.relu(self.norm1(self.conv1(maps)), inplace=True)
         inner = F.relu(self.norm2(self.conv2(inner)), inplace=True)
         return F.relu(self.norm3(self.conv3(inner)).add_(self.shortcut(maps)), inplace=True)
 
 
 def resnext(depth: int, groups: int, group_width: int, norm: Norm) -> nn.Sequential:
-    """Depth 9n + 2: a stem, three stages of n blocks with 256, 512 and 1024 channels."""
+    """ResNeXt of depth 9n + 2: stem, three stages of n blocks with 256, 512 and 1024 channels, pooling."""
     blocks = (depth - 2) // 9
     stages: dict[str, nn.Module] = {
         "stem": nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), norm(64), nn.ReLU(inplace=True)),

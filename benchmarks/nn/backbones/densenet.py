@@ -12,7 +12,7 @@ from .assembly import Norm, assemble
 
 
 class DenseLayer(nn.Module):
-    """Normalisation, ReLU and 3x3 convolution, whose maps are appended to the input."""
+    """Normalisation, ReLU and 3x3 convolution; the output is concatenated to the input."""
 
     def __init__(self, width: int, growth: int, norm: Norm) -> None:
         super().__init__()
@@ -20,14 +20,14 @@ class DenseLayer(nn.Module):
         self.conv = nn.Conv2d(width, growth, 3, 1, 1, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, width, H, W) to (N, width + growth, H, W)."""
+        """Map (N, width, H, W) to (N, width + growth, H, W)."""
         return torch.cat([maps, self.conv(F.relu(self.norm(maps)))], 1)
 
 
 def densenet(depth: int, growth: int, norm: Norm) -> nn.Sequential:
-    """Depth 3n + 4: a stem and three blocks of n layers, joined by a 1x1 convolution and average pooling by 2.
+    """DenseNet of depth 3n + 4: stem, three blocks of n layers, and between them 1x1 convolution and 2x2 mean pooling.
 
-    Each pooling is a stage of its own, so that a backbone can be cut before and after it.
+    Each pooling is a separate stage, so that a backbone can be split before and after it.
     """
     layers = (depth - 4) // 3
     width = 2 * growth

@@ -1,4 +1,4 @@
-"""Models of timm as sequences of named stages, verified against the model itself."""
+"""timm models as sequences of named stages, verified against the original model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .assembly import Norm, join
 
 
 class _Whole(nn.Module):
-    """A timm model up to its unpooled features, for models that are not a plain sequence of stages."""
+    """A timm model up to its unpooled features; used if the model is not a plain sequence of stages."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _Pool(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self._model = [model]  # in a list, so that its parameters are not registered a second time
+        self._model = [model]  # in a list, so that its parameters are not registered twice
 
     def forward(self, maps: Tensor) -> Tensor:
         features: Tensor = self._model[0].forward_head(maps, pre_logits=True)
@@ -36,13 +36,13 @@ class _Pool(nn.Module):
 
 
 def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
-    """A timm model without its classifier, with new random weights (never pretrained ones).
+    """A timm model without its classifier, with new random weights (never pretrained).
 
-    If the model's children, called in sequence, return exactly what the model returns, each child is a stage, and each
-    part of a container such as `blocks` or `stages`; otherwise the model can be cut only before its pooling.
+    If calling the model's children in sequence gives exactly the model's output, each child is a stage, as is each
+    child of a container such as `blocks` or `stages`. Otherwise, the model can be split only before its pooling.
 
     Raises:
-        UserError: timm has no such model, or it does not take `norm`.
+        UserError: timm has no such model, or the model does not accept `norm`.
     """
     import timm
 
@@ -51,7 +51,7 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
         options: dict[str, Any] = {} if norm is nn.BatchNorm2d else {"norm_layer": norm}
         model: Any = timm.create_model(name, num_classes=0, **options)
     except TypeError as error:
-        raise UserError(f"timm's {name} does not take another normalisation layer: {error}.") from error
+        raise UserError(f"timm's {name} does not accept a different normalisation layer: {error}.") from error
     images = torch.rand(2, 3, *(model.default_cfg.get("input_size") or (3, 64, 64))[1:])
     model.eval()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def _children(model: Any) -> dict[str, nn.Module]:
 
 
 def _returns(stages: dict[str, nn.Module], images: Tensor, features: Tensor) -> bool:
-    """Whether the stages, called in sequence, turn `images` into exactly `features`."""
+    """Whether calling the stages in sequence on `images` gives exactly `features`."""
     maps = images
     try:
         for stage in stages.values():

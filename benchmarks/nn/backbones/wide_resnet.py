@@ -11,9 +11,9 @@ from .assembly import Norm, assemble
 
 
 class WideBlock(nn.Module):
-    """Normalisation, ReLU and 3x3 convolution, twice; if the width changes, the shortcut starts after the first ReLU.
+    """Two layers of normalisation, ReLU and 3x3 convolution with a shortcut; optional dropout before the second one.
 
-    Dropout, if any, comes before the second convolution.
+    If the width changes, the shortcut is a 1x1 convolution that starts after the first ReLU.
     """
 
     def __init__(self, width_in: int, width: int, stride: int, norm: Norm, dropout: float) -> None:
@@ -26,7 +26,7 @@ class WideBlock(nn.Module):
         self.shortcut = nn.Conv2d(width_in, width, 1, stride, bias=False) if width_in != width else None
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, width_in, H, W) to (N, width, H / stride, W / stride)."""
+        """Map (N, width_in, H, W) to (N, width, H / stride, W / stride)."""
         active = F.relu(self.norm1(maps))
         inner: Tensor = self.conv2(self.dropout(F.relu(self.norm2(self.conv1(active)))))
         shortcut: Tensor = maps if self.shortcut is None else self.shortcut(active)
@@ -34,7 +34,7 @@ class WideBlock(nn.Module):
 
 
 def wide_resnet(depth: int, factor: int, dropout: float, norm: Norm) -> nn.Sequential:
-    """Depth 6n + 4: a stem, three stages of n blocks of 16, 32, 64 times `factor` channels, norm, ReLU, pooling."""
+    """Wide ResNet of depth 6n + 4: stem, three stages of n blocks with (16, 32, 64) * `factor` channels, pooling."""
     blocks = (depth - 4) // 6
     stages: dict[str, nn.Module] = {"stem": nn.Conv2d(3, 16, 3, 1, 1, bias=False)}
     width = 16

@@ -5,10 +5,10 @@
     net = NoiseAware(convert_batchnorm(model))
     loss = cross_entropy(net(images, mask), labels)      # mask: bool (B,), true for noise images
 
-Natural and noise images are normalised by separate statistics, with the same gamma and beta. Running statistics follow
-the natural images, so a trained model can be used with ordinary batch norms, and its state dict has the same keys.
-Shapes are static: one graph for every mask, no wait for the device, and `torch.compile(fullgraph=True)` works.
-Statistics are float32 under autocast. Only torch is required.
+Natural and noise images are normalised with separate statistics but share gamma and beta. Running statistics track only
+natural images, so a trained model works with ordinary batch norms, and its state dict has the same keys. Shapes are
+static: one graph serves every mask, nothing waits for the device, and `torch.compile(fullgraph=True)` works. Statistics
+are float32 under autocast. Only torch is required.
 """
 
 from .convert import NoiseAware, batchnorms, convert_batchnorm, copy_to_noise, noise_rows

@@ -1,8 +1,8 @@
-"""Batch normalisation of two groups of rows, each by its own statistics, with static shapes.
+"""Batch normalisation of two groups of rows, each with its own statistics, with static shapes.
 
-There is no boolean indexing: shapes do not depend on the mask, so that one graph serves all batches and nothing waits
-for the device. Rows are selected by masked filling of small (rows, channels) tensors, never by multiplication with 0 or
-1: 0 * inf is NaN, and a non-finite value in a noise row must not reach the natural rows.
+There is no boolean indexing: shapes do not depend on the mask, so one graph serves all batches and nothing waits for
+the device. Rows are selected by masked filling of small (rows, channels) tensors, never by multiplication with 0 or 1:
+0 * inf is NaN, and a non-finite value in a noise row must not affect natural rows.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ INTEGERS = {torch.float64: torch.int64, torch.float32: torch.int32}
 
 
 class Rows(NamedTuple):
-    """The two groups of rows of a mask, computed once for all layers.
+    """Index tensors of the two groups of rows in a mask, computed once for all layers.
 
     Attributes:
-        group: int64 (B,), 0 for natural rows, 1 for noise.
-        others: bool (2, 1, B, 1), for each group the rows outside it.
-        keep: int32 (B,), all bits set for natural rows, none for noise.
-        sizes: float32 (2, 1), number of rows of each group.
-        present: float32 (2, 1), `sizes`, at least 1.
+        group: int64 (B,), 0 for natural rows, 1 for noise rows.
+        others: bool (2, 1, B, 1), for each group the rows that are not in it.
+        keep: int32 (B,), all bits set for natural rows, none for noise rows.
+        sizes: float32 (2, 1), number of rows in each group.
+        present: float32 (2, 1), `sizes` clamped to at least 1.
     """
 
     group: Tensor
@@ -35,13 +35,13 @@ class Rows(NamedTuple):
 
 
 def rows_of(mask: Tensor) -> Rows:
-    """The rows of a mask, bool (B,), true for noise.
+    """Compute `Rows` from a mask, bool (B,), true for noise.
 
     Raises:
-        TypeError: the mask is not boolean; arithmetic on integers would treat every row as natural.
+        TypeError: the mask is not boolean; an integer mask would make every row natural.
     """
     if mask.dtype != torch.bool:
-        raise TypeError(f"A noise mask is a boolean tensor; this one is {mask.dtype}. Write mask.bool().")
+        raise TypeError(f"A noise mask must be a boolean tensor, not {mask.dtype}. Write mask.bool().")
     group, noise = mask.long(), mask.sum(dtype=torch.float32)
     sizes = torch.stack([len(mask) - noise, noise])[:, None]
     others = torch.stack([mask, ~mask])[:, None, :, None]
@@ -51,9 +51,9 @@ def rows_of(mask: Tensor) -> Rows:
 class NormaliseGroups(torch.autograd.Function):
     """out = gamma_g * (x - mu_g) / sqrt(var_g + eps) + beta_g, where g is the group of the row.
 
-    Statistics, scale and shift are float32 (float64 for float64 inputs), the output has the input's type. The backward
-    pass is written by hand, which makes the layer about as fast as PyTorch's own batch norm. Second derivatives and
-    torch.func transforms are errors.
+    Statistics, scale and shift are float32 (float64 for float64 inputs); the output has the input's dtype. With its
+    hand-written backward pass the layer is about as fast as PyTorch's batch norm. Second derivatives and torch.func
+    transforms raise an error.
     """
 
     @staticmethod
@@ -74,10 +74,10 @@ class NormaliseGroups(torch.autograd.Function):
         noise_learns: bool,
         sync: bool,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normalise each row by the statistics of its group.
+        """Normalise each row with the statistics of its group.
 
         Args:
-            ctx: the context of autograd.
+            ctx: autograd context.
             x: (B, K, *spatial).
             group: see `Rows`.
             others: see `Rows`.
@@ -86,16 +86,16 @@ class NormaliseGroups(torch.autograd.Function):
             present: see `Rows`.
             weight: gamma of natural rows, (K,).
             bias: beta of natural rows, (K,).
-            noise_weight: gamma of noise rows; None for that of natural rows.
-            noise_bias: beta of noise rows; None if `noise_weight` is.
+            noise_weight: gamma of noise rows; None to share that of natural rows.
+            noise_bias: beta of noise rows; None if `noise_weight` is None.
             eps: added to the variances.
-            noise_flows: propagate gradients through noise rows; else their outputs are constants.
-            noise_learns: noise rows contribute to the gradients of their gamma and beta.
-            sync: statistics over all ranks of the default process group.
+            noise_flows: propagate gradients through noise rows; if false, their outputs are constants.
+            noise_learns: let noise rows contribute to the gradients of their gamma and beta.
+            sync: compute statistics over all ranks of the default process group.
 
         Returns:
-            The output; and without gradient: mean and biased variance, each (2, K), natural rows first, and their
-            number of elements per channel, (2, 1).
+            The output; and, without gradient, mean and biased variance, each (2, K), and the number of elements per
+            channel, (2, 1). Natural rows come first.
         """
         exact = torch.float64 if x.dtype == torch.float64 else torch.float32
         rows, spatial = Rows(group, others, keep, sizes, present), tuple(range(2, x.dim()))
@@ -104,7 +104,7 @@ class NormaliseGroups(torch.autograd.Function):
             present = sizes.clamp(min=1)
         mean = _over_ranks(_per_group(_mean(x, spatial, exact), rows), sync) / present
         centred = _centred(x, mean, rows)
-        out = centred * centred  # becomes the output: new memory costs more than the arithmetic
+        out = centred * centred  # this buffer is reused for the output: allocation costs more than the arithmetic
         variance = _over_ranks(_per_group(_mean(out, spatial, exact), rows), sync) / present
         inverse = torch.rsqrt(variance + eps)
         if noise_weight is None or noise_bias is None:
@@ -124,7 +124,7 @@ class NormaliseGroups(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, gamma and beta of both groups."""
+        """Gradients with respect to x, and gamma and beta of both groups."""
         saved, group, others, keep, present, mean, inverse, scale = ctx.saved_tensors
         rows = Rows(group, others, keep, present, present)
         exact, dims = mean.dtype, grad.dim()
@@ -153,7 +153,7 @@ class NormaliseGroups(torch.autograd.Function):
 
 
 def _centred(x: Tensor, mean: Tensor, rows: Rows) -> Tensor:
-    """Rows minus the mean of their group, in the type of the mean."""
+    """Rows minus the mean of their group, in the dtype of the mean."""
     means = _per_row(mean, rows, x.dim())
     return x - means if x.dtype == mean.dtype else x.to(mean.dtype).sub_(means)
 
@@ -167,28 +167,28 @@ def _sum(x: Tensor, spatial: tuple[int, ...]) -> Tensor:
 
 
 def _per_group(values: Tensor, rows: Rows) -> Tensor:
-    """Sums (2, ..., K) of (..., B, K) over the rows of each group."""
+    """Sum (..., B, K) over the rows of each group: (2, ..., K)."""
     others = rows.others if values.dim() == 3 else rows.others[:, 0]
     return torch.where(others, 0, values).sum(-2)
 
 
 def _per_row(values: Tensor, rows: Rows, dims: int) -> Tensor:
-    """Values (2, K) of the group of each row: (B, K, 1, ...)."""
+    """Expand values per group, (2, K), to the rows: (B, K, 1, ...)."""
     per_row = values.index_select(0, rows.group)
     return per_row.view(*per_row.shape, *[1] * (dims - 2))
 
 
 def _zero_noise(x: Tensor, rows: Rows) -> None:
-    """Set noise rows to 0 in place, non-finite values included.
+    """Set noise rows to 0 in place, including non-finite values.
 
-    A bitwise and is ten times as fast on a CPU as filling with a broadcast mask.
+    On a CPU, a bitwise AND is ten times as fast as filling with a broadcast mask.
     """
     integer = INTEGERS[x.dtype]
     x.view(integer).bitwise_and_(rows.keep.to(integer).view(-1, *[1] * (x.dim() - 1)))
 
 
 def _over_ranks(values: Tensor, sync: bool) -> Tensor:
-    """Sum over all processes; every rank takes part, even without rows of a group."""
+    """Sum over all processes if `sync`; every rank participates, even if it has no rows of a group."""
     if sync and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values

@@ -1,4 +1,4 @@
-"""Conversion of a model's batch norms into routed ones and back, and the mask that they use."""
+"""Conversion of a model's batch norms to routed ones and back, and setting their noise mask."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ def convert_batchnorm(
     eval_noise: EvalNoise = "running",
     sync: bool = False,
 ) -> nn.Module:
-    """Convert every batch norm of a model, in place: each keeps its identity and its state and changes its class.
+    """Convert all batch norms of a model in place: only their class changes, not their identity or state.
 
-    Parameters, buffers, types, devices, hooks and the training flag stay the same. An existing optimiser remains valid,
-    but does not have the new parameters of auxiliary batch norms. Converting again changes the options. With
+    Parameters, buffers, dtypes, devices, hooks and the training flag are unchanged. An existing optimiser stays valid
+    but lacks the new parameters of auxiliary batch norms. Converting again changes the options. With
     DistributedDataParallel: build, load, convert, then wrap.
 
     Args:
-        model: any module tree, or a batch norm itself. timm's BatchNormAct2d and SyncBatchNorm are supported.
+        model: any module tree, or a single batch norm. timm's BatchNormAct2d and SyncBatchNorm are supported.
         kind: `dar`, `auxiliary`, or `standard` to restore plain batch norms.
-        noise_grad: see `Routed`; None for `stop` in DAR-BN and `full` in auxiliary batch norm.
-        noise_init: initial state of a new auxiliary batch norm: a copy of the natural one, or PyTorch's defaults.
+        noise_grad: see `Routed`; None for `stop` with DAR-BN and `full` with auxiliary batch norm.
+        noise_init: initial state of a new auxiliary batch norm: `copy` of the natural one, or PyTorch's defaults.
         eval_noise: see `Routed`.
-        sync: see `Routed`; always on for layers that were SyncBatchNorm.
+        sync: see `Routed`; always true for former SyncBatchNorm layers.
 
     Returns:
         The model.
 
     Raises:
         ValueError: the model has no batch norm.
-        TypeError: a batch norm has a forward pass of its own that cannot be routed.
+        TypeError: a batch norm has a custom forward pass or process group, which cannot be routed.
     """
     norms = batchnorms(model)
     if not norms:
         raise ValueError(
             f"{type(model).__name__} has no batch norm to convert. Models with group, layer or instance norm need no "
-            "routing: they normalise each row by itself."
+            "routing: these normalise each row separately."
         )
     routing = Routing()
     for norm in norms:
@@ -71,27 +71,27 @@ def convert_batchnorm(
 
 
 def batchnorms(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms of a model, each once, except the second ones of auxiliary layers."""
+    """All batch norms of a model, except the second ones of auxiliary layers."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm) and not isinstance(module, Second)]
 
 
 def routable_class(norm: _BatchNorm) -> type[_BatchNorm]:
-    """The class of a batch norm without routing.
+    """The plain class of a batch norm, without routing.
 
     Raises:
-        TypeError: its forward pass or its process group cannot be routed.
+        TypeError: its forward pass or process group cannot be routed.
     """
     plain = plain_class(type(norm))
     ordinary = plain.forward in (_BatchNorm.forward, SyncBatchNorm.forward)
     if not ordinary and not (hasattr(norm, "act") and hasattr(norm, "drop")):
-        raise TypeError(f"{plain.__name__} has a forward pass of its own; its routing is not defined.")
+        raise TypeError(f"{plain.__name__} has a custom forward pass, for which routing is not defined.")
     if getattr(norm, "process_group", None) is not None:
-        raise TypeError("A SyncBatchNorm with a process group of its own cannot be routed; only the default group can.")
+        raise TypeError("A SyncBatchNorm with a custom process group cannot be routed; use the default group.")
     return plain
 
 
 def copy_to_noise(model: nn.Module) -> None:
-    """Give the second norm of every auxiliary batch norm the state of the natural one."""
+    """Copy the natural state of every auxiliary batch norm to its second norm."""
     for norm in batchnorms(model):
         if isinstance(norm, Auxiliary):
             norm.copy_to_noise()
@@ -105,7 +105,7 @@ def noise_rows(model: nn.Module, mask: Tensor | None) -> Iterator[None]:
 
     Raises:
         TypeError: the mask is not boolean.
-        ValueError: there is a mask, but the model has batch norms that are not routed.
+        ValueError: there is a mask, but the model has no batch norm, or one that is not routed.
     """
     routings = _routings(model, mask is not None)
     before = _set(routings, mask)
@@ -116,7 +116,7 @@ def noise_rows(model: nn.Module, mask: Tensor | None) -> Iterator[None]:
 
 
 class NoiseAware(nn.Module):
-    """A model with routed batch norms whose forward pass takes the mask.
+    """Wraps a model with routed batch norms; its forward pass takes the noise mask.
 
     Example:
         net = NoiseAware(convert_batchnorm(torchvision.models.resnet18()))
@@ -124,7 +124,7 @@ class NoiseAware(nn.Module):
         net.eval()(images)                      # plain batch norm
 
     Raises:
-        ValueError: the model has a batch norm that is not converted, or none at all.
+        ValueError: the model has no batch norm, or one that has not been converted.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -133,7 +133,7 @@ class NoiseAware(nn.Module):
         self.model = model
 
     def forward(self, images: Tensor, noise_mask: Tensor | None = None) -> Any:
-        """The model's forward pass; `noise_mask` is bool (N,), true for noise images."""
+        """Run the model on images (B, ...); `noise_mask` is bool (B,), true for noise images."""
         if not torch.compiler.is_compiling():  # layers may have been converted in the meantime
             self.routings = _routings(self.model, noise_mask is not None)
         before = _set(self.routings, noise_mask)
@@ -163,7 +163,7 @@ def _routings(model: nn.Module, needed: bool) -> list[Routing]:
     plain = sum(not isinstance(norm, Routed) for norm in norms)
     if needed and (plain or not norms):
         raise ValueError(
-            f"{plain} of {len(norms)} batch norms of {type(model).__name__} take no noise mask: call convert_batchnorm "
-            "after the model is built and before it is wrapped, and use sync=True instead of SyncBatchNorm."
+            f"{plain} of {len(norms)} batch norms of {type(model).__name__} take no noise mask. Call convert_batchnorm "
+            "after building the model and before wrapping it, and use sync=True instead of SyncBatchNorm."
         )
     return list(routings.values())

@@ -16,14 +16,14 @@ EvalNoise = Literal["running", "batch"]
 
 
 class Routing:
-    """Which rows of the current batch are noise: one object that all layers of a model share.
+    """The noise rows of the current batch, shared by all layers of a model.
 
-    It is not a buffer, because DistributedDataParallel would overwrite every rank's mask by that of rank 0, and not a
-    module, because it does not belong in a state dict.
+    Not a buffer, because DistributedDataParallel would overwrite every rank's mask with that of rank 0; not a module,
+    because it does not belong in a state dict.
 
     Attributes:
-        rows: of the current batch; None for a batch without routing.
-        used: the latest forward pass had a mask.
+        rows: rows of the current batch; None without routing.
+        used: whether the latest forward pass had a mask.
     """
 
     def __init__(self) -> None:
@@ -32,19 +32,20 @@ class Routing:
 
 
 class Routed(_BatchNorm):
-    """Base of DAR-BN and auxiliary batch norm; a mixin in front of a batch norm class.
+    """Base class of DAR-BN and auxiliary batch norm; a mixin placed before a batch norm class.
 
-    Without a mask, and in evaluation mode, such a layer equals the batch norm that it derives from, bit for bit. With a
-    mask in training mode, natural and noise rows are each normalised by their own statistics; running statistics follow
-    the natural rows only, and stay unchanged if a batch has fewer than two natural elements per channel.
+    Without a mask, and in evaluation mode, the layer equals its plain batch norm bit for bit. With a mask in training
+    mode, natural and noise rows are each normalised with their own statistics. Running statistics track only natural
+    rows, and do not change if a batch has fewer than two natural elements per channel.
 
     Args:
-        noise_grad: gradients of noise rows. `stop`: their output is a constant, no gradient passes (listing 1 of the
-            paper). `affine_frozen`: gradients pass to the input but not to gamma and beta (equation 13). `full`: both.
-        eval_noise: in evaluation mode, `running` ignores the mask (with a warning if gradients are taken); `batch`
-            normalises noise rows by their own statistics, for analysis and for layers frozen while others train.
-        sync: statistics over all processes of torch.distributed's default group, as in SyncBatchNorm.
-        others: arguments of the batch norm.
+        args: positional arguments of the batch norm.
+        noise_grad: gradients through noise rows. `stop`: none, their output is a constant (listing 1 of the paper).
+            `affine_frozen`: to the input, but not to gamma and beta (equation 13). `full`: to all.
+        eval_noise: behaviour in evaluation mode. `running` ignores the mask (with a warning if gradients are taken);
+            `batch` normalises noise rows with their own statistics, for analysis and for layers frozen during training.
+        sync: compute statistics over all processes of torch.distributed's default group, as SyncBatchNorm does.
+        others: keyword arguments of the batch norm.
     """
 
     def __init__(
@@ -59,24 +60,25 @@ class Routed(_BatchNorm):
         self.route(Routing(), noise_grad, eval_noise, sync)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle by mixin and plain class, as some classes are created on demand."""
+        """Pickle by mixin and plain class, because some classes are created on demand."""
         mixin = DAR if isinstance(self, DAR) else Auxiliary
         return _blank, (mixin, plain_class(type(self))), self.__dict__
 
     def route(self, routing: Routing, noise_grad: NoiseGrad, eval_noise: EvalNoise, sync: bool) -> None:
-        """Set the options and the source of the mask."""
+        """Set the options and the object that provides the mask."""
         self.routing, self.noise_grad, self.eval_noise, self.sync = routing, noise_grad, eval_noise, sync
 
     def unroute(self) -> None:
-        """Remove the attributes that `route` set, before the class is changed back to an ordinary one."""
+        """Remove the attributes set by `route`, before the class is changed back to the plain one."""
         del self.routing, self.noise_grad, self.eval_noise, self.sync
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, K, *spatial) to the same shape and type.
+        """Normalise (B, K, *spatial); shape and dtype are unchanged.
 
         Raises:
             ValueError: the mask does not have one entry per row.
-            RuntimeError: the mask is lost: the layer runs under DataParallel, or again in the backward pass.
+            RuntimeError: the mask is lost, because the layer runs under DataParallel or is recomputed in the backward
+                pass.
         """
         rows = self.routing.rows
         if rows is None and self.sync and self.training:
@@ -89,8 +91,8 @@ class Routed(_BatchNorm):
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
         if len(rows.group) != len(input):
             raise ValueError(
-                f"The noise mask has {len(rows.group)} entries but the layer's input {len(input)} rows. A layer that "
-                "merges other dimensions with the batch needs mask.repeat_interleave."
+                f"The noise mask has {len(rows.group)} entries but the layer's input has {len(input)} rows. If the "
+                "model merges other dimensions into the batch, use mask.repeat_interleave."
             )
         return self._tail(self._routed(input, rows))
 
@@ -110,18 +112,18 @@ class Routed(_BatchNorm):
         return torch.where(noise, out, running)
 
     def _tail(self, out: Tensor) -> Tensor:
-        """Dropout and activation of timm's BatchNormAct2d; other layers have none."""
+        """Apply dropout and activation of timm's BatchNormAct2d; other layers have none."""
         drop, act = getattr(self, "drop", None), getattr(self, "act", None)
         if drop is not None and act is not None:
             out = act(drop(out))
         return out
 
     def _noise_affine(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Gamma and beta of noise rows; None if they are those of natural rows."""
+        """Gamma and beta of noise rows; None if shared with natural rows."""
         raise NotImplementedError
 
     def _affine(self, norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Gamma and beta; ones and zeros for a layer without them."""
+        """Gamma and beta of a norm; ones and zeros if it has none."""
         if norm.affine:
             return norm.weight, norm.bias
         return torch.ones(self.num_features, device=x.device), torch.zeros(self.num_features, device=x.device)
@@ -130,33 +132,33 @@ class Routed(_BatchNorm):
         _follow(self, mean[0], variance[0], elements[0, 0])
 
     def _unrouted(self, rows: Rows | None, input: Tensor) -> None:
-        """Detect a lost mask: recomputation in the backward pass, or a layer frozen in evaluation mode."""
+        """Detect a lost mask: warn for layers frozen in evaluation mode, raise if recomputed in the backward pass."""
         if torch.compiler.is_compiling():
             return
         if rows is not None and torch.is_grad_enabled() and input.requires_grad:
             warnings.warn(
-                "A batch norm in evaluation mode ignores the noise mask while gradients are taken. For layers that are "
-                "frozen in training: convert_batchnorm(..., eval_noise='batch').",
+                "A batch norm in evaluation mode ignores the noise mask while gradients are taken. For layers frozen "
+                "during training, use convert_batchnorm(..., eval_noise='batch').",
                 stacklevel=4,
             )
         if rows is None and torch._C._current_graph_task_id() == -1:  # no backward pass is running
             self.routing.used = False
         elif self.training and self.routing.used:
             raise RuntimeError(
-                "A routed layer runs again in the backward pass, where the noise mask is gone (activation "
+                "A routed layer is recomputed in the backward pass, where the noise mask is no longer set (activation "
                 "checkpointing). Checkpoint a function that takes the mask and sets it: "
                 "with noise_rows(model, mask): ..."
             )
 
     def extra_repr(self) -> str:
-        """PyTorch's, and the options."""
+        """Description of the batch norm, with the routing options."""
         options: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return f"{options}, noise_grad={self.noise_grad}, sync={self.sync}"
 
 
 @torch.no_grad()
 def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) -> None:
-    """Update running statistics if there are at least two elements per channel, without branching on a value."""
+    """Update running statistics if there are at least two elements per channel, without data-dependent branches."""
     if not norm.track_running_stats or norm.running_mean is None or norm.running_var is None:
         return
     assert norm.num_batches_tracked is not None
@@ -170,16 +172,16 @@ def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor, elements: Tensor) 
 
 
 class DAR(Routed):
-    """DAR-BN: noise rows have their own statistics but share gamma and beta. Same keys as a plain batch norm."""
+    """DAR-BN: noise rows have their own statistics but share gamma and beta. The state-dict keys are unchanged."""
 
     def _noise_affine(self, x: Tensor) -> tuple[None, None]:
         return None, None
 
 
 class Auxiliary(Routed):
-    """Auxiliary batch norm, the ablation: noise rows have a complete batch norm of their own (child `noise`).
+    """Auxiliary batch norm, an ablation: noise rows have a complete separate batch norm (child `noise`).
 
-    In evaluation mode, and without a mask, the natural one is used.
+    In evaluation mode, and without a mask, the natural batch norm is used for all rows.
     """
 
     def __init__(self, *args: Any, noise_grad: NoiseGrad = "full", **others: Any) -> None:
@@ -187,7 +189,7 @@ class Auxiliary(Routed):
         self.add_noise()
 
     def add_noise(self) -> None:
-        """Attach the second batch norm in its initial state."""
+        """Attach the second batch norm, in its initial state."""
         like = self.weight if self.affine else self.running_mean
         kind: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
         self.noise = Second(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **kind)
@@ -195,7 +197,7 @@ class Auxiliary(Routed):
             new.requires_grad_(own.requires_grad)
 
     def copy_to_noise(self) -> None:
-        """Give the second batch norm the state of the natural one."""
+        """Copy the state of the natural batch norm to the second one."""
         own = {key: value for key, value in self.state_dict().items() if key in self.noise.state_dict()}
         self.noise.load_state_dict(own)
 
@@ -246,22 +248,22 @@ _ROUTED: dict[tuple[type[Routed], type[_BatchNorm]], type[Routed]] = {
 
 
 def plain_class(cls: type[_BatchNorm]) -> type[_BatchNorm]:
-    """The batch norm class that a routed class derives from; any other class itself."""
+    """The plain batch norm class that a routed class derives from; other classes are returned unchanged."""
     while issubclass(cls, Routed):
         cls = next(base for base in cls.__mro__ if issubclass(base, _BatchNorm) and not issubclass(base, Routed))
     return cls
 
 
 def routed_class(mixin: type[Routed], plain: type[_BatchNorm]) -> type[Routed]:
-    """`DARBatchNorm2d` for DAR and BatchNorm2d; other classes are created on demand, once."""
+    """Routed class for a mixin and a plain class, such as `DARBatchNorm2d`; created on demand and cached."""
     if (mixin, plain) not in _ROUTED:
         name = f"{'DAR' if mixin is DAR else mixin.__name__}{plain.__name__}"
-        cls: Any = type(name, (mixin, plain), {"__doc__": f"{mixin.__name__} in front of {plain.__name__}."})
+        cls: Any = type(name, (mixin, plain), {"__doc__": f"{mixin.__name__} version of {plain.__name__}."})
         _ROUTED[mixin, plain] = cls
     return _ROUTED[mixin, plain]
 
 
 def _blank(mixin: type[Routed], plain: type[_BatchNorm]) -> Routed:
-    """An instance of a routed class without state, for unpickling."""
+    """Uninitialised instance of a routed class, for unpickling."""
     cls = routed_class(mixin, plain)
     return cls.__new__(cls)

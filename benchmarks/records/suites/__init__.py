@@ -1,4 +1,4 @@
-"""Suite files: methods x datasets x ratios x seeds as TOML. The suites of ltbench lie beside this module."""
+"""Suite files: methods x datasets x ratios x seeds, as TOML. The built-in suites are in this folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Names = Annotated[list[str], Field(min_length=1)]
 
 
 class Block(BaseModel):
-    """Runs that differ in method, dataset, ratio, profile and seed; the fields are the options of `bench run`.
+    """All combinations of methods, datasets, ratios, profiles and seeds; the fields are the options of `bench run`.
 
     Attributes:
-        methods: names, or paths of .py files; "*" for all methods of the suite and of installed packages.
+        methods: names or paths of .py files; "*" for all methods of the suite and of installed packages.
         datasets: names.
-        imbalance: ratios; none for each dataset's own.
-        profile: exp, step or both; none for each dataset's own.
+        imbalance: imbalance ratios; empty for each dataset's default.
+        profile: exp, step or both; empty for each dataset's default.
         seeds: such as "0..2".
-        recipe: a name or a .toml file; else each dataset's own.
-        epochs: instead of the recipe's.
-        augment: instead of the recipe's.
-        set: NAME=VALUE; METHOD.NAME counts for that method alone.
+        recipe: a name or .toml file; None for each dataset's default.
+        epochs: overrides the recipe's epochs.
+        augment: overrides the recipe's augmentation.
+        set: NAME=VALUE texts; METHOD.NAME applies to that method only.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +44,7 @@ class Block(BaseModel):
 
 
 class Suite(BaseModel):
-    """Blocks of runs; a run that is in two blocks is carried out once."""
+    """Blocks of runs; a run that occurs in two blocks is trained once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,15 +52,15 @@ class Suite(BaseModel):
 
 
 def suite_files() -> dict[str, Path]:
-    """Suites that come with ltbench: name to file."""
+    """Built-in suites: name -> path."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
 def read_suite(name: str) -> Suite:
-    """A suite by name or file.
+    """Read a built-in suite by name, or a suite file by path.
 
     Raises:
-        UserError: it does not exist or is not valid; the message names file, line and field.
+        UserError: the suite does not exist or is invalid; the message names file, line and field.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
@@ -68,14 +68,14 @@ def read_suite(name: str) -> Suite:
         return Suite.model_validate(tomllib.loads(text))
     except OSError as error:
         if name.endswith(".toml"):
-            raise UserError(f"Cannot read the suite {path}: {(error.strerror or str(error)).lower()}.") from error
+            raise UserError(f"Cannot read suite {path}: {(error.strerror or str(error)).lower()}.") from error
         raise unknown("suite", name, suite_files()) from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} is no TOML file: {error}.") from error
+        raise UserError(f"{path} is not a TOML file: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        surplus = f"no suite has this; known: {_field_names(first)}"
+        surplus = f"unknown field; known: {_field_names(first)}"
         message = first["msg"].replace("Extra inputs are not permitted", surplus)
         raise UserError(f"{path}, line {_line(text, first['loc'])}: {field}: {message}.") from error
 
@@ -85,7 +85,7 @@ def _field_names(error: Any) -> str:
 
 
 def _line(text: str, location: tuple[int | str, ...]) -> int:
-    """Number of the line of a field, at its location in the parsed file; of its block, or 1, where it is missing."""
+    """Line number of the field at a location in the parsed file; if it is missing, that of its block, or 1."""
     lines = text.splitlines()
     block = next((part for part in location if isinstance(part, int)), 0)
     heads = [k for k, line in enumerate(lines) if re.match(r"\s*\[\[\s*runs\s*\]\]", line)]

@@ -1,4 +1,4 @@
-"""Engines: where the units of a sweep run. An engine is a class in a file of its own and a line in ENGINES."""
+"""Engines run the units of a sweep. An engine is a class in its own file, registered in ENGINES."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ENGINES = {
     "ray": f"{__name__}.ray:RayEngine",
     "slurm": f"{__name__}.slurm:SlurmEngine",
 }
-SCRIPTS = {"sbatch": "slurm"}  # kinds of scripts for `--emit`, and the engine that writes them
+SCRIPTS = {"sbatch": "slurm"}  # script format for `--emit` -> engine that writes it
 
 
 class Engine(Protocol):
-    """Runs units somewhere. It is created before the suite is read, so that it can prepare what it needs meanwhile."""
+    """Runs units. Created before the suite is read, so that it can start its setup in parallel."""
 
     def __init__(self, request: SweepRequest) -> None:
         """Prepare for a sweep.
@@ -31,10 +31,10 @@ class Engine(Protocol):
         """
 
     def run(self, units: Sequence[Unit]) -> Outcome | None:
-        """Run the units of a suite that have no record.
+        """Run the units that have no record.
 
         Returns:
-            What has become of all of them; None if they were submitted and run later.
+            The outcome of all units; None if they were submitted and run later.
 
         Raises:
             UserError: the engine cannot run here.
@@ -42,7 +42,7 @@ class Engine(Protocol):
 
 
 def create_engine(name: str, request: SweepRequest) -> Engine:
-    """The engine of that name in ENGINES; its module is imported now."""
+    """Import and create the engine registered under `name` in ENGINES."""
     module, _, cls = ENGINES[name].partition(":")
     engine: Engine = getattr(importlib.import_module(module), cls)(request)
     return engine

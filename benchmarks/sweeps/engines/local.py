@@ -1,7 +1,7 @@
 """Engine for one machine: child processes with slots, retries and logs; none outlives the sweep.
 
-A child is forked from a server that has imported torch, so that a run starts at once; it does what its command does
-when typed, and nothing else.
+Children are forked from a server that has already imported torch, so a run starts at once. A child runs the same
+command that a user would type.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """Runs as many units at once as there are slots.
+    """Runs one unit per slot in parallel.
 
-    A process that dies is started again, twice at most; one that ends with an error is not. SIGINT lets every run
-    finish its epoch and ends the sweep, a second one stops them at once. If this process dies, so do its children.
+    A process that dies is restarted, at most twice; one that exits with an error is not. The first SIGINT lets every
+    run finish its epoch and ends the sweep, the second stops them at once. If this process dies, so do its children.
     """
 
     def __init__(self, request: SweepRequest) -> None:
         self.request = request
         if request.slots[0].gpu is not None:
-            find_device("cuda")  # one error here instead of one for each run
+            find_device("cuda")  # one error here instead of one per run
         start_fork_server(request.slots[0].threads)
 
     def run(self, units: Sequence[Unit]) -> Outcome:
-        """Run what is missing."""
+        """Run the missing units."""
         with open_dashboard(units, self.request) as dashboard:
             return _Pool(self.request, Scheduler(units, self.request.results, self.request.runs, dashboard)).run()
 
 
 class _Pool:
-    """The workers of a sweep: fills free slots and decides what follows from the way in which a worker has ended."""
+    """Worker pool of a sweep: fills free slots, and requeues or fails a unit depending on how its worker ended."""
 
     def __init__(self, request: SweepRequest, scheduler: Scheduler) -> None:
         self.request, self.scheduler = request, scheduler
         self.free = list(request.slots)
         self.workers: list[Worker] = []
-        self.stops = 0  # how often the user, or a failure, has asked to stop
+        self.stops = 0  # number of stop requests, by the user or after a failure
 
     def run(self) -> Outcome:
         with self._interruptible():
@@ -85,7 +85,7 @@ class _Pool:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FAILED).unlink(missing_ok=True)
         worker = Worker(unit, slot, unit.command(self.request.results, self.request.runs), folder / LOG)
-        worker.start(start_fork_server(slot.threads), self.request.command)  # the server starts again if it was killed
+        worker.start(start_fork_server(slot.threads), self.request.command)  # restarts a killed server
         return worker
 
     def _end(self, worker: Worker) -> None:
@@ -102,7 +102,7 @@ class _Pool:
             self._died(unit, f"killed by signal {-code}" if code < 0 else f"exit code {code}")
         else:
             line = last_line(worker.log).removeprefix("Error: ")
-            self.scheduler.failed(unit, line or f"exit code {code}, and nothing in its log")
+            self.scheduler.failed(unit, line or f"exit code {code}, empty log")
             self._stop_after_failure()
 
     def _died(self, unit: Unit, how: str) -> None:

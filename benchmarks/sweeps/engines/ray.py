@@ -1,8 +1,8 @@
-"""Engine for many machines: Ray tasks that carry out one command each.
+"""Engine for many machines: one Ray task per run.
 
-Ray starts a task again when its worker or its node is lost. A run then resumes from its checkpoint where the nodes
-share the runs folder, and starts again from the beginning where they do not. Records come back to the driver, which
-writes those that do not exist there, so that a shared results folder is possible, but not needed.
+Ray restarts a task when its worker or node is lost. The run then resumes from its checkpoint if the nodes share the
+runs folder, and starts from the beginning if not. Tasks return their records to the driver, which writes those that
+are missing; a shared results folder is possible but not required.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 
 class RayEngine:
-    """Runs units as tasks of a Ray cluster: the one at `address`, or a new one on this machine.
+    """Runs units as tasks on a Ray cluster: the one at `address`, or a new one on this machine.
 
-    A new cluster has as many CPUs as there are slots. GPUs are divided between tasks as the slots divide them.
+    A new cluster has one CPU per slot. Each task gets the fraction of a GPU that a slot has.
     """
 
     def __init__(self, request: SweepRequest) -> None:
         self.request = request
 
     def run(self, units: Sequence[Unit]) -> Outcome:
-        """Run what is missing.
+        """Run the missing units.
 
         Raises:
             UserError: Ray is not installed, or there is no cluster at the address.
@@ -52,7 +52,7 @@ class RayEngine:
 
 @contextmanager
 def _cluster(request: SweepRequest) -> Iterator[Any]:
-    """The package `ray`, connected to a cluster."""
+    """Connect to a cluster and yield the package `ray`; disconnect at the end."""
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
@@ -69,7 +69,7 @@ def _cluster(request: SweepRequest) -> Iterator[Any]:
 
 
 class _Driver:
-    """Submits tasks and decides what follows from their results."""
+    """Submits tasks and handles their results."""
 
     def __init__(self, ray: Any, units: Sequence[Unit], request: SweepRequest, listener: SweepListener) -> None:
         self.ray, self.fail_fast = ray, request.fail_fast
@@ -88,7 +88,7 @@ class _Driver:
                     self.pending[self._submit(unit)] = unit
                     self.begun[unit.id] = time.monotonic()
                     self.scheduler.listener.started(unit, "ray")
-                if not self.pending:  # another sweep is running all that is left
+                if not self.pending:  # another sweep is running all remaining units
                     time.sleep(1)
                 ready, _ = self.ray.wait(list(self.pending), timeout=0.5) if self.pending else ([], [])
                 self.scheduler.listener.tick({unit.id: self.begun[unit.id] for unit in self.pending.values()})
@@ -124,19 +124,19 @@ class _Driver:
 
 
 def gpus_per_task(request: SweepRequest) -> float:
-    """The fraction of a GPU that each task gets, (0, 1]; 0 where the slots are on the CPU."""
+    """Fraction of a GPU per task, in (0, 1]; 0 for slots on the CPU."""
     gpus = {slot.gpu for slot in request.slots}
     return 0 if None in gpus else len(gpus) / len(request.slots)
 
 
 def carry_out(words: list[str], record: str, log: str, data: str) -> tuple[int, str | None, str]:
-    """Carry out `bench` with some arguments, on a node; again if the process dies.
+    """Run a `bench` command on a node; retry if the process dies.
 
     Args:
-        words: the arguments.
+        words: arguments of `bench`.
         record: path of the record that the run writes.
         log: path of its log.
-        data: the data root, where the node has no LTBENCH_DATA of its own.
+        data: the data root, unless LTBENCH_DATA is set on the node.
 
     Returns:
         The exit code, the text of the record or None, and the last line of the log.
@@ -151,14 +151,14 @@ def carry_out(words: list[str], record: str, log: str, data: str) -> tuple[int, 
                 [sys.executable, "-m", "ltbench.bench", *words], stdout=file, stderr=file, stdin=subprocess.DEVNULL,
                 env=environment, preexec_fn=die_with_parent, check=False,
             )  # fmt: skip
-        if 0 <= done.returncode <= INTERRUPTED:  # it has ended by itself
+        if 0 <= done.returncode <= INTERRUPTED:  # it exited by itself
             break
     text = Path(record).read_text("utf-8") if Path(record).exists() else None
     return done.returncode, text, last_line(path)
 
 
 def _absolute(word: str) -> str:
-    """The absolute path for the path of a user's file, which holds wherever the task runs; other words as they are."""
+    """Make the path of a user's file or folder absolute, so that it is valid in any task; keep other words."""
     name, colon, folder = word.partition(":")
     if name == "folder" and colon:
         return f"folder:{Path(folder).resolve()}"

@@ -1,8 +1,8 @@
-"""Engine for Slurm: a script that submits what is missing as job arrays, shared trainings first.
+"""Engine for Slurm: a script that submits the missing units as job arrays, shared trainings first.
 
-Partition, time limit, account and the like come from the variables that sbatch reads itself (SBATCH_PARTITION,
-SBATCH_TIMELIMIT, SBATCH_ACCOUNT). A job that is pre-empted, or reaches its time limit, finishes its epoch and is queued
-again; after a hard loss the same sweep submits what is still missing.
+Set partition, time limit, account and so on through the environment variables that sbatch reads (SBATCH_PARTITION,
+SBATCH_TIMELIMIT, SBATCH_ACCOUNT). A job that is pre-empted or reaches its time limit finishes its epoch and is
+requeued. If jobs are lost, run the sweep again to submit the missing units.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from ..units import Unit
 
 LARGEST_ARRAY = 1000  # Slurm's default is 1001
-NOTICE = 120  # seconds between the request to stop and the end
+NOTICE = 120  # seconds from SIGINT to the time limit
 
 _HEAD = """#!/bin/bash
 # Submits the missing runs of a sweep: bash FILE. Partition and time: SBATCH_PARTITION, SBATCH_TIMELIMIT.
 set -euo pipefail
-cd {folder}  # relative paths of the suite start here, and so do the jobs
+cd {folder}  # relative paths in the suite refer to this folder; jobs start here
 mkdir -p {results} {output}
 """
 _ARRAY = """
@@ -64,16 +64,16 @@ echo "submitted {count} runs as job ${name}"
 
 
 class SlurmEngine:
-    """Submits units to Slurm, which runs them later, or prints the script that does."""
+    """Submits units to Slurm, or prints the submission script."""
 
     def __init__(self, request: SweepRequest) -> None:
         self.request = request
 
     def run(self, units: Sequence[Unit]) -> None:
-        """Submit what is missing.
+        """Submit the missing units.
 
         Raises:
-            UserError: there is no sbatch on this machine, or it refuses.
+            UserError: sbatch is not available on this machine, or fails.
         """
         text = script(units, self.request)
         if self.request.script_only:
@@ -83,12 +83,12 @@ class SlurmEngine:
 
 
 def script(units: Sequence[Unit], request: SweepRequest, largest: int = LARGEST_ARRAY) -> str:
-    """A bash script that submits the units without a record that no process is running; to be run where sbatch is.
+    """Bash script that submits the units that have no record and are not running; run it where sbatch is available.
 
     Args:
-        units: of a suite.
-        request: folders and slots; a slot on a GPU stands for one GPU a job.
-        largest: number of jobs in an array.
+        units: units of a suite.
+        request: folders and slots; with GPU slots, each job requests one GPU.
+        largest: most jobs in an array.
     """
     results, runs = request.results.resolve(), request.runs.resolve()
     todo = [unit for unit in missing(units, results) if not locked(runs / unit.id)]
@@ -105,10 +105,10 @@ def script(units: Sequence[Unit], request: SweepRequest, largest: int = LARGEST_
 
 
 def submit(text: str) -> None:
-    """Run the script here.
+    """Run the script on this machine.
 
     Raises:
-        UserError: there is no sbatch on this machine, or it refuses.
+        UserError: sbatch is not available on this machine, or fails.
     """
     if shutil.which("sbatch") is None:
         raise UserError(
@@ -117,11 +117,11 @@ def submit(text: str) -> None:
     done = subprocess.run(["bash"], input=text, text=True, capture_output=True, check=False)
     print(done.stdout, end="")
     if done.returncode:
-        raise UserError(f"sbatch refuses: {done.stderr.strip() or 'no reason given'}.")
+        raise UserError(f"sbatch failed: {done.stderr.strip() or 'no reason given'}.")
 
 
 def _array(name: str, units: Sequence[Unit], request: SweepRequest, after: str = "") -> str:
-    """The part of the script that submits units as one job array and keeps its number in the variable `name`."""
+    """Part of the script that submits units as one job array and stores its job id in the variable `name`."""
     results, runs = request.results.resolve(), request.runs.resolve()
     gpu = request.slots[0].gpu is not None
     device = ["--device", "cuda" if gpu else "cpu"]
@@ -142,7 +142,7 @@ def _array(name: str, units: Sequence[Unit], request: SweepRequest, after: str =
 
 
 def _by_dependency(units: Sequence[Unit], results: Path, runs: Path) -> tuple[list[Unit], list[Unit]]:
-    """Units that may start at once, and those that wait for a snapshot that one of the first trains."""
+    """Units that can start at once, and units that need a snapshot that one of those trains."""
     queue = Queue(units, results, runs)
     leaders = []
     while unit := queue.take():

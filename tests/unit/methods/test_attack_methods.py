@@ -255,7 +255,7 @@ def test_held_out_images_are_neither_trained_on_nor_tested_on() -> None:
 
 
 def test_the_dataset_of_a_run_says_that_images_are_held_out() -> None:
-    with pytest.warns(UserWarning, match="blt needs images held out .* --set dataset.holdout=true"):
+    with pytest.warns(UserWarning, match="blt needs held-out training images; .* --set dataset.holdout=true"):
         blt, erm = make_plan(["blt", "erm"], ["digits-lt"], RunRequest(imbalance="5"))
     same = make_plan(["erm"], ["digits-lt"], RunRequest(imbalance="5", settings=["dataset.holdout=true"]))[0]
     soft = make_plan(["blt"], ["digits-lt"], RunRequest(imbalance="5", settings=["confusion=train_soft"]))[0]

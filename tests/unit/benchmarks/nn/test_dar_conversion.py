@@ -171,7 +171,7 @@ def test_what_cannot_be_converted_is_refused() -> None:
         def forward(self, input: Tensor) -> Tensor:
             return super().forward(input) + 1
 
-    with pytest.raises(TypeError, match="Own has a forward pass of its own"):
+    with pytest.raises(TypeError, match="Own has a custom forward pass"):
         convert_batchnorm(Own(3))
 
 
@@ -200,14 +200,14 @@ def test_misuse_is_noticed() -> None:
     with pytest.raises(ValueError, match="take no noise mask"):
         replaced(torch.rand(6, 3, 2, 2), MASK)
     layer = DARBatchNorm2d(3)
-    with noise_rows(layer, MASK), pytest.raises(ValueError, match="has 6 entries but the layer's input 12 rows"):
+    with noise_rows(layer, MASK), pytest.raises(ValueError, match="has 6 entries but the layer's input has 12 rows"):
         layer(torch.rand(12, 3, 2, 2))
     layer._is_replica = True  # type: ignore[assignment]  # set by DataParallel on its copies
     with noise_rows(layer, MASK), pytest.raises(RuntimeError, match="DistributedDataParallel"):
         layer(torch.rand(3, 3, 2, 2))
     own = nn.SyncBatchNorm(3)
     own.process_group = object()
-    with pytest.raises(TypeError, match="process group of its own"):
+    with pytest.raises(TypeError, match="custom process group"):
         convert_batchnorm(own)
 
 

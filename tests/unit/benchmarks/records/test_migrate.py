@@ -128,7 +128,7 @@ def test_a_record_changed_by_hand_stops_it_before_any_change(results: Path) -> N
     (path,) = results.rglob("drw/*.json")
     path.write_text(json.dumps(old("drw") | {"seed": 1}))
     before = {path: path.read_bytes() for path in find_records(results)}
-    with pytest.raises(UserError, match=r"drw/.*its id does not follow from its contents"):
+    with pytest.raises(UserError, match=r"drw/.*its id does not match its contents"):
         migrate(results)
     assert before == {path: path.read_bytes() for path in find_records(results)}
 

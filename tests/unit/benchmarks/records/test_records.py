@@ -60,9 +60,9 @@ def edited(record: Record, **changes: Any) -> str:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"seed": 1}, "changed by hand"),
-        ({"recipe__epochs": 200}, "changed by hand"),
-        ({"hyperparameters": {"x": 1}}, "changed by hand"),
+        ({"seed": 1}, "edited by hand"),
+        ({"recipe__epochs": 200}, "edited by hand"),
+        ({"hyperparameters": {"x": 1}}, "edited by hand"),
         ({"final__correct": [51] + [0] * 9}, "exceeds dataset.test_counts"),
         ({"final__correct": [1] * 9}, "9 entries for 10 classes"),
         ({"final__correct": [1] * 10}, "diagonal"),

@@ -113,7 +113,7 @@ def test_a_process_that_dies_is_tried_three_times(tmp_path: Path) -> None:
     assert scheduler.take() == unit
     assert not scheduler.died(unit, "killed by signal 9")
     assert not scheduler.waiting
-    again = "died (killed by signal 9), will be tried again"
+    again = "died (killed by signal 9), will be retried"
     assert notes.ends == [("a", again), ("a", again), ("a", "failed")]
     reason = "died 3 times, killed by signal 9; last line: none"
     assert scheduler.outcome.failed == {"a": ("a", reason)}

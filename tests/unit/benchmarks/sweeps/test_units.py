@@ -44,7 +44,7 @@ def test_ratios_and_profiles_are_crossed_and_runs_run_once() -> None:
     assert [unit.method for unit in both] == ["erm", "drs"]
 
 
-@pytest.mark.filterwarnings("ignore:blt needs images held out")
+@pytest.mark.filterwarnings("ignore:blt needs held-out training images")
 def test_a_star_means_every_method() -> None:
     all_units = units(methods=["*"], set=[*TINY, "open.delta=0.25"])
     assert [unit.method for unit in all_units] == names("methods")
@@ -75,7 +75,7 @@ def test_a_method_from_outside(tmp_path: Path) -> None:
     assert planned(unit.arguments) == unit.id
 
 
-@pytest.mark.filterwarnings("ignore:blt needs images held out")
+@pytest.mark.filterwarnings("ignore:blt needs held-out training images")
 @pytest.mark.parametrize("name", suite_files())
 def test_the_suites_that_come_with_ltbench_are_whole(name: str) -> None:
     suite = read_suite(name)
@@ -105,7 +105,7 @@ def test_the_suites_that_come_with_ltbench_are_whole(name: str) -> None:
             ["line 4", "profile", "'exp' or 'step'"],
         ),
         ("title = 'x'\n" + GOOD, ["line 1", "title", "known: runs"]),
-        ("[[runs]\n", ["no TOML file"]),
+        ("[[runs]\n", ["not a TOML file"]),
         ("", ["line 1", "runs", "required"]),
     ],
 )
@@ -121,7 +121,7 @@ def test_a_wrong_file_names_line_and_field(text: str, words: list[str], tmp_path
 def test_an_unknown_suite_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"suite 'digit'\. Did you mean 'digits'"):
         read_suite("digit")
-    with pytest.raises(UserError, match=r"Cannot read the suite .*nothing\.toml"):
+    with pytest.raises(UserError, match=r"Cannot read suite .*nothing\.toml"):
         read_suite(str(tmp_path / "nothing.toml"))
     with pytest.raises(UserError, match="'ermm'"):
         units(methods=["ermm"])

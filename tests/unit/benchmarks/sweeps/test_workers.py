@@ -23,7 +23,7 @@ def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")  # GPUs assigned by a cluster scheduler
     assert [slot.environment["CUDA_VISIBLE_DEVICES"] for slot in gpu_slots(["cuda:1"], 1)] == ["7"]
     for wrong in ("gpu0", "cuda", "cuda:x"):
-        with pytest.raises(UserError, match=f"'{wrong}' is no GPU"):
+        with pytest.raises(UserError, match=f"'{wrong}' is not a GPU"):
             gpu_slots([wrong], 1)
 
 

@@ -101,11 +101,11 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "old": (old_format, "written by another version of ltbench"),
     "format": (lambda values: values.update(format=3), "written by another version of ltbench"),
     "run": (lambda values: values.update(run="ab" * 8), "checkpoint of another run, abababababababab"),
-    "unknown": (lambda values: values.update(mine=1), "not a whole checkpoint .*mine"),
-    "missing": (lambda values: values.pop("parameters"), "not a whole checkpoint .*parameters"),
-    "history": (lambda values: values["history"].pop("correct"), "not a whole checkpoint .*correct"),
-    "measure": (lambda values: values["history"].update(mine=1), "not a whole checkpoint .*mine"),
-    "environment": (lambda values: values["environment"].update(mine=1), "not a whole checkpoint .*mine"),
+    "unknown": (lambda values: values.update(mine=1), "not a complete checkpoint .*mine"),
+    "missing": (lambda values: values.pop("parameters"), "not a complete checkpoint .*parameters"),
+    "history": (lambda values: values["history"].pop("correct"), "not a complete checkpoint .*correct"),
+    "measure": (lambda values: values["history"].update(mine=1), "not a complete checkpoint .*mine"),
+    "environment": (lambda values: values["environment"].update(mine=1), "not a complete checkpoint .*mine"),
     "tensor": (lambda values: values["net"].pop("head.bias"), "version of the method .*head.bias is missing"),
     "surplus": (lambda values: values["net"].update(mine=torch.ones(1)), "version of the method .*mine is unknown"),
     "shape": (lambda values: values["net"].update({"head.bias": torch.ones(9)}), "version of the method .*head.bias"),
@@ -113,7 +113,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "epoch": (lambda values: values.update(epoch=7), "version of the method .*epoch 7 .*does not exist"),
     "losses": (lambda values: values["history"]["losses"].pop(), "version of the method .*losses after"),
     "momentum": (lambda values: values["optimiser"]["state"].popitem(), "lacks the state of 1 parameters"),
-    "factor": (lambda values: values["optimiser"]["param_groups"][0].pop("factor"), "other groups of parameters"),
+    "factor": (lambda values: values["optimiser"]["param_groups"][0].pop("factor"), "different parameter groups"),
     "optimiser": (lambda values: values["optimiser"].pop("state"), "its optimiser has param_groups"),
 }
 
@@ -143,7 +143,7 @@ def test_a_snapshot_that_does_not_fit_is_one_sentence(name: str, tmp_path: Path)
     (path,) = erm.glob("epoch-*.pt")
     rewrite(path, change)
     if name in ("surplus", "shape"):
-        words = r"needs\(\) says that it begins as erm, but erm's weights do not fit: "
+        words = r"needs\(\) declares that it begins as erm, but erm's weights do not fit: "
     with pytest.raises(UserError, match=words):
         carry_out(tiny_run("drs", epochs=5), tmp_path)
 

@@ -113,7 +113,7 @@ def test_a_value_of_the_base_reaches_every_method_with_a_base() -> None:
     assert scopes["rsg"] == {"base.beta": "0.9"}
     assert scopes["m2m"] == {"base.beta": "0.9", "base": "drw"}
     assert scopes["erm"] == {}
-    with pytest.raises(UserError, match="'base' is none of erm, recipe, dataset"):
+    with pytest.raises(UserError, match="'base' is not one of erm, recipe, dataset"):
         parse_settings(["base.beta=0.9"], plugins[:1])
 
 
