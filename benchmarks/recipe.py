@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown
-from .fields import Count, Fraction, Positive, PositiveInt, from_text
+from .fields import LATER, Count, Fraction, Positive, PositiveInt, from_text
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -34,6 +35,7 @@ class Recipe(BaseModel):
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy otherwise replaces.
         warmup: epochs over which the learning rate rises to `lr`; 0 for none.
         drops: pairs of a fraction of training and the factor by which the learning rate is multiplied from then on.
+        least_steps: optimiser steps that a run has at least: a small dataset is trained for more than `epochs` epochs.
         precision: precision of the network's convolutions and matrix products; weights and statistics are float32. A
             CPU without bfloat16 units computes "bf16" in float32 and rounds each result. On recent NVIDIA GPUs PyTorch
             uses TF32 for "fp32" convolutions unless configured otherwise.
@@ -63,6 +65,7 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     evaluate_every: PositiveInt = 10
+    least_steps: Annotated[Count, LATER] = 0
     threads: Count = 0
     plain: bool = False
 
@@ -78,6 +81,16 @@ class Recipe(BaseModel):
         if self.plain and (self.precision != "fp32" or self.channels_last):
             raise ValueError("plain needs precision = fp32 and channels_last = false, as --plain sets them")
         return self
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Batches of an epoch that draws a number of images, >= 1; one row alone joins the batch before it."""
+        whole, rest = divmod(images, self.batch_size)
+        return max(1, whole + (rest > 1 and not self.drop_last))
+
+    def lengthened(self, images: int) -> Recipe:
+        """The recipe with as many epochs as `least_steps` needs on a training split with a number of images."""
+        epochs = max(self.epochs, math.ceil(self.least_steps / self.steps_per_epoch(images)))
+        return self.model_copy(update={"epochs": epochs})
 
     def learning_rate(self, epoch: int, epochs: int, drops: tuple[tuple[float, float], ...] | None = None) -> float:
         """Learning rate of an epoch, constant within the epoch.

@@ -50,6 +50,7 @@ class Folder(Source):
     """
 
     paths: ClassVar[tuple[str, ...]] = ("path",)
+    recipe: ClassVar[str] = "folder"
 
     path: str = ""
     profile: Literal["natural", "exp", "step"] = "natural"

@@ -87,8 +87,8 @@ class _Job:
             self.say(f"already finished: {path}")
             return _read(run, path)
         make_writable(folder, "--runs")
-        if run.inactive:
-            self.say(f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {run.inactive}; it will not be ranked")
+        for caution in run.cautions:
+            self.say(f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {caution}")
         lock = FileLock(folder / "run.lock")
         try:
             lock.acquire(timeout=-1 if wait else 0)

@@ -82,10 +82,11 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
             holds_out = source.holdout or _holds_out(plugin, scopes)
             part = whole.holding_out() if holds_out and part is None else part
             dataset = part if holds_out and part is not None else whole
+            length = recipe if "epochs" in scopes["recipe"] else recipe.lengthened(len(dataset.train))
             for seed in seeds:
                 method = configure(plugin, scopes[plugin.name])
                 changes = changed(method, plugin) | {f"recipe.{k}": v for k, v in recipe_changes.items()}
-                plan.append(RunSpec(plugin.name, plugin.source, method, changes, dataset, recipe, seed))
+                plan.append(RunSpec(plugin.name, plugin.source, method, changes, dataset, length, seed))
     return plan
 
 

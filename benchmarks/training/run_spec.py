@@ -24,6 +24,8 @@ from ..registry import base_of
 from ..split import Dataset
 from .hook_checks import check_head, check_network, checked_needs, checked_stages
 
+FEW_STEPS = 500  # a run of fewer is called out
+
 
 @dataclass(frozen=True)
 class RunSpec:
@@ -84,6 +86,14 @@ class RunSpec:
         if self.needs.prefix >= self.epochs and type(self.method).finish is Method.finish:
             return f"all of its {epochs} epochs are those of {self.needs.prefix_of}"
         return ""
+
+    @property
+    def cautions(self) -> list[str]:
+        """Sentences on what makes the run a poor measurement, for the user before it starts."""
+        steps = self.recipe.steps_per_epoch(len(self.dataset.train)) * self.epochs
+        few = f"{steps} steps in all are few to train a network; --epochs sets more, or --set recipe.least_steps=2000"
+        inactive = f"{self.inactive}; it will not be ranked"
+        return [text for text, applies in ((inactive, self.inactive), (few, steps < FEW_STEPS)) if applies]
 
     @property
     def epochs(self) -> int:

@@ -116,3 +116,29 @@ def test_the_warm_up_does_not_shrink_with_the_run(epochs: int) -> None:
 def test_a_warm_up_that_is_no_number_of_epochs_is_refused(value: object) -> None:
     with pytest.raises(UserError, match=r"Recipe 'cifar': warmup = .*"):
         load_recipe("cifar", {"warmup": value})
+
+
+@pytest.mark.parametrize(
+    ("images", "settings", "epochs"),
+    [
+        (106, {}, 1000),  # two batches of 64
+        (65, {}, 2000),  # the last image joins the batch before it
+        (64, {}, 2000),
+        (3, {}, 2000),
+        (3200, {}, 40),  # 50 batches: 40 epochs are 2000 steps
+        (3201, {}, 40),
+        (12_000, {}, 40),
+        (106, {"least_steps": "3"}, 40),
+        (106, {"drop_last": "true"}, 2000),
+    ],
+)
+def test_a_small_dataset_is_trained_for_more_epochs(images: int, settings: dict[str, str], epochs: int) -> None:
+    recipe = load_recipe("folder", settings)[0].lengthened(images)
+    assert recipe.epochs == epochs
+    assert recipe.lengthened(images) == recipe
+
+
+@pytest.mark.parametrize("name", sorted(set(recipe_names()) - {"folder"}))
+def test_the_length_of_other_recipes_is_in_epochs(name: str) -> None:
+    recipe = load_recipe(name)[0]
+    assert recipe.lengthened(2) == recipe
