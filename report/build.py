@@ -87,7 +87,7 @@ def figure_formats(text: str) -> list[str]:
     Raises:
         UserError: a format is unknown.
     """
-    formats = [] if text.strip() == "none" else [part.strip() for part in text.split(",") if part.strip()]
+    formats = [] if text.strip() == "none" else [part.strip() for part in text.split(",")]
     for name in formats:
         if name not in FORMATS:
             raise unknown("figure format", name, [*FORMATS, "none"])

@@ -9,10 +9,10 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
-from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
+from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, names_option, option
 from .groups import ALL, GROUPINGS, RULES
 
-DATASETS = option("--dataset", "-d", "datasets", metavar="NAMES", help="Restrict to these datasets, comma-separated.")
+DATASETS = names_option("--dataset", "-d", "datasets", help="Restrict to these datasets, comma-separated or repeated.")
 READING = [
     option("--shots", "rule", default="A", type=click.Choice(RULES), help="Definition of many, medium and few."),
     option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups of classes shown in tables."),
@@ -29,7 +29,7 @@ READING = [
 @option("--published", is_flag=True, help="Show published numbers beside ours.")
 @option("--optimism", is_flag=True, help="Show the gain from choosing the best epoch on the test split.")
 @option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, comma-separated; or none.")
-def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: str, **choices: Any) -> None:
+def report(results: Path, runs: Path, out: Path, datasets: list[str], figures: str, **choices: Any) -> None:
     """Write leaderboards (Markdown, LaTeX, CSV), an HTML page and figures from records and stored logits alone."""
     from ..benchmarks.utils.docstrings import method_cards
     from .build import build, figure_formats
@@ -38,7 +38,7 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 
     formats = figure_formats(figures)
     sources = Sources(results, runs, cards=method_cards())
-    built = build(sources, out, _names(datasets), Options(**choices), formats, _say)
+    built = build(sources, out, datasets, Options(**choices), formats, _say)
     Console().print(built.printed)
     _warn(built.warnings)
     written = [path for path in built.paths if path.parent == out] + [out / "figures"] * bool(formats)
@@ -54,7 +54,7 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
 @add_options(READING)
 @option("--out", type=PATH, help="Figure of both accuracies against class size (.png, .svg or .pdf).")
 @option("--across", metavar="FIELD", help="Compare two values of this recipe field instead, all else equal.")
-def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str | None, **choices: Any) -> None:
+def compare(a: str, b: str, datasets: list[str], out: Path | None, across: str | None, **choices: Any) -> None:
     """Compare two methods or row labels, paired by seed: differences with intervals and tests, for every group.
 
     \b
@@ -72,9 +72,9 @@ def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str 
             raise click.UsageError("--out draws accuracy against class size and cannot be combined with --across.")
         from .compare_recipe import compare_values
 
-        comparison = compare_values(across, a, b, sources, _names(datasets))
+        comparison = compare_values(across, a, b, sources, datasets)
     else:
-        comparison = compare_rows(a, b, sources, _names(datasets), Options(**choices), out)
+        comparison = compare_rows(a, b, sources, datasets, Options(**choices), out)
     Console().print(comparison.printed)
     _warn(comparison.warnings)
     for path in comparison.paths:
@@ -90,10 +90,6 @@ def show(record: str, results: Path) -> None:
     from .show import show as shown
 
     Console(highlight=False).print(shown(find_record(record, results)))
-
-
-def _names(text: str | None) -> list[str] | None:
-    return text.split(",") if text else None
 
 
 def _say(text: str) -> None:

@@ -11,19 +11,21 @@ from rich.console import Console
 
 from ..errors import INTERRUPTED, UserError
 from ..utils.device import find_device
-from ..utils.options import DEVICE, RESULTS, RUN_OPTIONS, RUNS, add_options, option
+from ..utils.options import DEVICE, RESULTS, RUN_OPTIONS, RUNS, add_options, names_option, option
 
 
 @click.command()
-@option("--method", "-m", "methods", required=True, metavar="NAMES", help="Names or .py files, joined by commas.")
-@option("--dataset", "-d", "datasets", required=True, metavar="NAMES", help="Names or folder:PATH, joined by commas.")
-@option("--seed", "-s", "seeds", default="0", metavar="SEEDS", help="For example 3, 0..2 or 0,4,7.")
+@names_option("--method", "-m", "methods", required=True, help="Names or .py files, comma-separated or repeated.")
+@names_option("--dataset", "-d", "datasets", required=True, help="Names or folder:PATH, comma-separated or repeated.")
+@option("--seed", "-s", "seeds", default=("0",), multiple=True, metavar="SEEDS", help="Such as 3, 0..2 or 0,4,7.")
 @DEVICE
 @RESULTS
 @RUNS
 @option("--quiet", is_flag=True, help="Do not print the leaderboard.")
 @add_options(RUN_OPTIONS)
-def run(methods: str, datasets: str, device: str, results: Path, runs: Path, quiet: bool, **options: Any) -> None:
+def run(
+    methods: list[str], datasets: list[str], device: str, results: Path, runs: Path, quiet: bool, **options: Any
+) -> None:
     """Train and evaluate methods, and write a record of each run. Skips finished runs and resumes interrupted ones.
 
     \b
@@ -35,7 +37,7 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
     from .progress import ProgressLine
 
     torch_device = find_device(device)
-    plan = make_plan(methods.split(","), datasets.split(","), RunRequest(**options))
+    plan = make_plan(methods, datasets, RunRequest(seeds=",".join(options.pop("seeds")), **options))
     console = Console(stderr=True)
     try:
         with ProgressLine(console) as line:

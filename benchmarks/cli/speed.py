@@ -9,7 +9,7 @@ import rich_click as click
 from rich.console import Console
 
 from ..utils.device import find_device
-from ..utils.options import DEVICE, PATH, RUN_OPTIONS, add_options, option
+from ..utils.options import DEVICE, PATH, RUN_OPTIONS, add_options, names_option, option
 
 
 @click.command()
@@ -41,14 +41,14 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
 
 
 @click.command()
-@option("--methods", metavar="NAMES", help="Names or .py files, joined by commas; default: all.")
+@names_option("--methods", help="Names or .py files, comma-separated or repeated; default: all.")
 @option("--against", type=click.Choice(["dataloader"]), help="Also time an epoch of a standard PyTorch loop.")
 @option("--json", "json_file", type=PATH, metavar="FILE", help="Write the timings of all rounds to this file.")
 @option("--out", type=PATH, metavar="FILE", help="Write the tables to this file, as Markdown.")
 @option("--quick", is_flag=True, hidden=True, help="Few images, a small network and two rounds, to try the command.")
 @DEVICE
 def speed(
-    methods: str | None, against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
+    methods: list[str], against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
 ) -> None:
     """Measure each method's step relative to ERM, and the input path relative to PIL. Takes minutes on a CPU.
 
@@ -63,7 +63,7 @@ def speed(
     from ..utils.atomic_write import write_atomically
 
     torch_device, console = find_device(device), Console(stderr=True)
-    chosen = [name.strip() for name in methods.split(",") if name.strip()] if methods else names("methods")
+    chosen = methods or names("methods")
     scale = QUICK if quick else CIFAR_10_LT
     runs = synthetic_specs(["erm", *(name for name in chosen if name != "erm")], scale)
     with console.status("Measuring") as status:

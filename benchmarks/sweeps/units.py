@@ -15,6 +15,7 @@ from ..training.plan import RunRequest, make_plan
 from ..training.run_spec import RunSpec
 from ..training.shared_start import SharedTraining, shared_trainings
 from ..utils.formatting import exact
+from ..utils.options import escape_name
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
             request = RunRequest(seeds=block.seeds, settings=block.set, **values)
             for run in make_plan(methods, [dataset], request):
                 method = _as_typed(run.name, methods)
-                words = ["run", "--method", method, "--dataset", dataset, "--seed", str(run.seed), *_options(values)]
+                chosen = ("--method", escape_name(method), "--dataset", escape_name(dataset), "--seed", str(run.seed))
+                words = ["run", *chosen, *_options(values)]
                 words += [word for text in _assignments(run.name, methods, block.set) for word in ("--set", text)]
                 units.setdefault(run.id, _unit(run, words))
     return list(units.values())

@@ -95,7 +95,10 @@ def find_scopes(request: RunRequest, plugins: Sequence[Plugin]) -> Scopes:
     scopes = parse_settings(request.settings, plugins)
     for scope, fields in (("dataset", ("imbalance", "profile")), ("recipe", ("epochs", "augment"))):
         values = {field: getattr(request, field) for field in fields}
-        scopes[scope] |= {field: value for field, value in values.items() if value is not None}
+        for field, value in values.items():
+            if value is not None and field in scopes[scope]:
+                raise UserError(f"{scope}.{field} is set twice: by --{field} {value} and by --set {scope}.{field}.")
+            scopes[scope] |= {} if value is None else {field: value}
     if request.plain:
         scopes["recipe"] = PLAIN | scopes["recipe"]
     return scopes
@@ -132,7 +135,7 @@ def find_methods(texts: Sequence[str]) -> list[Plugin]:
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+    return list(dict.fromkeys(text.strip() for text in texts))
 
 
 def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
@@ -198,6 +201,10 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
             _check_no_recipe_field(name, text, plugins)
             targets, field = [plugin.name for plugin in plugins], name
         for target in targets:
+            if field in scopes[target]:
+                raise UserError(
+                    f"--set {text}: {target}.{field} is set twice; its other value is {scopes[target][field]}."
+                )
             scopes[target][field] = _value(value)
     return scopes
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,63 @@ import rich_click as click
 PATH = click.Path(path_type=Path)
 
 
+class Once(click.Option):
+    """An option that may be given once; click itself would silently keep the last of several values."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Let the parser collect all values."""
+        self.multiple = not self.is_flag
+        super().add_to_parser(parser, ctx)
+        self.multiple = False
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
+        """The only value that was given.
+
+        Raises:
+            click.UsageError: there are several.
+        """
+        values = opts.get(str(self.name))
+        if isinstance(values, list):
+            if len(values) > 1:
+                raise click.UsageError(f"{self.opts[0]} is given {len(values)} times: {', '.join(values)}.", ctx)
+            opts = {**opts, str(self.name): values[0]}
+        return super().consume_value(ctx, opts)
+
+
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
-    """`click.option` that shows the default, if any, in its help text."""
+    """`click.option` that shows the default, if any, in its help text, and refuses a second value unless `multiple`."""
+    if not settings.get("multiple"):
+        settings["cls"] = Once
     return click.option(*names, show_default="default" in settings, **settings)
+
+
+def names_option(*names: str, **settings: Any) -> Callable[[Any], Any]:
+    """An option whose value is a list of names: comma-separated, given several times, or both; see `split_names`."""
+    return click.option(*names, multiple=True, metavar="NAMES", callback=_as_names, **settings)
+
+
+def _as_names(ctx: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[str]:
+    try:
+        return [name for value in values for name in split_names(value)]
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, parameter) from error
+
+
+def split_names(text: str) -> list[str]:
+    r"""Names separated by commas, of which a last one may be superfluous; a comma in a name is written `\,`.
+
+    Raises:
+        ValueError: there is no name.
+    """
+    names = [part.replace(r"\,", ",").strip() for part in re.split(r"(?<!\\),", text)]
+    if not any(names):
+        raise ValueError(f"'{text}' contains no name.")
+    return [name for name in names if name]
+
+
+def escape_name(name: str) -> str:
+    r"""A name as `split_names` reads it: commas become `\,`."""
+    return name.replace(",", r"\,")
 
 
 def add_options(shared: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
