@@ -81,8 +81,8 @@ class RunSpec:
             values |= {f"base.{name}": value for name, value in moments(base).items()}
         never = {name: value for name, value in values.items() if epochs_before(value, epochs) == epochs and value < 1}
         if never:
-            late = " and ".join(f"{name} = {value:g}" for name, value in never.items())
-            return f"none of its {epochs} epochs begins after {late}"
+            values_text = " and ".join(f"{name} = {value:g}" for name, value in never.items())
+            return f"none of its {epochs} epochs begins after {values_text}"
         if self.needs.prefix >= self.epochs and type(self.method).finish is Method.finish:
             return f"all of its {epochs} epochs are those of {self.needs.prefix_of}"
         return ""
