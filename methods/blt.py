@@ -93,7 +93,7 @@ class BLT(Method):
         grad_accumulate: sum the gradients of all steps instead of clearing them (reference code).
         confusion: images on which confusion is measured: held-out images, or the training images themselves.
         target: class to move towards: by the confusion of each epoch, by that of the first stage, or at random.
-        instead: append hallucinated images, their unperturbed start images, or nothing.
+        instead: append hallucinated images, newly augmented training images of the same classes, or nothing.
         attack: precision of convolutions and matrix products during the ascent.
     """
 

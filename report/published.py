@@ -24,21 +24,22 @@ _COLUMN = re.compile(r"[a-z0-9-]+ (natural|(exp|step)\d+)( (many|medium|few))?")
 
 
 class PublishedTable(BaseModel):
-    """Numbers of one source that share a protocol; "-" marks a number that the source does not print.
+    """Numbers from one source that share a protocol; "-" marks a number that the source does not print.
 
     Attributes:
         source: paper or repository that published the numbers.
         where: table, section or file.
-        evidence: `[paper]`, `[code X]`, `[readme X]` or `[issue X#k]`; a dagger marks numbers that are recalled.
+        evidence: where the numbers were read: `[X]` for paper X, `[code X]`, `[readme X]` or `[issue X#k]`; a dagger
+            marks numbers quoted from memory or found only in a secondary source.
         backbone: name of the backbone as in the recipes.
         epochs: number of training epochs.
         augmentation: augmentation of training images.
         metric: `error` or `accuracy`, in percent, over all classes or over the group that a column names.
         selection: the reported epoch, and the images on which it was chosen.
-        runs: number of runs of which a number is the mean.
+        runs: number of runs that each number averages.
         columns: `dataset profile` as in the records, such as `cifar10-lt exp100`, optionally with a group of classes.
-        rows: row label as in our tables, to one number per column.
-        standard_errors: row label to one standard error per column.
+        rows: maps each row label, as in our tables, to one number per column.
+        standard_errors: maps a row label to one standard error per column.
         note: further remarks on the protocol.
     """
 

@@ -19,13 +19,13 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Ranks:
-    """Average ranks of methods over datasets.
+    """Average ranks of methods across datasets.
 
     Attributes:
-        accuracies: overall accuracy, mean over seeds, one line per dataset and one column per method, without gaps.
-        mean: average rank of each method, best first; 1 is the best rank, ties share their average.
-        p: p-value of Friedman's test of the hypothesis that all methods are equal.
-        pairs: p-values of Nemenyi's test, (methods, methods).
+        accuracies: overall accuracy, mean over seeds; one row per dataset, one column per method, no missing values.
+        mean: average rank of each method, best first; 1 is the best rank; ties get the mean of their ranks.
+        p: p-value of Friedman's test of the null hypothesis that all methods perform equally.
+        pairs: pairwise p-values of Nemenyi's test, (methods, methods).
     """
 
     accuracies: pd.DataFrame

@@ -108,7 +108,7 @@ class Side:
         return subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, text=True, check=False)
 
     def knows(self, field: str) -> bool:
-        """Whether `bench info` lists a field of a method, or counts `recipe.warmup` in epochs."""
+        """Whether `bench info` lists a method's field; for `recipe.warmup`, whether it is in epochs."""
         scope, _, name = field.partition(".")
         card, pattern = ("cifar", WHOLE_WARMUP) if scope == "recipe" else (scope, rf"(?m)^{name}  +\S")
         return bool(re.search(pattern, self.says("info", card)))

@@ -116,7 +116,7 @@ def _common_loop(spec: RunSpec, device: torch.device, workers: int) -> dict[str,
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the warning about more workers than cores, which published code often has."""
+    """Suppress DataLoader's warning about more workers than cores; published code often uses that many."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")
         yield

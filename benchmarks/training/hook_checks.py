@@ -1,7 +1,7 @@
-"""What each hook of a method may return. A plugin from outside can return anything; what is wrong names its hook.
+"""Checks of the values that the hooks of a method return; an invalid one ends the run with the name of its hook.
 
-Batches and losses are checked in the first step of a stage. Their values on a GPU are read at the end of the epoch, so
-that no step waits for the device.
+Batches and losses are checked in the first step of a stage. Values on a GPU are read at the end of the epoch, so that no
+step waits for the device.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ IGNORED = -100  # label of a row that does not count
 
 
 def require(correct: bool, method: Method, hook: str, rule: str, value: Any) -> None:
-    """Refuse a value that a hook returned.
+    """Raise an error if a hook returned an invalid value.
 
     Args:
-        correct: whether it is as it should be.
-        method: whose hook it is.
-        hook: its name.
-        rule: what the hook has to return.
-        value: what it returned.
+        correct: whether the value is valid.
+        method: method that the hook belongs to.
+        hook: name of the hook.
+        rule: what the hook must return, as a phrase for the message.
+        value: value that the hook returned.
 
     Raises:
-        RunFailed: it is not correct; the message names the hook, the rule and the value.
+        RunFailed: the value is invalid; the message names the hook, the rule and the value.
     """
     if not correct:
         raise RunFailed(f"{type(method).__name__}.{hook}() must return {rule}; it returned {_described(value)}.")
@@ -46,10 +46,10 @@ def _described(value: Any) -> str:
 
 
 def checked_stages(method: Method, epochs: int) -> list[Stage]:
-    """The stages of a run of so many epochs: at least one, each with a name of its own.
+    """Call `stages` for a run of `epochs` epochs and check that it returns stages with distinct names.
 
     Raises:
-        RunFailed: they are not.
+        RunFailed: the hook returned something else.
     """
     stages: Any = method.stages(epochs)
     good = isinstance(stages, Sequence) and len(stages) > 0 and all(isinstance(stage, Stage) for stage in stages)
@@ -63,7 +63,7 @@ def checked_stages(method: Method, epochs: int) -> list[Stage]:
 
 
 def checked_needs(method: Method, epochs: int) -> Needs:
-    """What a run of so many epochs builds on.
+    """Call `needs` for a run of `epochs` epochs and check the type and the length of the prefix.
 
     Raises:
         RunFailed: the hook returned something else, or a prefix that is longer than the run.
@@ -77,22 +77,22 @@ def checked_needs(method: Method, epochs: int) -> Needs:
 
 
 def check_network(net: Any, method: Method, hook: str) -> None:
-    """Check the type of a network that `network` or `finish` returned."""
+    """Check that `network` or `finish` returned a classifier."""
     require(isinstance(net, Classifier), method, hook, "a Classifier", net)
 
 
 def check_head(head: Any, method: Method) -> None:
-    """Check that a head can be made from the width of the features and the number of classes."""
+    """Check that `head` returned a class or function that builds a head, and not the head itself."""
     require(callable(head) and not isinstance(head, nn.Module), method, "head", "a class or function, no module", head)
 
 
 def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
-    """Check the class probabilities of an epoch: (C,), finite, not negative, 0 for a class without images.
+    """Check the class probabilities of an epoch: (C,), finite, non-negative, and 0 for classes without images.
 
     Args:
-        probabilities: what `sampling` returned.
+        probabilities: value that `sampling` returned.
         counts: training images per class, int64 (C,).
-        method: whose hook it is.
+        method: method that the hook belongs to.
     """
     if probabilities is None:
         return
@@ -107,15 +107,15 @@ def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
 
 
 def check_draws(draws: Any, method: Method) -> None:
-    """Check the number of images of an epoch."""
+    """Check the number of images per epoch that `draws` returned."""
     require(draws is None or (type(draws) is int and draws > 0), method, "draws", "None or a number above 0", draws)
 
 
 def checked_measures(method: Method, net: Classifier, now: Now) -> dict[str, float]:
-    """The measures of an epoch: named finite numbers.
+    """Call `measures` after an epoch and check that it returns named finite numbers.
 
     Raises:
-        RunFailed: they are not.
+        RunFailed: the hook returned something else.
     """
     measures: Any = method.measures(net, now)
     rule = "a dictionary of names and finite numbers"
@@ -134,20 +134,20 @@ def _number(value: Any) -> float:
 
 
 class StepChecks:
-    """The checks of what `transform` and `loss` return, in the first step of a stage.
+    """Checks of the batch and the loss in the first step of a stage.
 
     Args:
-        method: whose hooks they are.
+        method: method that the hooks belong to.
         classes: number of classes, C.
     """
 
     def __init__(self, method: Method, classes: int) -> None:
         self.method, self.classes = method, classes
         self.waiting = {"transform", "loss"}
-        self.later: list[tuple[Tensor, str, str]] = []  # whether a value is correct, the hook, the rule
+        self.later: list[tuple[Tensor, str, str]] = []  # bool tensors that are read later, with hook and rule
 
     def batch(self, new: Any, old: Batch) -> None:
-        """Check the batch that `transform` made of another one."""
+        """Check a batch that `transform` returned, given the batch it received."""
         if "transform" not in self.waiting:
             return
         self.waiting.discard("transform")
@@ -188,7 +188,7 @@ class StepChecks:
         self._value(labels, known, "transform", f"labels in [0, {self.classes - 1}] or {IGNORED}")
 
     def loss(self, loss: Any) -> None:
-        """Check the loss of the step; whether it is finite is checked with the mean of each epoch."""
+        """Check that the loss is a scalar with a gradient; the loop checks that its mean over an epoch is finite."""
         if "loss" not in self.waiting:
             return
         self.waiting.discard("loss")
@@ -198,10 +198,10 @@ class StepChecks:
         self._require(loss.requires_grad, hook, "a loss with a gradient", loss)
 
     def settle(self) -> None:
-        """Read what could not be read without waiting; at the end of an epoch.
+        """Read the values that were still on the device; called at the end of an epoch.
 
         Raises:
-            RunFailed: a value was wrong.
+            RunFailed: a value was invalid.
         """
         for correct, hook, rule in self.later:
             self._require(bool(correct), hook, rule, "other values")

@@ -60,7 +60,10 @@ def test_fifty_steps_lose_the_same(name: str) -> None:
 
 
 def trained(spec: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Losses (STEPS,) and images of the first steps of the last epochs, from the initial weights."""
+    """Losses (STEPS,) and batches of images of STEPS training steps that start from the initial weights.
+
+    The method is set up as at 99 % of training, when every part of it is active.
+    """
     active, now = bring_to(spec, 0.99, CPU)
     losses, images = [], []
     now = dataclasses.replace(now, fresh=partial(active.augment.fresh, random=generator(0, "fresh")))

@@ -44,7 +44,7 @@ def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 def in_this_process(folder: Path, epochs: int) -> Record:
-    """Specification of the run that `start(folder, "--method", "drs", "--epochs", ...)` executes or resumes."""
+    """Run or resume `start(folder, "--method", "drs", "--epochs", ...)` in this process; return the record."""
     (run,) = make_plan(["drs"], ["digits-lt"], RunRequest(imbalance="10", epochs=str(epochs)))
     (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Callback())
     return record

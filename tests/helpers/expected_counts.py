@@ -1,4 +1,4 @@
-"""Published counts and digests of long-tailed CIFAR, and the counts of digits-lt."""
+"""Expected class counts of long-tailed CIFAR and digits-lt, and digests of the reference code's CIFAR subsets."""
 
 
 def _numbers(text: str) -> list[int]:

@@ -57,7 +57,10 @@ MODULES = {
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, including lazy and type-checking imports; ours begin with a top folder."""
+    """Dotted names that a file imports, including lazy and type-checking imports.
+
+    Names of this project have no `ltbench.` prefix: they begin with a top-level folder, as in `benchmarks.errors`.
+    """
     package = path.relative_to(ROOT).parent.parts
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -83,7 +83,7 @@ def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
 
 @pytest.mark.parametrize("name", ["erm", "cb-rw", "focal", "cb-focal", "m-drw", "ldam-drw"])
 def test_slots_without_a_map_change_nothing(name: str) -> None:
-    """Loss and gradients equal those of plain batch norms with a batch of exactly N + s_new rows."""
+    """Gradients equal those of plain batch norms on the same batch without its empty slots."""
     method, net, batch = started(name)
     maps = net.backbone[: method.cut_](net.normalise(batch.images)).detach()
     pairs = pair_up(method.frequent_[batch.labels], method.transfer_)

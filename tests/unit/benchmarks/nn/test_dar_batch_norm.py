@@ -274,7 +274,7 @@ def test_a_layer_called_twice_tracks_twice() -> None:
 
 
 def test_auxiliary_norm_counts_its_elements_and_may_be_frozen() -> None:
-    """Three noise rows of four: the unbiased variance counts six elements, not two."""
+    """With three noise rows of two elements each, the unbiased noise variance uses n = 6, not the natural row's 2."""
     norm = layer(AuxiliaryBatchNorm2d, noise_grad="affine_frozen")
     run(norm, X, torch.tensor([True, True, False, True]), UP)
     noise = X[[0, 1, 3]].flatten()
