@@ -1,7 +1,7 @@
 """Checks of the values that the hooks of a method return; an invalid one ends the run with the name of its hook.
 
-Batches and losses are checked in the first step of a stage. Values on a GPU are read at the end of the epoch, so that no
-step waits for the device.
+Batches and losses are checked in the first step of a stage. Values on a GPU are read at the end of the epoch, so that
+no step waits for the device.
 """
 
 from __future__ import annotations
