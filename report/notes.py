@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..benchmarks.records.schema import Environment, Prerequisite, Record, recipe_facts
+from ..benchmarks.records.parts import Environment, Prerequisite
+from ..benchmarks.records.schema import Record, recipe_facts
 from .statistics import Setting
 
 _SHOWN = {"backbone": "backbone", "epochs": "epochs", "batch_size": "batch", "precision": "precision"}

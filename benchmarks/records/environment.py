@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ... import __version__
-from .schema import Environment
+from .parts import Environment
 
 ROOT = Path(__file__).parents[__name__.count(".") - 1]  # of the package, however deep this module lies in it
 CODE = ("benchmarks", "datasets", "methods", "bench.py")  # what decides the numbers

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..network import Classifier
-from ..records.schema import Environment
+from ..records.parts import Environment
 from ..utils.atomic_write import write_atomically
 from .active_stage import ActiveStage
 from .history import History

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..records.schema import Prerequisite
+from ..records.parts import Prerequisite
 
 
 @dataclass

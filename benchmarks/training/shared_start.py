@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..method import Needs, epochs_before
 from ..network import Classifier, Frozen
-from ..records.schema import Prerequisite
+from ..records.parts import Prerequisite
 from ..registry import configure, load
 from .checkpoint import Checkpoint
 from .run_spec import RunSpec, build_network

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.loader import derive
 from ..method import Method
 from ..network import Classifier
-from ..records import schema
+from ..records import parts, schema
 from ..records.environment import environment, peak_of_process, threads
 from ..split import Split
 from ..utils.atomic_write import write_atomically
@@ -47,7 +47,7 @@ class Context:
     runs: Path
     callback: Callback
     wait: bool
-    environment: schema.Environment
+    environment: parts.Environment
 
 
 def execute(
@@ -218,19 +218,19 @@ def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classif
         seed=facts.seed,
         dataset=facts.dataset,
         recipe=facts.recipe,
-        final=schema.Final(
+        final=parts.Final(
             epoch=history.epochs - 1,
             correct=confusion.diagonal().tolist(),
             confusion=confusion.tolist() if len(confusion) <= schema.CONFUSION_LIMIT else None,
         ),
-        best=schema.Best(epoch=history.best_epoch, correct=history.correct[history.best_epoch]),
-        history=schema.History(
+        best=parts.Best(epoch=history.best_epoch, correct=history.correct[history.best_epoch]),
+        history=parts.History(
             loss=history.losses,
             accuracy=history.accuracies,
             evaluated_epochs=list(history.correct),
             measures=history.measures,
         ),
-        cost=schema.Cost(
+        cost=parts.Cost(
             seconds=round(history.seconds, 3),
             seconds_training=round(history.seconds_training, 3),
             images_per_second=round(history.images_per_second, 1),

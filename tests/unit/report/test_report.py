@@ -12,7 +12,8 @@ import ltbench.report.build
 import pytest
 from helpers.report_records import METHODS, cifar, dataset, keep_logits, lifelike, lifelike_setting, record, store
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.schema import Prerequisite, Record
+from ltbench.benchmarks.records.parts import Prerequisite
+from ltbench.benchmarks.records.schema import Record
 from ltbench.report.build import build
 from ltbench.report.document import Document, run_document, section
 from ltbench.report.logits import read_scores

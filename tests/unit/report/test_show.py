@@ -12,7 +12,7 @@ from helpers.command import Answer
 from helpers.report_records import RECIPE, cifar, dataset, keep_logits, lifelike, record, store
 from helpers.tiny import planned
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.schema import Prerequisite
+from ltbench.benchmarks.records.parts import Prerequisite
 from ltbench.benchmarks.records.store import read_all
 from ltbench.benchmarks.utils.formatting import duration
 from ltbench.report.compare import pairs

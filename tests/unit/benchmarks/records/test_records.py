@@ -15,8 +15,17 @@ import torch
 from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.environment import ROOT, checkout, environment
-from ltbench.benchmarks.records.schema import DatasetFacts, Prerequisite, Record, RunFacts
-from ltbench.benchmarks.records.store import find_records, misplaced, read_all, read_record, record_path, write_record
+from ltbench.benchmarks.records.parts import Prerequisite
+from ltbench.benchmarks.records.schema import DatasetFacts, Record, RunFacts
+from ltbench.benchmarks.records.store import (
+    find_records,
+    misplaced,
+    read_all,
+    read_folder,
+    read_record,
+    record_path,
+    write_record,
+)
 from ltbench.benchmarks.utils.atomic_write import write_atomically
 
 RESULTS = Path(ltbench.bench.__file__).parent / "results"
@@ -72,7 +81,7 @@ def edited(record: Record, **changes: Any) -> str:
         ({"cost__seconds": float("nan")}, "cost.seconds"),
         ({"history__accuracy": [0.5]}, "differ in length"),
         ({"note": "mine"}, "note"),
-        ({"schema": 3}, "schema 3; this version of ltbench reads schema 2"),
+        ({"schema": 4}, "schema 4; this version of ltbench reads schema 2 and 3"),
         ({"schema": 1}, "records.migrate RESULTS RUNS"),
         ({"dataset__train_counts": [0] * 10}, "train_counts"),
     ],
@@ -89,10 +98,10 @@ def test_a_changed_record_is_refused(record: Record, tmp_path: Path, changes: di
 def test_a_copied_record_is_misplaced(record: Record, tmp_path: Path) -> None:
     home = tiny_run().path(tmp_path)
     write_record(record, home)
-    assert misplaced(tmp_path) == []
+    assert misplaced(read_folder(tmp_path)) == []
     copy = home.with_name(home.name.replace("seed0", "seed1"))
     write_record(record, copy)
-    (problem,) = misplaced(tmp_path)
+    (problem,) = misplaced(read_folder(tmp_path))
     assert str(copy) in problem
 
 
