@@ -123,11 +123,11 @@ class Record(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
+        if (expected := self.facts.id) != self.id:
+            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
         problems = (self._values_problem, self._counts_problem, self._epochs_problem)
         if problem := next(filter(None, (find() for find in problems)), ""):
             raise ValueError(problem)
-        if (expected := self.facts.id) != self.id:
-            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
         return self
 
     def _values_problem(self) -> str:
@@ -186,8 +186,11 @@ class Record(Part):
         return RunFacts(**{field.name: getattr(self, field.name) for field in fields(RunFacts)})
 
     def to_json(self) -> str:
-        """The text of the file: sorted keys, an indent of one blank, no NaN; a field that an earlier file lacks stays so."""
-        return json.dumps(self.model_dump(by_alias=True, exclude_unset=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
+        """The text of the file: sorted keys, no NaN, no field that the file of an earlier version lacks."""
+        return (
+            json.dumps(self.model_dump(by_alias=True, exclude_unset=True), sort_keys=True, indent=1, allow_nan=False)
+            + "\n"
+        )
 
 
 def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def find_shared_start(spec: RunSpec, net: Classifier, context: Context) -> tuple
         if shared.use == "prefix":
             start, history = snapshot, snapshot.history
         else:
-            attach_source(spec, net, snapshot.net)
+            attach_source(spec, net, snapshot)
     history.prerequisites = prerequisites
     return start, history
 
@@ -176,12 +176,13 @@ def train_epochs(
     logits = None
     for end in train(spec, net, context.split, start, context.callback.step):
         history.add(end.loss, end.images, end.seconds, end.measures)
+        history.trained_under(context.environment)
         done, logits = history.epochs, None
         if spec.recipe.evaluates(end.now.epoch, end.now.epochs) and (done < spec.epochs or done in points):
             logits = logits_of(net, context.test, spec.recipe)
             history.evaluated(confusion_of(logits, context.test.labels))
         history.seconds = seconds_before + time.perf_counter() - started
-        state = Checkpoint.after(end.active, end.now.epoch, history, context.environment)
+        state = Checkpoint.after(end.active, end.now.epoch, history)
         if done in points:  # first: a process that is killed in between makes it again
             checkpoint.save_snapshot(folder, state)
         if not further:
@@ -241,4 +242,5 @@ def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classif
             prerequisites=history.prerequisites,
         ),
         environment=context.environment,
+        trained=history.trained,
     )

@@ -15,6 +15,7 @@ from helpers.command import Answer
 from helpers.tiny import carry_out, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.environment import environment
+from ltbench.benchmarks.records.parts import TrainedEpochs
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.checkpoint import DIGEST, SLOTS, Checkpoint
@@ -30,7 +31,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 def state(folder: Path, number: int) -> Checkpoint:
     net, optimiser = {"weight": torch.full((3,), float(number))}, {"state": {}, "param_groups": []}
-    return Checkpoint(folder.name, 0, number - 1, net, optimiser, [], History([1.0] * number), environment(CPU))
+    trained = [TrainedEpochs(epochs=number, environment=environment(CPU))]
+    return Checkpoint(folder.name, 0, number - 1, net, optimiser, [], History([1.0] * number, trained=trained))
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -99,13 +101,16 @@ def old_format(values: dict[str, Any]) -> None:
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "old": (old_format, "written by another version of ltbench"),
-    "format": (lambda values: values.update(format=3), "written by another version of ltbench"),
+    "format": (lambda values: values.update(format=4), "written by another version of ltbench"),
     "run": (lambda values: values.update(run="ab" * 8), "checkpoint of another run, abababababababab"),
     "unknown": (lambda values: values.update(mine=1), "not a whole checkpoint .*mine"),
     "missing": (lambda values: values.pop("parameters"), "not a whole checkpoint .*parameters"),
     "history": (lambda values: values["history"].pop("correct"), "not a whole checkpoint .*correct"),
     "measure": (lambda values: values["history"].update(mine=1), "not a whole checkpoint .*mine"),
-    "environment": (lambda values: values["environment"].update(mine=1), "not a whole checkpoint .*mine"),
+    "environment": (
+        lambda values: values["history"]["trained"][0]["environment"].update(mine=1),
+        "not a whole checkpoint .*mine",
+    ),
     "tensor": (lambda values: values["net"].pop("head.bias"), "version of the method .*head.bias is missing"),
     "surplus": (lambda values: values["net"].update(mine=torch.ones(1)), "version of the method .*mine is unknown"),
     "shape": (lambda values: values["net"].update({"head.bias": torch.ones(9)}), "version of the method .*head.bias"),
@@ -130,7 +135,7 @@ def test_a_checkpoint_that_does_not_fit_is_one_sentence(name: str, tmp_path: Pat
         carry_out(tiny_run(), tmp_path)
     text = str(error.value)
     assert any(str(path) in text for path in (tmp_path / run.id).glob("*.pt"))
-    assert f"Delete the folder {tmp_path / run.id}" in text
+    assert f"Move the folder {tmp_path / run.id} away" in text
     assert "\n" not in text
 
 
