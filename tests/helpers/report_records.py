@@ -12,7 +12,7 @@ from ltbench.benchmarks.records.checks import profile_problem
 from ltbench.benchmarks.records.parts import Best, Cost, Environment, Final, History, TrainedEpochs
 from ltbench.benchmarks.records.schema import VERSION, DatasetFacts, Record, RunFacts
 from ltbench.benchmarks.records.store import record_path, write_record
-from ltbench.benchmarks.split import long_tail_counts
+from ltbench.benchmarks.profiles import held_out_count, long_tail_counts
 from ltbench.report.statistics import Setting, settings
 
 METHODS = {"erm": 0.0, "ldam-drw": 0.2, "balanced-softmax": 0.3}
@@ -38,6 +38,8 @@ def dataset(counts: list[int], **facts: Any) -> DatasetFacts:
 
 def cifar(classes: int, ratio: float, profile: Any = "exp", **facts: Any) -> DatasetFacts:
     counts = long_tail_counts(50_000 // classes, classes, ratio, profile)
+    if facts.get("options", {}).get("holdout"):
+        counts = [count - held_out_count(count) for count in counts]
     own = {"name": f"cifar{classes}-lt", "profile": profile, "imbalance": ratio}
     return dataset(counts, **(own | {"test_counts": [10_000 // classes] * classes} | facts))
 

@@ -1,0 +1,69 @@
+"""What the parts of a run were made with: the processes that trained and evaluated it and what it builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..benchmarks.records.parts import Environment, TrainedEpochs
+from ..benchmarks.records.schema import Record
+
+Facts = dict[str, object]
+
+
+def facts(run: Record) -> list[Facts]:
+    """Circumstances, name to value, of all processes that a run and its shared trainings were made in.
+
+    Unknown ones are left out. Of shared trainings earlier records have a few circumstances of the last process.
+    """
+    environments = [run.environment, *(part.environment for part in run.trained)]
+    earlier = []
+    for shared in run.cost.prerequisites:
+        environments += [part.environment for part in shared.trained]
+        if not shared.trained:
+            earlier.append(shared.model_dump(include={"commit", "dirty", "torch", "device"}))
+    each = [environment.model_dump(exclude={"bf16"}) for environment in environments] + earlier
+    return [_with_commit({name: value for name, value in values.items() if value is not None}) for values in each]
+
+
+def _with_commit(values: Facts) -> Facts:
+    return {"commit": "unknown"} | values
+
+
+def mixed(run: Record) -> list[str]:
+    """Names of the circumstances that differ between the parts of a run."""
+    values: dict[str, set[object]] = {}
+    for process in facts(run):
+        for name, value in process.items():
+            values.setdefault(name, set()).add(value)
+    return [_WORDS.get(name, name) for name, different in values.items() if len(different) > 1]
+
+
+_WORDS = {"dirty": "uncommitted changes", "cpu": "processor"}
+
+
+def distinct(runs: Sequence[Record], name: str) -> list[str]:
+    """The values of a circumstance in all processes of some runs, sorted."""
+    return sorted({str(process[name]) for run in runs for process in facts(run) if name in process})
+
+
+def parts_in_words(run: Record) -> str:
+    """Which epochs of a run were trained with what; empty if all were trained as it was evaluated."""
+    if all(part.environment == run.environment for part in run.trained):
+        return ""
+    evaluation = f"evaluation: {_in_words(run.environment)}"
+    return "; ".join([*(f"epochs {span}: {_in_words(e)}" for span, e in _spans(run.trained)), evaluation])
+
+
+def _spans(trained: list[TrainedEpochs]) -> Iterator[tuple[str, Environment]]:
+    before = 0
+    for part in trained:
+        yield f"{before + 1} to {before + part.epochs}", part.environment
+        before += part.epochs
+
+
+def _in_words(environment: Environment) -> str:
+    changed = " with uncommitted changes" if environment.dirty else ""
+    return (
+        f"commit {(environment.commit or 'unknown')[:8]}{changed}, torch {environment.torch}, {environment.device}, "
+        f"{environment.threads} thread(s)"
+    )
