@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ltbench.benchmarks.profiles import held_out_count, long_tail_counts
 from ltbench.benchmarks.records.checks import profile_problem
 from ltbench.benchmarks.records.parts import Best, Cost, Environment, Final, History, TrainedEpochs
 from ltbench.benchmarks.records.schema import VERSION, DatasetFacts, Record, RunFacts
 from ltbench.benchmarks.records.store import record_path, write_record
-from ltbench.benchmarks.profiles import held_out_count, long_tail_counts
 from ltbench.report.statistics import Setting, settings
 
 METHODS = {"erm": 0.0, "ldam-drw": 0.2, "balanced-softmax": 0.3}

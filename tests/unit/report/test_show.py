@@ -49,7 +49,7 @@ def test_the_command_names_changes_and_leaves_gaps_for_paths() -> None:
     assert command(record(folder, [1, 1], "my_own", source="ab" * 32, recipe=RECIPE | {"name": "mine"})) == (
         "bench run --method PATH/my_own.py --dataset folder:PATH --recipe PATH/mine.toml --seed 0"
     )
-    assert "--imbalance 33.33333333 " in command(record(dataset([5, 3], imbalance=33.33333333), [1, 1]))
+    assert "--imbalance 33.33333333 " in command(record(dataset([100, 3], imbalance=33.33333333), [1, 1]))
 
 
 def test_costs_count_a_shared_training_once() -> None:
