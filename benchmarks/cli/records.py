@@ -23,7 +23,8 @@ def check_records(folder: Path) -> None:
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
     contents = read_folder(folder)
-    print(f"{len(contents.records)} valid records in {folder}")
+    count = len(contents.records)
+    print(f"{count} valid record{'s' * (count != 1)} in {folder}")
     for sentence in contents.newer:
         print(f"Warning: {sentence}", file=sys.stderr)
     if problems := contents.problems + misplaced(contents):

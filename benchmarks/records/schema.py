@@ -10,7 +10,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -20,7 +20,7 @@ from . import checks
 from .parts import Best, Cost, Environment, Final, History, Part, PositiveInt, TrainedEpochs
 
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
-VERSION: Literal[3] = 3  # of the file's format; a new field of a record or of `Recipe` raises it
+VERSION = 3  # of the file's format; a new field of a record or of `Recipe` raises it
 READABLE = (2, VERSION)
 FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format
 
@@ -101,7 +101,9 @@ class Record(Part):
 
     model_config = ConfigDict(title="ltbench record")
 
-    version: Literal[2, 3] = Field(alias="schema", description="of the file's format; no part of the id")
+    version: int = Field(
+        alias="schema", ge=READABLE[0], le=VERSION, description="of the file's format; no part of the id"
+    )
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     method: str
     source: str | None = Field(description="sha256 of the file of a method from outside the suite; else null")
