@@ -15,7 +15,7 @@ from ..benchmarks.records.parts import Environment
 from ..benchmarks.records.schema import Record
 from ..benchmarks.utils.formatting import duration, exact
 from .costs import borrowed_seconds, total_seconds
-from .origins import distinct, parts_in_words
+from .origins import commits, parts_in_words
 from .statistics import Row, changes, mean_accuracy
 from .text import NONE, size
 
@@ -124,7 +124,6 @@ def _run(run: Record) -> dict[str, str]:
         "best epoch on test": f"{100 * best:.2f} ({run.best.epoch + 1})",
         "time": duration(run.cost.seconds),
         "interruptions": str(run.cost.resumed),
-        "commit": ", ".join(commit[:8] for commit in distinct([run], "commit"))
-        + "*" * ("True" in distinct([run], "dirty")),
+        "commit": commits(run),
         "record": run.id,
     }

@@ -46,19 +46,27 @@ def distinct(runs: Sequence[Record], name: str) -> list[str]:
     return sorted({str(process[name]) for run in runs for process in facts(run) if name in process})
 
 
+def commits(run: Record) -> str:
+    """The commits of all processes of a run, shortened, with a star where there were uncommitted changes."""
+    return ", ".join(
+        sorted({f"{str(process['commit'])[:8]}{'*' * (process.get('dirty') is True)}" for process in facts(run)})
+    )
+
+
 def parts_in_words(run: Record) -> str:
     """Which epochs of a run were trained with what; empty if all were trained as it was evaluated."""
     if all(part.environment == run.environment for part in run.trained):
         return ""
     evaluation = f"evaluation: {_in_words(run.environment)}"
-    return "; ".join([*(f"epochs {span}: {_in_words(e)}" for span, e in _spans(run.trained)), evaluation])
+    return "; ".join([*(f"{span}: {_in_words(environment)}" for span, environment in _spans(run.trained)), evaluation])
 
 
 def _spans(trained: list[TrainedEpochs]) -> Iterator[tuple[str, Environment]]:
     before = 0
     for part in trained:
-        yield f"{before + 1} to {before + part.epochs}", part.environment
-        before += part.epochs
+        last = before + part.epochs
+        yield f"epochs {before + 1} to {last}" if part.epochs > 1 else f"epoch {last}", part.environment
+        before = last
 
 
 def _in_words(environment: Environment) -> str:

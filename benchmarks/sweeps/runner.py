@@ -127,7 +127,10 @@ def print_dry_run(units: Sequence[Unit], request: SweepRequest, console: Console
     rows = states(units, request.results, request.runs)
     todo = missing([state.unit for state in rows if state.name != "running"], request.results)
     order = Queue(todo, request.results, request.runs).waiting
-    times = seconds_per_image(read_all(request.results)[0])
+    records, problems = read_all(request.results)
+    for problem in problems:
+        console.print(f"Left out: {problem}", highlight=False, soft_wrap=True, markup=False)
+    times = seconds_per_image(records)
     seconds = estimates(order, times, request.runs)
     for unit, estimate in zip(order, seconds, strict=True):
         length = "time unknown" if estimate is None else f"about {duration(estimate)}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import torch
 from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.environment import ROOT, checkout, environment
+from ltbench.benchmarks.records.environment import ROOT, checkout, environment, processor
 from ltbench.benchmarks.records.parts import Prerequisite
 from ltbench.benchmarks.records.schema import DatasetFacts, Record, RunFacts
 from ltbench.benchmarks.records.store import (
@@ -194,6 +196,16 @@ def test_environment_sees_uncommitted_changes_of_the_code_alone(tmp_path: Path) 
     assert checkout(tmp_path) == (head, False)
     (tmp_path / "methods" / "other.py").write_text("1")
     assert checkout(tmp_path) == (head, True)
+
+
+def test_environment_names_the_libraries_and_the_processor(record: Record, tmp_path: Path) -> None:
+    for package in ("torchvision", "timm", "numpy"):
+        assert getattr(record.environment, package) == version(package)
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Ryzen: 5 \nprocessor\t: 1\nmodel name\t: other\n")
+    assert processor(tmp_path / "cpuinfo") == "Ryzen: 5"
+    (tmp_path / "cpuinfo").write_text("Hardware : BCM\n")
+    assert processor(tmp_path / "cpuinfo") is None
+    assert processor(tmp_path / "nothing") == (platform.processor() or None)
 
 
 def test_bf16_is_not_measured(record: Record) -> None:

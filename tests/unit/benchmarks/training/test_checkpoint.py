@@ -280,22 +280,3 @@ def test_a_folder_in_place_of_a_checkpoint_is_one_sentence(tmp_path: Path) -> No
     (tmp_path / SLOTS[0]).mkdir()
     with pytest.raises(UserError, match=r"Cannot read .*is a directory"):
         checkpoint.load(tmp_path)
-
-
-def test_one_bad_checkpoint_does_not_stop_the_other_runs(cli: Callable[..., Answer]) -> None:
-    words = ("run", "-d", "digits-lt", "--imbalance", "5", "--epochs", "3", "--set", "dataset.n_max=30", "--quiet")
-    words = (*words, "--set", "recipe.evaluate_every=1")
-    run = tiny_run("focal")
-    carry_out(run, Path("runs"))
-    for slot in SLOTS:
-        rewrite(Path("runs") / run.id / slot, lambda values: values.update(format=1))
-    answer = cli(*words, "-m", "focal,erm")
-    assert answer.code == 2
-    (sentence,) = (line for line in answer.err.splitlines() if line.startswith("Error: "))
-    assert sentence.startswith("Error: focal on digits-lt exp5 n_max=30, seed 0: ")
-    assert [path.parent.name for path in Path("results").rglob("*.json")] == ["erm"]
-    (record,) = Path("results").rglob("*.json")
-    record.write_text("{")
-    again = cli(*words, "-m", "erm,cb-rw")
-    assert (again.code, again.err.count("is damaged: not JSON")) == (2, 1)
-    assert sorted(path.parent.name for path in Path("results").rglob("*.json")) == ["cb-rw", "erm"]
