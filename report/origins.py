@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..benchmarks.records.parts import Environment, TrainedEpochs
 from ..benchmarks.records.schema import Record
@@ -15,18 +15,16 @@ def facts(run: Record) -> list[Facts]:
 
     Unknown ones are left out. Of shared trainings earlier records have a few circumstances of the last process.
     """
-    environments = [run.environment, *(part.environment for part in run.trained)]
-    earlier = []
+    processes = [vars(run.environment), *(vars(part.environment) for part in run.trained)]
     for shared in run.cost.prerequisites:
-        environments += [part.environment for part in shared.trained]
+        processes += [vars(part.environment) for part in shared.trained]
         if not shared.trained:
-            earlier.append(shared.model_dump(include={"commit", "dirty", "torch", "device"}))
-    each = [environment.model_dump(exclude={"bf16"}) for environment in environments] + earlier
-    return [_with_commit({name: value for name, value in values.items() if value is not None}) for values in each]
+            processes.append({name: getattr(shared, name) for name in ("commit", "dirty", "torch", "device")})
+    return [{"commit": "unknown"} | _stated(process) for process in processes]
 
 
-def _with_commit(values: Facts) -> Facts:
-    return {"commit": "unknown"} | values
+def _stated(process: Mapping[str, object]) -> Facts:
+    return {name: value for name, value in process.items() if value is not None and name != "bf16"}
 
 
 def mixed(run: Record) -> list[str]:

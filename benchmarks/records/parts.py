@@ -73,6 +73,13 @@ class TrainedEpochs(Part):
     environment: Environment = Field(description="of the process that trained them")
 
 
+class DiffersFromBase(Part):
+    """How much of the training differed from that of the method that it builds on."""
+
+    steps: Count = Field(description="in which the draw, the batch or the loss differed")
+    of: str = Field(description="name of the other method")
+
+
 class Prerequisite(Part):
     """A training that the run builds on and shares with other runs; see `shared_trainings`."""
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, model_validator
 from ..fields import Count as Seed
 from ..recipe import Recipe
 from . import checks
-from .parts import Best, Cost, Environment, Final, History, Part, PositiveInt, TrainedEpochs
+from .parts import Best, Cost, DiffersFromBase, Environment, Final, History, Part, PositiveInt, TrainedEpochs
 
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
 VERSION = 3  # of the file's format; a new field of a record or of `Recipe` raises it
@@ -122,6 +122,7 @@ class Record(Part):
     trained: list[TrainedEpochs] = Field(
         default=[], description="what each part of the training was made with, in order; empty in schema 2"
     )
+    differs_from_base: DiffersFromBase | None = Field(default=None, description="null: the run was not compared")
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:

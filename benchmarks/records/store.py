@@ -19,7 +19,13 @@ from .schema import READABLE, VERSION, Record, RunFacts
 
 MIGRATED = 1  # the version that `migrate` converts
 WAY_OUT = "If it is moved away, its command makes it again."
-CIRCUMSTANCES = {"version", "cost", "environment", "trained"}  # in which two runs of one id may differ
+CIRCUMSTANCES = {
+    "version",
+    "cost",
+    "environment",
+    "trained",
+    "differs_from_base",
+}  # in which two runs of one id may differ
 
 
 def record_path(results: Path, facts: RunFacts) -> Path:

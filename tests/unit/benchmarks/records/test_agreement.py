@@ -229,6 +229,13 @@ def test_committed_records_are_read_and_written_as_they_are() -> None:
         assert record.version in (2, 3)
 
 
+def test_steps_that_differ_from_the_base_are_no_part_of_the_id(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(committed() | {"differs_from_base": {"steps": 0, "of": "erm"}}))
+    record = read_record(tmp_path / "record.json")
+    assert (record.differs_from_base.steps, record.id) == (0, committed()["id"])  # type: ignore[union-attr]
+    assert refusal(committed() | {"differs_from_base": {"steps": -1, "of": "erm"}}, tmp_path / "record.json")
+
+
 def test_the_id_does_not_depend_on_the_version(tmp_path: Path) -> None:
     values = committed()
     new = values | {"schema": 3, "trained": [{"epochs": 120, "environment": values["environment"]}]}

@@ -198,6 +198,18 @@ def test_environment_sees_uncommitted_changes_of_the_code_alone(tmp_path: Path) 
     assert checkout(tmp_path) == (head, True)
 
 
+def test_a_folder_that_cannot_be_read_is_named(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(record, tmp_path / "good.json")
+    walk = os.walk
+
+    def closed(top: Path, onerror: Any) -> Any:
+        onerror(PermissionError(13, "Permission denied", str(top / "closed")))
+        return walk(top)
+
+    monkeypatch.setattr(os, "walk", closed)
+    assert read_all(tmp_path) == ([record], [f"Cannot read {tmp_path / 'closed'}: permission denied."])
+
+
 def test_environment_names_the_libraries_and_the_processor(record: Record, tmp_path: Path) -> None:
     for package in ("torchvision", "timm", "numpy"):
         assert getattr(record.environment, package) == version(package)
