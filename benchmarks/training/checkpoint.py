@@ -96,9 +96,8 @@ class Checkpoint:
                 f"The method's needs() says that it begins as {name}, but {name}'s weights do not fit: {problem}."
             )
         numbers = {name: number for number, name in enumerate(self.parameters)}
-        state, names = self.optimiser.get("state", {}), parameter_names(active.net, active.optimiser)
-        moments = [state.get(numbers.get(name)) for name in names]
-        if problem := restore_moments(active.optimiser, moments, [name in numbers for name in names]):
+        names = parameter_names(active.net, active.optimiser)
+        if problem := restore_moments(active.optimiser, self.optimiser, [numbers.get(name) for name in names]):
             raise _other_method(self.path, problem)
 
     def load_source(self, net: Classifier) -> None:

@@ -41,10 +41,9 @@ def _kind(tensor: Any) -> str:
 
 def optimiser_problem(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> str:
     """What of an optimiser's state dict does not fit, in words; empty if all does."""
-    own = optimiser.state_dict()
-    if state.keys() != own.keys():
-        return f"its optimiser has {', '.join(state)}"
-    groups = own["param_groups"], state["param_groups"]
+    if problem := _form_problem(state):
+        return problem
+    groups = optimiser.state_dict()["param_groups"], state["param_groups"]
     layouts = [[(group.keys(), group["params"]) for group in of_one] for of_one in groups]
     if layouts[0] != layouts[1]:
         return "its optimiser has other groups of parameters"
@@ -55,24 +54,36 @@ def optimiser_problem(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]
     return _moments_problem(optimiser, [state["state"].get(number) for number in range(len(_parameters(optimiser)))])
 
 
-def restore_moments(
-    optimiser: torch.optim.Optimizer, moments: Sequence[Mapping[str, Any] | None], shared: Sequence[bool]
-) -> str:
+def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], numbers: Sequence[int | None]) -> str:
     """Give parameters the moments that they have in another run's optimiser; what does not fit, in words.
 
     Args:
-        optimiser: changed in place.
-        moments: of each of its parameters in the other run; None where there are none.
-        shared: which of its parameters the other run trains.
+        optimiser: changed in place if all fits.
+        state: state dict of the other optimiser.
+        numbers: of each parameter in the other optimiser; None for one that the other run does not train.
     """
-    own = optimiser.state_dict()
-    expected = [
-        of_one if here else own["state"].get(k) for k, (of_one, here) in enumerate(zip(moments, shared, strict=True))
-    ]
-    if problem := _moments_problem(optimiser, expected):
+    if problem := _form_problem(state):
         return problem
-    own["state"] = {number: of_one for number, of_one in enumerate(expected) if of_one is not None}
+    own = optimiser.state_dict()
+    moments = [
+        own["state"].get(k) if number is None else state["state"].get(number) for k, number in enumerate(numbers)
+    ]
+    if problem := _moments_problem(optimiser, moments):
+        return problem
+    own["state"] = {number: of_one for number, of_one in enumerate(moments) if of_one is not None}
     optimiser.load_state_dict(own)
+    return ""
+
+
+def _form_problem(state: Mapping[str, Any]) -> str:
+    """Whether something has the form of an optimiser's state dict."""
+    if state.keys() != {"state", "param_groups"}:
+        return f"its optimiser has {', '.join(state)}"
+    moments, groups = state["state"], state["param_groups"]
+    if not isinstance(moments, dict) or not isinstance(groups, list):
+        return "its optimiser is of another kind"
+    if not all(isinstance(group, dict) and "params" in group for group in groups):
+        return "its optimiser is of another kind"
     return ""
 
 
