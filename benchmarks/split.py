@@ -1,4 +1,4 @@
-"""Splits and datasets, long-tail and step profiles, and the selection of images for a profile."""
+"""Splits and datasets, and the selection of images for a profile."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from .errors import UserError
 from .fields import recorded
-
-Profile = Literal["exp", "step"]
-Ratio = Annotated[float, Ge(1)]
+from .profiles import Profile as Profile
+from .profiles import Ratio as Ratio
+from .profiles import held_out_count
+from .profiles import long_tail_counts as long_tail_counts
 
 
 @dataclass(frozen=True)
@@ -198,35 +198,6 @@ class Source:
         raise UserError("Nothing to download: this dataset needs no download or cannot be downloaded automatically.")
 
 
-def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profile = "exp") -> list[int]:
-    """Images per class of a long-tailed profile, head first.
-
-    exp:  n_k = trunc(n_max * (1 / ratio) ** (k / (C - 1))), in double precision, one power per class. Repeated
-          multiplication by (1 / ratio) ** (1 / (C - 1)), as in M2m's code, can lose an image of the last class.
-    step: n_max for the first C // 2 classes, trunc(n_max * (1 / ratio)) for the others.
-
-    Source: Cao et al. 2019 (LDAM), reference code. A ratio of 1 gives a balanced dataset.
-
-    Raises:
-        UserError: the ratio is below 1 or leaves a class without an image.
-    """
-    if ratio < 1:
-        raise UserError(
-            f"imbalance = {ratio:g} is out of range: the ratio of the largest to the smallest class is >= 1."
-        )
-    factor = 1 / ratio
-    if profile == "step":
-        counts = [n_max if k < num_classes // 2 else int(n_max * factor) for k in range(num_classes)]
-    else:
-        last = max(num_classes - 1, 1)
-        counts = [int(n_max * factor ** (k / last)) for k in range(num_classes)]
-    if counts[-1] == 0:
-        raise UserError(
-            f"imbalance = {ratio:g} leaves class {num_classes - 1} without an image; at most {n_max} works here."
-        )
-    return counts
-
-
 def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -> np.ndarray:
     """Select the images of a profile and return their positions in `labels`, class by class.
 
@@ -255,7 +226,7 @@ def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -
 
 
 def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Positions of the images held out for validation: min(50, max(1, n // 10)) per class of n images, seed 0.
+    """Positions of the images held out for validation: `held_out_count` of each class, drawn with seed 0.
 
     Args:
         labels: (N,) integers.
@@ -267,7 +238,7 @@ def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
     generator, held = np.random.RandomState(0), []
     for label in range(num_classes):
         positions = np.flatnonzero(labels == label)
-        held.append(generator.permutation(positions)[: min(50, max(1, len(positions) // 10))])
+        held.append(generator.permutation(positions)[: held_out_count(len(positions))])
     return np.sort(np.concatenate(held))
 
 

@@ -89,7 +89,7 @@ def show(record: str, results: Path) -> None:
     from .show import find_record
     from .show import show as shown
 
-    Console(highlight=False).print(shown(find_record(record, results)))
+    Console(highlight=False).print(shown(find_record(record, results, lambda sentence: _warn([sentence]))))
 
 
 def _say(text: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..benchmarks.records.schema import Record
+from .origins import distinct
 from .statistics import Row, Setting, mean_accuracy
 
 
@@ -64,4 +65,4 @@ def optimism(row: Row) -> float:
 
 def comparable(setting: Setting) -> bool:
     """Whether all runs of a setting were timed on the same kind of device with the same number of threads."""
-    return len({(run.environment.device, run.environment.threads) for run in setting.runs}) == 1
+    return all(len(distinct(setting.runs, name)) == 1 for name in ("device", "threads"))

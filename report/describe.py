@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..benchmarks.recipe import recipe_names
+from ..benchmarks.records.parts import Environment
 from ..benchmarks.records.schema import Record
 from ..benchmarks.utils.formatting import duration, exact
 from .costs import borrowed_seconds, total_seconds
+from .origins import commits, parts_in_words
 from .statistics import Row, changes, mean_accuracy
 from .text import NONE, size
 
@@ -86,8 +88,10 @@ def circumstances(record: Record) -> dict[str, str]:
         "parameters": f"{cost.parameters:,}",
         "interruptions": str(cost.resumed),
         "code": f"ltbench {environment.ltbench}, commit {commit}",
-        "versions": f"Python {environment.python}, torch {environment.torch}, {environment.platform}",
+        "versions": _versions(environment),
     }
+    if parts := parts_in_words(record):
+        facts["parts"] = parts
     if borrowed_seconds(record):
         facts["builds on"] = "; ".join(
             f"{part.use} of {part.method} run {part.id}, {part.epochs} epochs, {duration(part.seconds)}, "
@@ -95,6 +99,12 @@ def circumstances(record: Record) -> dict[str, str]:
             for part in cost.prerequisites
         )
     return facts
+
+
+def _versions(environment: Environment) -> str:
+    versions = {name: getattr(environment, name) for name in ("torch", "torchvision", "timm", "numpy")}
+    texts = [f"{name} {version}" for name, version in {"Python": environment.python, **versions}.items() if version]
+    return ", ".join([*texts, environment.platform, *([environment.cpu] if environment.cpu else [])])
 
 
 def detail(row: Row) -> Detail:
@@ -114,6 +124,6 @@ def _run(run: Record) -> dict[str, str]:
         "best epoch on test": f"{100 * best:.2f} ({run.best.epoch + 1})",
         "time": duration(run.cost.seconds),
         "interruptions": str(run.cost.resumed),
-        "commit": (run.environment.commit or "unknown")[:8] + "*" * bool(run.environment.dirty),
+        "commit": commits(run),
         "record": run.id,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from .statistics import Row, Setting, Spread, spread
 
 TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logits unchanged, 1 removes the prior
 BINS = 15
-RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # imbalance ratios of the shifted test priors, in both directions
-_CHUNK = 2_000  # images per chunk, which bounds the memory with many classes
-_TIES = 0.005  # fraction of test images whose prediction may change through rounding to float16
+RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # of the shifted test priors, in both directions
+_CHUNK = 2_000  # images at a time, so that many classes do not fill the memory
+_FLOAT32 = float(np.finfo(np.float32).max)
+_TIES = 0.005  # fraction of test images whose prediction may change by rounding to float16
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,36 @@ def read_scores(records: Iterable[Record], runs: Path) -> tuple[dict[str, Scores
         if not path.is_file():
             continue
         try:
-            with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
-                scores_by_id[record.id] = _checked(stored["logits"], stored["labels"], record)
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
+            scores_by_id[record.id] = _checked(*read_logits(path), record)
+        except (OSError, ValueError) as error:
             problems.append(f"{path} is left out: {str(error).rstrip('.')}.")
     return scores_by_id, problems
+
+
+def read_logits(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (N, C), numbers of float32 or less, and labels int64 (N,) of a file that a run wrote.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it holds something else; the message says what.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
+            logits, labels = stored["logits"], stored["labels"]
+    except OSError:
+        raise
+    except Exception as error:  # of many kinds, if it is something else
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"it is damaged or no file of logits ({reason})") from error
+    if logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
+        raise ValueError(f"it holds logits of type {logits.dtype} and labels of type {labels.dtype}")
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError("it holds other test images than the record names")
+    if not logits.size:
+        raise ValueError("it holds no test images")
+    if not (float(logits.min()) >= -_FLOAT32 and float(logits.max()) <= _FLOAT32):  # false for NaN, too
+        raise ValueError("it holds numbers that are not finite")
+    return logits, labels.astype(np.int64)
 
 
 def _checked(logits: np.ndarray, labels: np.ndarray, record: Record) -> Scores:
@@ -109,10 +134,9 @@ def _checked(logits: np.ndarray, labels: np.ndarray, record: Record) -> Scores:
         ValueError: the logits are not those from which the record counts its correct predictions.
     """
     tests = record.dataset.test_counts
-    if logits.shape != (sum(tests), len(tests)) or np.bincount(labels, minlength=len(tests)).tolist() != tests:
-        raise ValueError("its test images are not those of the record")
-    if not np.isfinite(logits).all():
-        raise ValueError("it contains numbers that are not finite")
+    classes, counts = np.unique(labels, return_counts=True)
+    if logits.shape[1] != len(tests) or classes.tolist() != list(range(len(tests))) or counts.tolist() != tests:
+        raise ValueError("it holds other test images than the record names")
     checked = scores(logits, labels, record.dataset.train_counts)
     plain = checked.hits[np.flatnonzero(TAUS == 0)[0]]
     if np.abs(plain - record.final.correct).sum() > max(1, _TIES * len(labels)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..benchmarks.records.schema import Environment, Prerequisite, Record, recipe_facts
-from .statistics import Setting
+from ..benchmarks.records.schema import Record, recipe_facts
+from .origins import distinct, facts, mixed
+from .statistics import Row, Setting
 
 _SHOWN = {"backbone": "backbone", "epochs": "epochs", "batch_size": "batch", "precision": "precision"}
 _SHOWN_IF_CHANGED = {"augment": "augmentation", "cutout": "Cutout", "optimiser": "optimiser"}
@@ -23,6 +24,8 @@ def warnings(setting: Setting) -> list[str]:
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
         sentences.append(f"Made with uncommitted changes: {each}.")
+    if parts := [text for row in setting.rows if (text := _mixed(row))]:
+        sentences.append(f"Parts of a run were made under different circumstances: {'; '.join(parts)}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
     return sentences + [
         f"{label}: {n} record(s) were left out because they repeat a run that is already included."
@@ -82,8 +85,16 @@ def _prerequisites(setting: Setting) -> list[str]:
 
 
 def _dirty(run: Record) -> bool:
-    """Whether the run, or a training that it builds on, used code with uncommitted changes."""
-    return bool(run.environment.dirty) or any(part.dirty for part in run.cost.prerequisites)
+    """Whether the run, or a training that it builds on, was made with uncommitted changes."""
+    return any(process.get("dirty") for process in facts(run))
+
+
+def _mixed(row: Row) -> str:
+    """The seeds of a row whose parts differ in their circumstances, and in which; empty if there are none."""
+    differing = {str(run.seed): mixed(run) for run in row.runs}
+    names = dict.fromkeys(name for of_run in differing.values() for name in of_run)
+    seeds = [seed for seed, of_run in differing.items() if of_run]
+    return f"{row.label}, {_seeds(seeds)} ({', '.join(names)})" if seeds else ""
 
 
 def _columns(setting: Setting) -> list[str]:
@@ -103,12 +114,8 @@ def _columns(setting: Setting) -> list[str]:
 
 
 def _origin(setting: Setting) -> list[str]:
-    versions = sorted({run.environment.ltbench for run in setting.runs})
-    trainings: list[Environment | Prerequisite] = [run.environment for run in setting.runs]
-    trainings += [part for run in setting.runs for part in run.cost.prerequisites]
-    commits = sorted({training.commit[:8] if training.commit else "unknown" for training in trainings})
-    torches = sorted({training.torch for training in trainings if training.torch})
-    devices = sorted({training.device for training in trainings if training.device})
+    versions, torches, devices = (distinct(setting.runs, name) for name in ("ltbench", "torch", "device"))
+    commits = sorted({commit[:8] for commit in distinct(setting.runs, "commit")})
     return [
         f"Made with ltbench {', '.join(versions)} (commit{'s' * (len(commits) > 1)} {', '.join(commits)}), "
         f"torch {', '.join(torches)}, on {', '.join(devices)}."

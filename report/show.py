@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -11,19 +11,25 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ..benchmarks.errors import UserError
+from ..benchmarks.records.checks import class_mean_accuracy
 from ..benchmarks.records.schema import Record
-from ..benchmarks.records.store import find_records, read_record
+from ..benchmarks.records.store import read_all, read_record
 from .describe import circumstances, command
 from .outputs.terminal import FittedTable
-from .sources import Evidence
+from .sources import Evidence, left_out
 from .statistics import changes, settings
 from .tables import tables
 
 _SHORTEST = 4  # smallest number of digits of an id
 
 
-def find_record(text: str, results: Path) -> Record:
-    """The record in a file, or the only valid record of a folder whose id begins with some digits.
+def find_record(text: str, results: Path, warn: Callable[[str], None] = lambda text: None) -> Record:
+    """The record of a path, or of the first digits of an id among the valid records of a folder.
+
+    Args:
+        text: the path, or the digits.
+        results: the folder.
+        warn: receives a sentence for each file of the folder that is left out.
 
     Raises:
         UserError: there is no such record, or several, or the file is not a valid record.
@@ -32,18 +38,15 @@ def find_record(text: str, results: Path) -> Record:
         return read_record(Path(text))
     if len(text) < _SHORTEST:
         raise UserError(f"'{text}' is too short: give a record's file, or at least {_SHORTEST} digits of its id.")
-    records = {}
-    for path in find_records(results):
-        try:
-            record = read_record(path)
-        except UserError:
-            continue  # `bench check-records` reports it
-        if record.id.startswith(text):
-            records[record.id] = record
+    usable, problems = read_all(results)
+    records = {record.id: record for record in usable if record.id.startswith(text)}
     if len(records) != 1:
         some = f"{len(records)} records in {results} have ids that begin"
         many = some if records else f"No record in {results} begins"
-        raise UserError(f"{many} with '{text}'. `bench show` takes a record's file, or the first digits of its id.")
+        hint = f"`bench show` takes a record's file, or the first digits of its id.{left_out(problems)}"
+        raise UserError(f"{many} with '{text}'. {hint}")
+    for problem in problems:
+        warn(problem)
     return next(iter(records.values()))
 
 
@@ -55,12 +58,14 @@ def show(record: Record) -> Group:
 def _parts(record: Record) -> Iterator[RenderableType]:
     (setting,) = settings([record])
     (row,) = setting.rows
-    best, last, tests = record.best, record.final, sum(record.dataset.test_counts)
+    best, last, tests = record.best, record.final, record.dataset.test_counts
+    chosen = "plain accuracy" if record.version == 2 and len(set(tests)) > 1 else "mean per-class accuracy"
+    plain, top = sum(last.correct) / sum(tests), class_mean_accuracy(best.correct, tests)
     yield f"[bold]{escape(row.label)} on {escape(setting.title)}[/bold]"
     yield (
-        f"Mean per-class accuracy {100 * row.overall.mean:.2f} %, plain accuracy {100 * sum(last.correct) / tests:.2f} "
-        f"%, last epoch ({last.epoch + 1}). Not the result: best epoch on the test split ({best.epoch + 1}), plain "
-        f"accuracy {100 * sum(best.correct) / tests:.2f} %."
+        f"Mean per-class accuracy {100 * row.overall.mean:.2f} %, plain accuracy {100 * plain:.2f} "
+        f"%, last epoch ({last.epoch + 1}). Not the result: epoch {best.epoch + 1}, which has the best {chosen} on the "
+        f"test split, with a mean per-class accuracy of {100 * top:.2f} %."
     )
     yield ""
     for table in tables(setting, Evidence(), "show"):

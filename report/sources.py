@@ -51,13 +51,17 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
     """
     records, problems = read_all(results)
     if not records:
-        bad = f" ({len(problems)} files there are invalid; the first: {problems[0]})" if problems else ""
         raise UserError(
-            f"There is no record in {results}{bad}. Create one with `bench run --dataset <name> --method <name>`, "
-            "or pass the folder of your results with --results."
+            f"There is no record in {results}. Make one with `bench run --dataset <name> --method <name>`, or name the "
+            f"folder that holds your results.{left_out(problems)}"
         )
     names = {record.dataset.name for record in records}
     for name in datasets or ():
         if name not in names:
             raise unknown("dataset in the results", name, names)
     return [record for record in records if not datasets or record.dataset.name in datasets], problems
+
+
+def left_out(problems: Sequence[str]) -> str:
+    """How many files are left out, and why the first of them; empty if there are none."""
+    return f" {len(problems)} left out there; the first: {problems[0]}" if problems else ""

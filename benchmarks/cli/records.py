@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import rich_click as click
@@ -13,15 +14,20 @@ from ..utils.options import PATH
 @click.command("check-records")
 @click.argument("folder", default="results", type=PATH)
 def check_records(folder: Path) -> None:
-    """Validate every record below a folder; if any is invalid, list the files and exit with code 2."""
-    from ..records.store import misplaced, read_all
+    """Validate every record below a folder; exit code 2 and the name of each bad file.
+
+    Records of a newer version are named and are no error.
+    """
+    from ..records.store import misplaced, read_folder
 
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
-    records, problems = read_all(folder)
-    print(f"{len(records)} valid records in {folder}")
-    problems += misplaced(folder)
-    if problems:
+    contents = read_folder(folder)
+    count = len(contents.records)
+    print(f"{count} valid record{'s' * (count != 1)} in {folder}")
+    for sentence in contents.newer:
+        print(f"Warning: {sentence}", file=sys.stderr)
+    if problems := contents.problems + misplaced(contents):
         raise UserError("\n".join(problems))
 
 

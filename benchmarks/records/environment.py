@@ -8,19 +8,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
 from ... import __version__
-from .schema import Environment
+from .parts import Environment
 
 ROOT = Path(__file__).parents[__name__.count(".") - 1]  # root of the package, independent of this module's depth
 CODE = ("benchmarks", "datasets", "methods", "bench.py")  # paths whose code affects results
 
 
 def environment(device: torch.device) -> Environment:
-    """Collect versions, device, torch's number of threads and the state of the checkout."""
+    """Versions, machine, torch's number of threads and the state of the checkout, for checkpoints and the record."""
     commit, dirty = checkout()
     return Environment(
         ltbench=__version__,
@@ -28,10 +29,30 @@ def environment(device: torch.device) -> Environment:
         dirty=dirty,
         python=platform.python_version(),
         torch=torch.__version__,
+        torchvision=_version("torchvision"),
+        timm=_version("timm"),
+        numpy=_version("numpy"),
+        cpu=processor(),
         platform=f"{platform.system()} {platform.machine()}",
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
     )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def processor(description: Path = Path("/proc/cpuinfo")) -> str | None:
+    """Model name of the CPU; None where the system does not say it."""
+    try:
+        lines = description.read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
 
 
 def checkout(root: Path = ROOT) -> tuple[str | None, bool | None]:

@@ -159,7 +159,7 @@ def id_of(values: dict[str, Any]) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise UserError(f"Cannot read {path} ({error}). Nothing was changed.") from error
     return values if isinstance(values, dict) else {}
 

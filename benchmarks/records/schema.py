@@ -9,23 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Annotated, Any, Literal
+from functools import cache, cached_property
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from ..fields import Count, Fraction, NonNegative, PositiveInt
+from ..fields import Count as Seed
 from ..recipe import Recipe
+from . import checks
+from .parts import Best, Cost, Environment, Final, History, Part, PositiveInt, TrainedEpochs
 
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
-VERSION: Literal[2] = 2  # version of the file format
-FACTS = 1  # part of the input of the id; stays 1 when the file format changes
-
-
-class Part(BaseModel):
-    """A part of a record: immutable; NaN, infinity and unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+VERSION = 3  # of the file's format; a new field of a record or of `Recipe` raises it
+READABLE = (2, VERSION)
+FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format
 
 
 class DatasetFacts(Part):
@@ -33,12 +30,14 @@ class DatasetFacts(Part):
 
     name: str
     profile: str = Field(description="exp, step, or natural (as collected)")
-    imbalance: float = Field(ge=1, description="requested ratio; for natural sets, largest class / smallest class")
+    imbalance: float = Field(
+        ge=1, le=2**53, description="the requested ratio; for natural sets largest class / smallest class"
+    )
     checksum: str = Field(description="sha256 of the training and test pixels and labels, in order")
-    verified: bool | None = Field(description="source files match the published checksums; null if none are published")
-    options: dict[str, Any] = Field(description="the dataset's other options")
-    changed: dict[str, Any] = Field(description="options that differ from the dataset's defaults")
-    class_names: list[str]
+    verified: bool | None = Field(description="source files match the published checksums; null: none are published")
+    options: dict[str, Any] = Field(description="the dataset's remaining options")
+    changed: dict[str, Any] = Field(description="those options that differ from the dataset's defaults")
+    class_names: Annotated[list[str], Field(min_length=1)]
     train_counts: list[PositiveInt]
     test_counts: list[PositiveInt]
 
@@ -97,128 +96,97 @@ class RunFacts:
         return hashlib.sha256(json.dumps(facts, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
-class Final(Part):
-    """The result: test predictions after the last epoch and the method's `finish`."""
-
-    epoch: Count = Field(description="0-based, over all stages")
-    correct: list[Count] = Field(description="correct test predictions per class")
-    confusion: list[list[Count]] | None = Field(description="[true][predicted], up to 200 classes; else null")
-
-
-class Best(Part):
-    """The best evaluated epoch, selected on the test split: shown next to the result, never as the result."""
-
-    epoch: Count
-    correct: list[Count]
-
-
-class History(Part):
-    """Course of the training."""
-
-    loss: list[float] = Field(description="mean training loss of each epoch, over all stages")
-    accuracy: list[Fraction] = Field(description="test accuracy at each evaluated epoch")
-    evaluated_epochs: list[Count]
-    measures: dict[str, list[tuple[Count, float]]] = Field(
-        default={}, description="the method's metrics, such as the fraction of rejected images: [epoch, value] pairs"
-    )
-
-
-class Prerequisite(Part):
-    """A prerequisite training shared with other runs; see `shared_trainings`."""
-
-    method: str
-    id: str = Field(description="id of the run that was trained, completely or in part")
-    seed: Count | None = Field(default=None, description="seed of that run; null in older records: this run's seed")
-    use: Literal["prefix", "network"] = Field(
-        description="prefix: this run's first epochs, included in its cost; network: a finished network, not included "
-        "in its cost, although both may share their first epochs"
-    )
-    epochs: Count
-    seconds: NonNegative = Field(description="wall time of these epochs")
-    reused: bool = Field(description="whether it already existed; false if it was trained for this run")
-    commit: str | None = Field(description="commit of the code that trained it; dirty, torch and device likewise")
-    dirty: bool | None = None
-    torch: str | None = None
-    device: str | None = None
-
-
-class Cost(Part):
-    """Time and memory; the only part that differs between two runs with the same id on the same machine."""
-
-    seconds: NonNegative = Field(description="wall time of the whole run, including evaluation and checkpoints")
-    seconds_training: NonNegative
-    images_per_second: NonNegative = Field(description="training images / seconds_training")
-    peak_memory_bytes: Count = Field(description="of the device on CUDA, of the process on CPU")
-    parameters: Count = Field(description="number of parameters of the finished network")
-    epochs_per_stage: dict[str, Count]
-    resumed: Count = Field(description="how often the run was interrupted and resumed")
-    prerequisites: list[Prerequisite] = Field(default=[], description="trainings shared with other runs")
-
-
-class Environment(Part):
-    """Versions, machine and settings of the run."""
-
-    ltbench: str
-    commit: str | None
-    dirty: bool | None = Field(description="the checkout had uncommitted changes; null outside a checkout")
-    python: str
-    torch: str
-    platform: str
-    device: str
-    threads: Count
-    bf16: bool | None = Field(default=None, description="bfloat16 was measured to be faster; null: not measured")
-
-
 class Record(Part):
     """One finished run. Shapes and units are documented in its parts."""
 
-    model_config = ConfigDict(title="ltbench record", populate_by_name=True)
+    model_config = ConfigDict(title="ltbench record")
 
-    version: Literal[2] = Field(alias="schema", description="version of the file format; not part of the id")
+    version: int = Field(
+        alias="schema", ge=READABLE[0], le=VERSION, description="of the file's format; no part of the id"
+    )
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     method: str
     source: str | None = Field(description="sha256 of the file of a third-party method; else null")
     hyperparameters: dict[str, Any]
     changed: dict[str, Any] = Field(description="hyper-parameters and recipe.* values that differ from the defaults")
-    seed: Count
+    seed: Seed
     dataset: DatasetFacts
     recipe: dict[str, Any]
     final: Final
     best: Best
     history: History
     cost: Cost
-    environment: Environment
+    environment: Environment = Field(
+        description="of the last process, which evaluated the network and wrote the record"
+    )
+    trained: list[TrainedEpochs] = Field(
+        default=[], description="what each part of the training was made with, in order; empty in schema 2"
+    )
+    inactive: str = Field(default="", description="why the run has nothing of what its method adds to its base")
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
-        self._check_counts()
-        if len(self.history.accuracy) != len(self.history.evaluated_epochs):
-            raise ValueError("history.accuracy and history.evaluated_epochs differ in length")
-        if self.final.epoch != len(self.history.loss) - 1:
-            raise ValueError("final.epoch is not the last epoch of history.loss")
         if (expected := self.facts.id) != self.id:
-            raise ValueError(f"id is {self.id} but the contents give {expected}: the file was edited by hand")
+            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
+        problems = (self._values_problem, self._counts_problem, self._epochs_problem)
+        if problem := next(filter(None, (find() for find in problems)), ""):
+            raise ValueError(problem)
         return self
 
-    def _check_counts(self) -> None:
-        tests, classes = self.dataset.test_counts, len(self.dataset.class_names)
-        for name, values in {
-            "dataset.train_counts": self.dataset.train_counts,
-            "dataset.test_counts": tests,
+    def _values_problem(self) -> str:
+        base = self.hyperparameters.get("base_values")
+        own = self.hyperparameters | {f"base.{k}": v for k, v in (base if isinstance(base, dict) else {}).items()}
+        recipe = {f"recipe.{k}": v for k, v in (_recipe_defaults() | self.recipe).items()}
+        data = self.dataset
+        return (
+            checks.recipe_problem(self.recipe)
+            or checks.changed_problem("changed", self.changed, own | recipe)
+            or checks.changed_problem("dataset.changed", data.changed, data.options)
+        )
+
+    def _counts_problem(self) -> str:
+        data, confusion = self.dataset, self.final.confusion
+        lists = {
+            "dataset.train_counts": data.train_counts,
+            "dataset.test_counts": data.test_counts,
             "final.correct": self.final.correct,
             "best.correct": self.best.correct,
-        }.items():
-            if len(values) != classes:
-                raise ValueError(f"{name} has {len(values)} entries for {classes} classes")
-        for part, correct in (("final", self.final.correct), ("best", self.best.correct)):
-            if any(hits > total for hits, total in zip(correct, tests, strict=True)):
-                raise ValueError(f"{part}.correct exceeds dataset.test_counts")
-        confusion = self.final.confusion
-        if confusion is not None:
-            if any(len(row) != classes for row in confusion) or [sum(row) for row in confusion] != tests:
-                raise ValueError("final.confusion does not sum to dataset.test_counts")
-            if [row[k] for k, row in enumerate(confusion)] != self.final.correct:
-                raise ValueError("the diagonal of final.confusion is not final.correct")
+        }
+        holdout = data.options.get("holdout") is True
+        return (
+            checks.counts_problem(len(data.class_names), data.test_counts, lists)
+            or checks.profile_problem(data.profile, data.imbalance, data.train_counts, holdout)
+            or checks.confusion_problem(confusion, self.final.correct, data.test_counts)
+        )
+
+    def _epochs_problem(self) -> str:
+        history, epochs = self.history, len(self.history.loss)
+        if self.final.epoch != epochs - 1 or self.final.epoch not in history.evaluated_epochs[-1:]:
+            return "final.epoch is not the last epoch of history.loss and history.evaluated_epochs"
+        if sum(self.cost.epochs_per_stage.values()) != epochs:
+            return "cost.epochs_per_stage does not sum to the epochs of history.loss"
+        if any(epoch >= epochs for pairs in history.measures.values() for epoch, _ in pairs):
+            return "history.measures names an epoch that was not trained"
+        if any(part.use == "prefix" and part.epochs > epochs for part in self.cost.prerequisites):
+            return "cost.prerequisites names more first epochs than were trained"
+        for name, parts, total in self._trainings():
+            if sum(part.epochs for part in parts) != total and (parts or (name == "record" and self.version > 2)):
+                return f"{name}.trained does not sum to the epochs that were trained"
+        last, best = (self.accuracy(part.correct) for part in (self.final, self.best))
+        if self.best.epoch == self.final.epoch and self.best.correct != self.final.correct:
+            return "best.correct and final.correct differ, of the same epoch"
+        evaluated = history.evaluated_epochs
+        return checks.accuracy_problem(evaluated, history.accuracy, last, (self.best.epoch, best))
+
+    def accuracy(self, correct: list[int]) -> float:
+        """The accuracy in [0, 1] by which the history of this record counts and its best epoch was chosen."""
+        metric = checks.class_mean_accuracy if self.version > 2 else checks.plain_accuracy
+        return metric(correct, self.dataset.test_counts)
+
+    def _trainings(self) -> list[tuple[str, list[TrainedEpochs], int]]:
+        """Name, parts and epochs of the run and of the trainings that it builds on."""
+        shared = [(f"cost.prerequisites.{k}", p.trained, p.epochs) for k, p in enumerate(self.cost.prerequisites)]
+        return [("record", self.trained, len(self.history.loss)), *shared]
 
     @property
     def facts(self) -> RunFacts:
@@ -226,8 +194,11 @@ class Record(Part):
         return RunFacts(**{field.name: getattr(self, field.name) for field in fields(RunFacts)})
 
     def to_json(self) -> str:
-        """Text of the JSON file: sorted keys, indented by one space, no NaN."""
-        return json.dumps(self.model_dump(by_alias=True), sort_keys=True, indent=1, allow_nan=False) + "\n"
+        """The text of the file: sorted keys, no NaN, no field that the file of an earlier version lacks."""
+        return (
+            json.dumps(self.model_dump(by_alias=True, exclude_unset=True), sort_keys=True, indent=1, allow_nan=False)
+            + "\n"
+        )
 
 
 def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -235,8 +206,12 @@ def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:
 
     Records from before a field existed lack it, which means its default.
     """
-    defaults = Recipe.model_construct(name="", backbone="", epochs=0).model_dump(mode="json")
-    return {key: value for key, value in recipe.items() if defaults.get(key) != value}
+    return {key: value for key, value in recipe.items() if _recipe_defaults().get(key) != value}
+
+
+@cache
+def _recipe_defaults() -> dict[str, Any]:
+    return Recipe.model_construct(name="", backbone="", epochs=0).model_dump(mode="json")
 
 
 def json_schema() -> str:

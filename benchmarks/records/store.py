@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from ..errors import UserError
+from ... import __version__
+from ..errors import RunFailed, UserError
 from ..utils.atomic_write import write_atomically
-from .schema import VERSION, Record, RunFacts
+from .schema import READABLE, VERSION, Record, RunFacts
+
+MIGRATED = 1  # the version that `migrate` converts
+WAY_OUT = "If it is moved away, its command makes it again."
+CIRCUMSTANCES = {
+    "version",
+    "cost",
+    "environment",
+    "trained",
+    "inactive",
+}  # in which two runs of one id may differ
 
 
 def record_path(results: Path, facts: RunFacts) -> Path:
@@ -30,64 +45,160 @@ def write_record(record: Record, path: Path) -> None:
     write_atomically(path, record.to_json())
 
 
+class NewerRecord(RunFailed):
+    """A record that a newer version of ltbench wrote."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The record files below a folder.
+
+    Attributes:
+        records: path to each record that can be used.
+        problems: a sentence for each file that cannot.
+        newer: a sentence for each record of a newer version.
+    """
+
+    records: dict[Path, Record]
+    problems: list[str]
+    newer: list[str]
+
+
 def read_record(path: Path) -> Record:
     """Read and validate one record.
 
     Raises:
-        UserError: the file cannot be read, is not JSON, or is not a valid record; the message names file and field.
+        NewerRecord: a newer version of ltbench wrote it.
+        RunFailed: the file cannot be read, is no JSON, or is not a valid record; the message names file and field.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(values, dict) and values.get("schema", VERSION) != VERSION:
-            raise UserError(_other_version(path, values["schema"]))
-        return Record.model_validate(values)
+        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
+            raise RunFailed(f"{path} is not a file with a record.")
+        content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is damaged: not JSON ({error}). Remove it and run its command again.") from error
+        raise RunFailed(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+    try:
+        return Record.model_validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "record"
-        message = first["msg"].removeprefix("Value error, ")
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise UserError(
-            f"{path} is not a valid record: {field}: {message}{more}. Remove it and run its command again."
-        ) from error
+        raise _refused(path, content, error) from error
 
 
-def _other_version(path: Path, version: object) -> str:
-    if version == VERSION - 1:
-        return (
-            f"{path} was written by an earlier version (schema {version}). Migrate its folder with "
+def _refused(path: Path, content: bytes, error: ValidationError) -> RunFailed:
+    """The error for a file that is not a valid record: of another version, or damaged."""
+    first = error.errors()[0]
+    message = _clipped(first["msg"].removeprefix("Value error, "))
+    if first["type"] == "json_invalid":
+        return RunFailed(f"{path} is damaged: not JSON ({message.removeprefix('Invalid JSON: ')}). {WAY_OUT}")
+    values = json.loads(content)
+    version = values.get("schema") if isinstance(values, dict) else None
+    if type(version) is int and version not in READABLE:
+        return _other_version(path, version)
+    if type(version) is int and _newer_program(values):
+        return NewerRecord(f"{path} is left out: a newer ltbench wrote it. Update ltbench to read it.")
+    field = _clipped(".".join(str(part) for part in first["loc"])) or "record"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return RunFailed(f"{path} is not a valid record: {field}: {message}{more}. {WAY_OUT}")
+
+
+def _clipped(text: str) -> str:
+    """One line of at most 300 characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= 300 else f"{line[:300]}…"
+
+
+def _other_version(path: Path, version: int) -> RunFailed:
+    if version > VERSION:
+        return NewerRecord(
+            f"{path} is left out: a newer ltbench wrote it (schema {version}; this version of ltbench reads schema "
+            f"{' and '.join(map(str, READABLE))}). Update ltbench to read it."
+        )
+    if version == MIGRATED:
+        return RunFailed(
+            f"{path} was written by an earlier version (schema {version}). Bring its folder up to date with "
             "'python -m ltbench.benchmarks.records.migrate RESULTS RUNS'."
         )
-    return f"{path} has schema {version}; this version of ltbench reads schema {VERSION}."
+    return RunFailed(
+        f"{path} has schema {version}; this version of ltbench reads schema {' and '.join(map(str, READABLE))}."
+    )
+
+
+def _newer_program(values: dict[str, Any]) -> bool:
+    """Whether a record names a newer version of the program than this one."""
+    environment = values.get("environment")
+    version = environment.get("ltbench") if isinstance(environment, dict) else None
+    return isinstance(version, str) and _numbers(version) > _numbers(__version__)
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d{1,9}", version)[:3]]
 
 
 def find_records(results: Path) -> list[Path]:
-    """Paths of all record files below a folder, sorted. Hidden (temporary) files are skipped."""
-    return sorted(path for path in results.rglob("*.json") if not path.name.startswith("."))
+    """All record files below a folder, sorted. Hidden files (temporary ones) are not records."""
+    return _find(results)[0]
+
+
+def _find(results: Path) -> tuple[list[Path], list[str]]:
+    """The record files below a folder, and a sentence for each folder that cannot be read."""
+    problems: list[str] = []
+
+    def note(error: OSError) -> None:
+        problems.append(f"Cannot read {error.filename}: {(error.strerror or str(error)).lower()}.")
+
+    paths = [
+        Path(folder, name)
+        for folder, _, names in os.walk(results, onerror=note)
+        for name in names
+        if name.endswith(".json") and not name.startswith(".")
+    ]
+    return sorted(paths), problems
+
+
+def read_folder(results: Path) -> Folder:
+    """All records below a folder; of those that contradict one another none can be used."""
+    records: dict[Path, Record] = {}
+    paths, problems = _find(results)
+    newer: list[str] = []
+    for path in paths:
+        try:
+            records[path] = read_record(path)
+        except NewerRecord as error:
+            newer.append(str(error))
+        except UserError as error:
+            problems.append(str(error))
+    return Folder(records, problems + _take_contradictions(records), newer)
+
+
+def _take_contradictions(records: dict[Path, Record]) -> list[str]:
+    """Remove records with one id and different contents; a sentence for each id."""
+    by_id: dict[str, list[Path]] = defaultdict(list)
+    for path, record in records.items():
+        by_id[record.id].append(path)
+    problems = []
+    for name, paths in ((name, paths) for name, paths in by_id.items() if len(paths) > 1):
+        contents = [records[path].model_dump(exclude=CIRCUMSTANCES) for path in paths]
+        differing = [part for part in contents[0] if any(each[part] != contents[0][part] for each in contents)]
+        if differing:
+            problems.append(
+                f"{' and '.join(map(str, paths))} contradict one another: each says that it is record {name}, but "
+                f"{', '.join(differing)} differ. None of them is used; move away those that are not the run's own."
+            )
+            for path in paths:
+                del records[path]
+    return problems
 
 
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """All valid records below a folder, and one message for each invalid file."""
-    records, problems = [], []
-    for path in find_records(results):
-        try:
-            records.append(read_record(path))
-        except UserError as error:
-            problems.append(str(error))
-    return records, problems
+    """All records below a folder that can be used, and one sentence for each file that is left out."""
+    folder = read_folder(results)
+    return list(folder.records.values()), folder.problems + folder.newer
 
 
-def misplaced(results: Path) -> list[str]:
-    """One message for each valid record that its run would not find, such as a copied or renamed file."""
+def misplaced(folder: Folder) -> list[str]:
+    """One sentence for each valid record whose path is not the one its run looks for (a copy, or a renamed file)."""
     problems = []
-    for path in find_records(results):
-        try:
-            home = record_path(Path(), read_record(path).facts)
-        except UserError:
-            continue  # `read_all` reports it
+    for path, record in folder.records.items():
+        home = record_path(Path(), record.facts)
         if path.parts[-len(home.parts) :] != home.parts:
             problems.append(f"{path} is misplaced: its run expects it at {home} below the results folder.")
     return problems

@@ -115,8 +115,8 @@ def _convolution_backward(grad: Tensor, images: Tensor, weight: Tensor, *others:
     torch's own formula leaves out that a weight of a grouped convolution meets only the channels of its group.
     """
     transposed, (for_images, for_weight, _) = others[4], others[7]
-    once: int = conv_flop_count(images.shape, weight.shape, grad.shape, transposed=transposed)
-    return once * (for_images + for_weight)
+    once = conv_flop_count(list(images.shape), list(weight.shape), list(grad.shape), transposed=transposed)
+    return int(once) * int(for_images + for_weight)
 
 
 FORMULAS = {**flop_registry, torch.ops.aten.convolution_backward: _convolution_backward}

@@ -116,9 +116,12 @@ def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
     make_writable(request.results, "--results")
     make_writable(request.runs, "--runs")
     unfinished = missing(units, request.results)
-    times = seconds_per_image(read_all(request.results)[0])
-    left = partial(time_left, times=times, runs=request.runs, jobs=len(request.slots))
-    return Dashboard(Console(stderr=True), unfinished, len(units) - len(unfinished), request.runs, left)
+    console = Console(stderr=True)
+    records, problems = read_all(request.results)
+    for problem in problems:
+        console.print(f"Left out: {problem}", style="dim", highlight=False, soft_wrap=True, markup=False)
+    left = partial(time_left, times=seconds_per_image(records), runs=request.runs, jobs=len(request.slots))
+    return Dashboard(console, unfinished, len(units) - len(unfinished), request.runs, left)
 
 
 def status_table(rows: Sequence[State]) -> Group:

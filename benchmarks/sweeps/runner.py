@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..errors import INTERRUPTED, RunFailed, UserError
 from ..records.schema import Record
-from ..records.store import read_all, read_record, write_record
+from ..records.store import NewerRecord, read_all, read_record, write_record
 from ..training import checkpoint
 from ..training.callbacks import Callback
 from ..training.run_spec import RunSpec
@@ -37,8 +37,9 @@ def run_missing(
 ) -> tuple[list[Record], list[str]]:
     """Train every run of a plan that has no record, in this process.
 
-    A run that another process is training is postponed to the end and then waited for, so that two equal commands
-    share the work. A run that fails (its loss is not finite) does not stop the others.
+    A run that another process is training is left until the others are done and then waited for, so that two equal
+    commands divide the work. A run that fails (its loss is not finite, its record or
+    checkpoint cannot be read) does not stop the others.
 
     Args:
         plan: the runs.
@@ -52,19 +53,23 @@ def run_missing(
         The records of all finished runs in the order of the plan, and one message for each failed run.
 
     Raises:
-        UserError: a record is damaged or a folder cannot be written. Finished runs are kept.
+        UserError: a folder cannot be written. Finished runs are kept.
     """
     make_writable(results, "--results")
     job = _Job(device, results, runs, callback, say)
     records: dict[str, Record] = {}
     failures: dict[str, str] = {}
+    newer: set[str] = set()  # ids of runs that a newer version of ltbench has finished
     for wait in (False, True):
         for run in plan:
-            if run.id in records or run.id in failures:
+            if run.id in records or run.id in failures or run.id in newer:
                 continue
             try:
                 if (record := job.carry_out(run, wait)) is not None:
                     records[run.id] = record
+            except NewerRecord as error:
+                newer.add(run.id)
+                say(str(error))
             except RunFailed as error:
                 failures[run.id] = f"{run.name} on {run.facts.dataset.label}, seed {run.seed}: {error}"
     return [records[run.id] for run in plan if run.id in records], list(failures.values())
@@ -113,8 +118,8 @@ class _Job:
 def _read(run: RunSpec, path: Path) -> Record:
     record = read_record(path)
     if record.id != run.id:
-        raise UserError(
-            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it to its proper place."
+        raise RunFailed(
+            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it where it belongs."
         )
     return record
 
@@ -124,7 +129,10 @@ def print_dry_run(units: Sequence[Unit], request: SweepRequest, console: Console
     rows = states(units, request.results, request.runs)
     todo = missing([state.unit for state in rows if state.name != "running"], request.results)
     order = Queue(todo, request.results, request.runs).waiting
-    times = seconds_per_image(read_all(request.results)[0])
+    records, problems = read_all(request.results)
+    for problem in problems:
+        console.print(f"Left out: {problem}", highlight=False, soft_wrap=True, markup=False)
+    times = seconds_per_image(records)
     seconds = estimates(order, times, request.runs)
     for unit, estimate in zip(order, seconds, strict=True):
         length = "time unknown" if estimate is None else f"about {duration(estimate)}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from ..errors import UserError
-from ..records.store import read_record
+from ..records.store import NewerRecord, read_record
 
 if TYPE_CHECKING:
     from .units import Unit
@@ -60,7 +60,7 @@ def missing(units: Sequence[Unit], results: Path) -> list[Unit]:
 
 
 def finished(unit: Unit, results: Path) -> bool:
-    """Whether a unit has a record.
+    """Whether a unit has a record, of this version or a newer one.
 
     Raises:
         UserError: the record is damaged or belongs to another run.
@@ -68,8 +68,12 @@ def finished(unit: Unit, results: Path) -> bool:
     path = results / unit.record
     if not path.exists():
         return False
-    if read_record(path).id != unit.id:
-        raise UserError(f"{path} is the record of another run. Move it to its proper place.")
+    try:
+        record = read_record(path)
+    except NewerRecord:
+        return True
+    if record.id != unit.id:
+        raise UserError(f"{path} is the record of another run. Move it where it belongs.")
     return True
 
 

@@ -12,21 +12,22 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import RunFailed
 from ..network import Classifier
-from ..records.schema import Environment
 from ..utils.atomic_write import write_atomically
 from .active_stage import ActiveStage
 from .history import History
 from .optimiser import parameter_names
 from .run_spec import RunSpec
+from .state_dicts import load_network, optimiser_problem, restore_moments
 
-FORMAT = 2
+FORMAT = 3
 SLOTS = ("checkpoint-a.pt", "checkpoint-b.pt")
 DIGEST = hashlib.sha256().digest_size
 
@@ -41,11 +42,12 @@ class Checkpoint:
         epoch: the epoch that ended, from 0, within the stage.
         net: state dict of the network, the complete trained state.
         optimiser: state dict of the optimiser.
-        parameters: names of the parameters, in the optimiser's order.
-        history: history of the run so far.
-        environment: environment in which the epoch was trained.
-        path: file that the checkpoint was read from.
+        parameters: names of the parameters, in the order in which the optimiser numbers them.
+        history: of the run so far.
+        path: the file that it was read from.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "arbitrary_types_allowed": True}
 
     run: str
     stage: int
@@ -54,7 +56,6 @@ class Checkpoint:
     optimiser: dict[str, Any]
     parameters: list[str]
     history: History
-    environment: Environment
     path: Path = Path()
 
     @property
@@ -63,11 +64,11 @@ class Checkpoint:
         return self.history.epochs
 
     @classmethod
-    def after(cls, active: ActiveStage, epoch: int, history: History, environment: Environment) -> Checkpoint:
-        """Checkpoint after an epoch of a stage; its tensors are shared with the network, not copied."""
+    def after(cls, active: ActiveStage, epoch: int, history: History) -> Checkpoint:
+        """The state after an epoch of a stage; it shares its tensors with the network."""
         names = parameter_names(active.net, active.optimiser)
         net, optimiser = active.net.state_dict(), active.optimiser.state_dict()
-        return cls(active.spec.id, active.number, epoch, net, optimiser, names, history, environment)
+        return cls(active.spec.id, active.number, epoch, net, optimiser, names, history)
 
     def restore(self, active: ActiveStage) -> None:
         """Restore the network and optimiser of a stage from this checkpoint.
@@ -76,7 +77,7 @@ class Checkpoint:
         network has then keep their initial state: the shared epochs do not train them.
 
         Raises:
-            UserError: the checkpoint does not fit the network or optimiser.
+            RunFailed: the state does not fit.
         """
         if self.run == active.spec.id:
             self._restore_own(active)
@@ -84,24 +85,29 @@ class Checkpoint:
             self._restore_shared(active)
 
     def _restore_own(self, active: ActiveStage) -> None:
-        problem = _load_network(active.net, self.net) or _optimiser_problem(active.optimiser, self.optimiser)
-        if problem:
+        if problem := load_network(active.net, self.net) or optimiser_problem(active.optimiser, self.optimiser):
             raise _other_method(self.path, problem)
         active.optimiser.load_state_dict(self.optimiser)
 
     def _restore_shared(self, active: ActiveStage) -> None:
-        problem = _load_network(active.net, self.net, partial=True)
-        if problem:
+        if problem := load_network(active.net, self.net, lacks=True):
             name = active.spec.needs.prefix_of
-            raise UserError(
-                f"The method's needs() declares that it begins as {name}, but {name}'s weights do not fit: {problem}."
+            raise RunFailed(
+                f"The method's needs() says that it begins as {name}, but {name}'s weights do not fit: {problem}."
             )
         numbers = {name: number for number, name in enumerate(self.parameters)}
-        own, shared = active.optimiser.state_dict(), self.optimiser["state"]
-        for number, name in enumerate(parameter_names(active.net, active.optimiser)):
-            if numbers.get(name) in shared:
-                own["state"][number] = shared[numbers[name]]
-        active.optimiser.load_state_dict(own)
+        names = parameter_names(active.net, active.optimiser)
+        if problem := restore_moments(active.optimiser, self.optimiser, [numbers.get(name) for name in names]):
+            raise _other_method(self.path, problem)
+
+    def load_source(self, net: Classifier) -> None:
+        """Load the weights into a network that is attached to another run's, and trained no further.
+
+        Raises:
+            RunFailed: they do not fit.
+        """
+        if problem := load_network(net, self.net):
+            raise _other_method(self.path, problem)
 
     def check(self, spec: RunSpec, net: Classifier) -> None:
         """Check that this checkpoint fits a run.
@@ -111,19 +117,23 @@ class Checkpoint:
             net: its network, before the first stage.
 
         Raises:
-            UserError: the run has no such epoch, or the checkpoint lacks a tensor of the network.
+            RunFailed: there is no such epoch, a tensor is missing, or the history is that of other test images.
         """
+        if problem := self._misfit(spec, net):
+            raise _other_method(self.path, problem)
+
+    def _misfit(self, spec: RunSpec, net: Classifier) -> str:
         before = sum(stage.epochs for stage in spec.stages[: self.stage])
         lacking = ", ".join(sorted(net.state_dict().keys() - self.net.keys()))
         if not 0 <= self.stage < len(spec.stages) or not 0 <= self.epoch < spec.stages[self.stage].epochs:
-            problem = f"epoch {self.epoch} of stage {self.stage} does not exist"
-        elif self.number != before + self.epoch + 1:
-            problem = f"it has {self.number} losses after {before + self.epoch + 1} epochs"
-        elif lacking:
-            problem = f"{lacking} is missing"
-        else:
-            return
-        raise _other_method(self.path, problem)
+            return f"epoch {self.epoch} of stage {self.stage} does not exist"
+        if self.number != before + self.epoch + 1:
+            return f"it has {self.number} losses after {before + self.epoch + 1} epochs"
+        if lacking:
+            return f"{lacking} is missing"
+        if self.path.name not in SLOTS and self.path != snapshot_path(self.path.parent, self.number):
+            return f"it is the state after {self.number} epochs, and its name is that of another one"
+        return self.history.misfit(spec.dataset.test.counts.tolist())
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -154,7 +164,7 @@ def load(folder: Path, most: int | None = None, snapshots: bool = True) -> Check
         snapshots: consider snapshots as well.
 
     Raises:
-        UserError: a file is not a checkpoint of this run in the current format.
+        RunFailed: a file is not a checkpoint of this run in this version's format.
     """
     paths = [folder / name for name in SLOTS]
     if snapshots:
@@ -192,9 +202,8 @@ def snapshot_path(folder: Path, epochs: int) -> Path:
 def _write(path: Path, checkpoint: Checkpoint) -> None:
     values = {each.name: getattr(checkpoint, each.name) for each in dataclasses.fields(Checkpoint)}
     del values["path"]
-    plain = {"history": checkpoint.history.to_dict(), "environment": checkpoint.environment.model_dump()}
     buffer = io.BytesIO()
-    torch.save({"format": FORMAT, **values, **plain}, buffer)
+    torch.save({"format": FORMAT, **values, "history": checkpoint.history.to_dict()}, buffer)
     content = buffer.getvalue()
     write_atomically(path, hashlib.sha256(content).digest() + content, durable=False)
 
@@ -204,6 +213,8 @@ def _read(path: Path) -> Checkpoint | None:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise RunFailed(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         warnings.warn(
             f"Checkpoint {path} is damaged and ignored; the run resumes from the previous one or starts again.",
@@ -212,52 +223,36 @@ def _read(path: Path) -> Checkpoint | None:
         return None
     try:
         values = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many types for foreign files
-        raise UserError(f"{path} is not a checkpoint ({_one_line(error)}). {_way_out(path)}") from error
+    except Exception as error:  # of many kinds, if it is something else
+        raise RunFailed(f"{path} is not a checkpoint ({_one_line(error)}). {_way_out(path)}") from error
     return _parse(path, values)
 
 
 def _parse(path: Path, values: Any) -> Checkpoint:
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-        raise UserError(f"{path} was written by another version of ltbench. {_way_out(path)}")
+        raise RunFailed(f"{path} was written by another version of ltbench. {_way_out(path)}")
     if values.get("run") != path.parent.name:
-        raise UserError(f"{path} is a checkpoint of another run, {values.get('run')}. {_way_out(path)}")
+        raise RunFailed(f"{path} is a checkpoint of another run, {str(values.get('run'))[:40]}. {_way_out(path)}")
     try:
-        parts = {"history": History.from_dict(values["history"]), "environment": Environment(**values["environment"])}
-        return Checkpoint(**values | parts, path=path)
+        history = History.from_dict(values["history"])
+        return _READER.validate_python(values | {"history": history, "path": path})
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is not a complete checkpoint ({_one_line(error)}). {_way_out(path)}") from error
+        raise RunFailed(f"{path} is not a whole checkpoint ({_one_line(error)}). {_way_out(path)}") from error
 
 
-def _other_method(path: Path, problem: str) -> UserError:
-    return UserError(f"{path} was written by another version of the method ({problem}). {_way_out(path)}")
+_READER = TypeAdapter(Checkpoint)
+
+
+def _other_method(path: Path, problem: str) -> RunFailed:
+    return RunFailed(f"{path} was written by another version of the method ({problem}). {_way_out(path)}")
 
 
 def _way_out(path: Path) -> str:
-    return f"Delete the folder {path.parent} to train its epochs again."
+    return f"Move the folder {path.parent} away; its epochs are then trained again."
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _load_network(net: Classifier, state: dict[str, Tensor], partial: bool = False) -> str:
-    """Load a state dict; return a description of mismatches, empty if none. With `partial`, tensors may be missing."""
-    try:
-        keys = net.load_state_dict(state, strict=False)
-    except RuntimeError as error:  # a size differs
-        return _one_line(error)
-    missing = [] if partial else [f"{name} is missing" for name in keys.missing_keys]
-    return ", ".join([*missing, *(f"{name} is unknown" for name in keys.unexpected_keys)])
-
-
-def _optimiser_problem(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> str:
-    """Describe how a state dict does not fit an optimiser; empty if it fits."""
-    own = optimiser.state_dict()
-    if state.keys() != own.keys():
-        return f"its optimiser has {', '.join(state)}"
-    layouts = [[(group.keys(), len(group["params"])) for group in each["param_groups"]] for each in (own, state)]
-    if layouts[0] != layouts[1]:
-        return "its optimiser has different parameter groups"
-    complete = [values.keys() <= state["state"].get(number, {}).keys() for number, values in own["state"].items()]
-    return "" if all(complete) else f"its optimiser lacks the state of {complete.count(False)} parameters"
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from pydantic import ConfigDict, TypeAdapter
 from torch import Tensor
 
-from ..records.schema import Prerequisite
+from ..records.checks import class_mean_accuracy
+from ..records.parts import Environment, Prerequisite, TrainedEpochs
 
 
 @dataclass
@@ -18,24 +21,28 @@ class History:
     Attributes:
         losses: mean training loss of each epoch, over all stages.
         correct: maps each evaluated epoch to the number of correct test predictions per class.
-        tests: number of test images.
+        tests: number of test images per class.
         measures: maps each name in the method's `measures` to pairs of epoch and value.
         images: number of training images drawn in all epochs.
         seconds: wall time, including evaluation and checkpoints.
         seconds_training: wall time of the training epochs alone.
         resumed: how often the run was interrupted and resumed.
         prerequisites: the shared trainings that the run builds on.
+        trained: what each part of the epochs was made with, in order.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "allow_inf_nan": False}
 
     losses: list[float] = field(default_factory=list)
     correct: dict[int, list[int]] = field(default_factory=dict)
-    tests: int = 0
+    tests: list[int] = field(default_factory=list)
     measures: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     images: int = 0
     seconds: float = 0.0
     seconds_training: float = 0.0
     resumed: int = 0
     prerequisites: list[Prerequisite] = field(default_factory=list)
+    trained: list[TrainedEpochs] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
@@ -44,13 +51,13 @@ class History:
 
     @property
     def accuracies(self) -> list[float]:
-        """Test accuracy at each evaluated epoch, in [0, 1]."""
-        return [sum(correct) / self.tests for correct in self.correct.values()]
+        """Mean per-class test accuracy at each evaluated epoch, in [0, 1]."""
+        return [class_mean_accuracy(correct, self.tests) for correct in self.correct.values()]
 
     @property
     def best_epoch(self) -> int:
-        """The evaluated epoch with the most correct predictions; ties go to the earliest."""
-        return max(self.correct, key=lambda epoch: sum(self.correct[epoch]))
+        """The evaluated epoch with the highest mean per-class test accuracy; ties go to the earliest."""
+        return max(self.correct, key=lambda epoch: class_mean_accuracy(self.correct[epoch], self.tests))
 
     @property
     def images_per_second(self) -> float:
@@ -65,6 +72,24 @@ class History:
         self.images += images
         self.seconds_training += seconds
 
+    def trained_under(self, environment: Environment) -> None:
+        """Note the circumstances of the epoch that ended."""
+        before = self.trained.pop() if self.trained and self.trained[-1].environment == environment else None
+        self.trained.append(TrainedEpochs(epochs=before.epochs + 1 if before else 1, environment=environment))
+
+    def misfit(self, test_counts: Sequence[int]) -> str:
+        """What of the history cannot be that of a run with these test images per class, in words."""
+        if self.correct and self.tests != list(test_counts):
+            return f"it was evaluated on {sum(self.tests)} other test images"
+        if any(not 0 <= epoch < self.epochs for epoch in self.correct):
+            return "it evaluates epochs that it has not trained"
+        for hits in self.correct.values():
+            if len(hits) != len(test_counts) or any(not 0 <= a <= b for a, b in zip(hits, test_counts, strict=True)):
+                return "its correct predictions are not those of the test images"
+        if sum(part.epochs for part in self.trained) != self.epochs:
+            return "it does not say what each of its epochs was made with"
+        return ""
+
     def evaluated(self, confusion: Tensor) -> None:
         """Store the test result after the latest epoch, replacing an earlier one for the same epoch.
 
@@ -72,12 +97,15 @@ class History:
             confusion: int64 (C, C), see `confusion_of`.
         """
         self.correct[self.epochs - 1] = confusion.diagonal().tolist()
-        self.tests = int(confusion.sum())
+        self.tests = confusion.sum(1).tolist()
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a plain dict, for a checkpoint."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return values | {"prerequisites": [part.model_dump() for part in self.prerequisites]}
+        return values | {
+            "prerequisites": [part.model_dump() for part in self.prerequisites],
+            "trained": [part.model_dump() for part in self.trained],
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> History:
@@ -87,5 +115,8 @@ class History:
             ValueError: a value is missing, unknown or invalid.
         """
         if differing := {each.name for each in dataclasses.fields(cls)} ^ set(values):
-            raise ValueError(f"missing or unknown: {', '.join(sorted(differing))}")
-        return cls(**values | {"prerequisites": [Prerequisite(**part) for part in values["prerequisites"]]})
+            raise ValueError(f"missing or unknown: {', '.join(sorted(map(str, differing)))}")
+        return _READER.validate_python(values)
+
+
+_READER = TypeAdapter(History)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import pickle
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from ..method import Batch
 from ..network import Classifier
 from . import checkpoint
 from .active_stage import begin_stages, find_epoch
+from .checkpoint import Checkpoint
 from .run_spec import RunSpec, build_network
 from .shared_start import attach_source, shared_trainings
+from .state_dicts import load_network
 
 MOST = 2048  # most images to pass through the method; some methods take seconds per batch
 
@@ -69,7 +71,7 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     """
     number, epoch = find_epoch(spec, progress)
     net = build_network(spec)
-    attach_source(spec, net, _source_weights(spec, runs))
+    attach_source(spec, net, _source_state(spec, runs))
     active = begin_stages(spec, net, spec.dataset.train, number)
     state = _load_weights(spec, net, runs)
     now = active.begin_epoch(epoch)
@@ -87,8 +89,8 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     return View(state, *(column.numpy() for column in (*columns, class_counts, synthetic_counts)))
 
 
-def _source_weights(spec: RunSpec, runs: Path) -> dict[str, Tensor] | None:
-    """State dict of the trained network that the method requires; None if it requires none."""
+def _source_state(spec: RunSpec, runs: Path) -> Checkpoint | None:
+    """State of the trained network that the method needs; None if it needs none."""
     for shared in shared_trainings(spec):
         if shared.use == "network":
             snapshot = checkpoint.load_snapshot(runs / shared.spec.id, shared.epochs)
@@ -98,7 +100,7 @@ def _source_weights(spec: RunSpec, runs: Path) -> dict[str, Tensor] | None:
                     f"{shared.spec.seed}. First run 'bench run --method {spec.name}' with the same options, or set "
                     "--runs to its folder."
                 )
-            return snapshot.net
+            return snapshot
     return None
 
 
@@ -106,24 +108,32 @@ def _load_weights(spec: RunSpec, net: Classifier, runs: Path) -> str:
     """Load the most trained weights available for a run; return their description."""
     finished = runs / spec.id / "network.pt"
     if finished.is_file():
-        try:
-            weights = torch.load(io.BytesIO(finished.read_bytes()), weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise UserError(
-                f"{finished} is damaged ({error}). Delete it to draw the picture without a finished network."
-            ) from error
-        net.load_state_dict(weights, strict=False)
+        _load(net, _read_weights(finished), finished)
         return "finished network"
     if (own := checkpoint.load(runs / spec.id)) is not None:
-        net.load_state_dict(own.net, strict=False)
+        _load(net, own.net, own.path)
         return f"network after epoch {own.number}"
     for shared in shared_trainings(spec):
         snapshot = checkpoint.load_snapshot(runs / shared.spec.id, shared.epochs) if shared.use == "prefix" else None
         if snapshot is not None:
-            net.load_state_dict(snapshot.net, strict=False)
+            _load(net, snapshot.net, snapshot.path)
             name = "ERM" if shared.spec.name == "erm" else shared.spec.name
             return f"network after {shared.epochs} epochs of {name}"
     return "untrained network"
+
+
+def _read_weights(path: Path) -> Any:
+    try:
+        return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, if it is something else
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path} is damaged ({reason}). Move it away; the picture then needs no network.") from error
+
+
+def _load(net: Classifier, weights: Any, path: Path) -> None:
+    problem = load_network(net, weights, lacks=True, surplus=True) if isinstance(weights, dict) else "no state dict"
+    if problem:
+        raise UserError(f"{path} holds another network ({problem}). Move it away; the picture then needs none.")
 
 
 def _image_rows(before: Batch, batch: Batch) -> tuple[Tensor, ...]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from ..errors import UserError
 from ..method import Needs, epochs_before
 from ..network import Classifier, Frozen
-from ..records.schema import Prerequisite
+from ..records.parts import Prerequisite
 from ..registry import configure, load
 from .checkpoint import Checkpoint
 from .run_spec import RunSpec, build_network
@@ -80,20 +78,22 @@ def branch_points(spec: RunSpec) -> set[int]:
     return {epochs_before(first, epochs), epochs}
 
 
-def attach_source(spec: RunSpec, net: Classifier, weights: dict[str, Tensor] | None = None) -> None:
-    """Attach the trained network that a method requires as `net.source`, frozen; do nothing if it requires none.
+def attach_source(spec: RunSpec, net: Classifier, state: Checkpoint | None = None) -> None:
+    """Attach the network that a method needs as `net.source`, frozen; do nothing if it needs none.
 
     Args:
         spec: the run.
         net: its network.
-        weights: state dict of the trained network; None for initial weights, if the trained ones are loaded later or
-            do not matter.
+        state: at the end of the needed training; None for initial weights, if those follow or do not matter.
+
+    Raises:
+        RunFailed: the state is not that of such a network.
     """
     for shared in shared_trainings(spec):
         if shared.use == "network":
             source = build_network(shared.spec)
-            if weights is not None:
-                source.load_state_dict(weights)
+            if state is not None:
+                state.load_source(source)
             net.source = Frozen(source)
 
 
@@ -105,7 +105,7 @@ def prerequisite(shared: SharedTraining, checkpoint: Checkpoint, reused: bool) -
         checkpoint: its final checkpoint.
         reused: whether it existed already.
     """
-    where = checkpoint.environment
+    last = checkpoint.history.trained[-1].environment
     return Prerequisite(
         method=shared.spec.name,
         id=shared.spec.id,
@@ -114,8 +114,9 @@ def prerequisite(shared: SharedTraining, checkpoint: Checkpoint, reused: bool) -
         epochs=checkpoint.number,
         seconds=round(checkpoint.history.seconds, 3),
         reused=reused,
-        commit=where.commit,
-        dirty=where.dirty,
-        torch=where.torch,
-        device=where.device,
+        commit=last.commit,
+        dirty=last.dirty,
+        torch=last.torch,
+        device=last.device,
+        trained=checkpoint.history.trained,
     )

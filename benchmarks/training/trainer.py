@@ -15,7 +15,7 @@ from torch import Tensor
 from ..data.loader import derive
 from ..method import Method
 from ..network import Classifier
-from ..records import schema
+from ..records import parts, schema
 from ..records.environment import environment, peak_of_process, threads
 from ..split import Split
 from ..utils.atomic_write import write_atomically
@@ -48,7 +48,7 @@ class Context:
     runs: Path
     callback: Callback
     wait: bool
-    environment: schema.Environment
+    environment: parts.Environment
 
 
 def execute(
@@ -124,7 +124,7 @@ def find_shared_start(spec: RunSpec, net: Classifier, context: Context) -> tuple
         if shared.use == "prefix":
             start, history = snapshot, snapshot.history
         else:
-            attach_source(spec, net, snapshot.net)
+            attach_source(spec, net, snapshot)
     history.prerequisites = prerequisites
     return start, history
 
@@ -190,13 +190,14 @@ def train_epochs(
     logits = None
     for end in train(spec, net, context.split, start, context.callback.step):
         history.add(end.loss, end.images, end.seconds, end.measures)
+        history.trained_under(context.environment)
         done, logits = history.epochs, None
         if spec.recipe.evaluates(end.now.epoch, end.now.epochs) and (done < spec.epochs or done in points):
             logits = logits_of(net, context.test, spec.recipe)
             history.evaluated(confusion_of(logits, context.test.labels))
         history.seconds = seconds_before + time.perf_counter() - started
-        state = Checkpoint.after(end.active, end.now.epoch, history, context.environment)
-        if done in points:  # before the checkpoint, or a process killed in between would never write it
+        state = Checkpoint.after(end.active, end.now.epoch, history)
+        if done in points:  # first: a process that is killed in between makes it again
             checkpoint.save_snapshot(folder, state)
         if not further:
             checkpoint.save(folder, state)
@@ -232,19 +233,19 @@ def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classif
         seed=facts.seed,
         dataset=facts.dataset,
         recipe=facts.recipe,
-        final=schema.Final(
+        final=parts.Final(
             epoch=history.epochs - 1,
             correct=confusion.diagonal().tolist(),
             confusion=confusion.tolist() if len(confusion) <= schema.CONFUSION_LIMIT else None,
         ),
-        best=schema.Best(epoch=history.best_epoch, correct=history.correct[history.best_epoch]),
-        history=schema.History(
+        best=parts.Best(epoch=history.best_epoch, correct=history.correct[history.best_epoch]),
+        history=parts.History(
             loss=history.losses,
             accuracy=history.accuracies,
             evaluated_epochs=list(history.correct),
             measures=history.measures,
         ),
-        cost=schema.Cost(
+        cost=parts.Cost(
             seconds=round(history.seconds, 3),
             seconds_training=round(history.seconds_training, 3),
             images_per_second=round(history.images_per_second, 1),
@@ -255,4 +256,6 @@ def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classif
             prerequisites=history.prerequisites,
         ),
         environment=context.environment,
+        inactive=spec.inactive,
+        trained=history.trained,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..notes import missing_groups, notes, warnings
+from ..origins import distinct
 from ..sources import Evidence
 from ..statistics import Row, Setting
 from ..text import percent
@@ -60,7 +61,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
         "label": row.label,
         "seeds": " ".join(str(run.seed) for run in runs),
         "n": len(runs),
-        "commits": " ".join(sorted({run.environment.commit or "unknown" for run in runs})),
+        "commits": " ".join(distinct(runs, "commit")),
         "records": " ".join(run.id for run in runs),
     }
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers.tiny import carry_out, tiny_run
+from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.training.preview import view
 
 TINY = ("--imbalance", "5", "--set", "dataset.n_max=30")
@@ -46,6 +48,30 @@ def test_look_names_the_run_that_is_missing(cli: Any) -> None:
     assert answer.code == 2
     assert "m2m needs a finished ERM network, but runs has none" in answer.err
     assert "bench run --method m2m" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"half a file", "is damaged"),
+        ([1], "holds another network .no state dict"),
+        ({"head.bias": torch.ones(3)}, r"head.bias is float32 \(3\) instead of float32 \(10\)"),
+        ({"head.bias": [0.0] * 10}, r"head.bias is no tensor \(list\)"),
+    ],
+    ids=["damaged", "list", "shape", "values"],
+)
+def test_a_finished_network_of_another_kind_is_refused(content: Any, words: str, tmp_path: Path) -> None:
+    run = tiny_run(epochs=5)
+    path = tmp_path / run.id / "network.pt"
+    path.parent.mkdir()
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=words) as error:
+        view(run, 0, tmp_path)
+    assert f"{path} " in str(error.value)
+    assert "Move it away" in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

@@ -8,30 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ltbench.benchmarks.records.schema import (
-    VERSION,
-    Best,
-    Cost,
-    DatasetFacts,
-    Environment,
-    Final,
-    History,
-    Record,
-    RunFacts,
-)
+from ltbench.benchmarks.profiles import held_out_count, long_tail_counts
+from ltbench.benchmarks.records.checks import profile_problem
+from ltbench.benchmarks.records.parts import Best, Cost, Environment, Final, History, TrainedEpochs
+from ltbench.benchmarks.records.schema import VERSION, DatasetFacts, Record, RunFacts
 from ltbench.benchmarks.records.store import record_path, write_record
-from ltbench.benchmarks.split import long_tail_counts
 from ltbench.report.statistics import Setting, settings
 
 METHODS = {"erm": 0.0, "ldam-drw": 0.2, "balanced-softmax": 0.3}
-RECIPE = {"name": "cifar", "backbone": "resnet32", "epochs": 3, "batch_size": 128, "precision": "float32"}
+RECIPE = {"name": "cifar", "backbone": "resnet32", "epochs": 3, "batch_size": 128, "precision": "fp32"}
 
 
 def dataset(counts: list[int], **facts: Any) -> DatasetFacts:
+    ratio = max(counts) / min(counts)
     defaults: dict[str, Any] = {
         "name": "toy",
-        "profile": "exp",
-        "imbalance": max(counts) / min(counts),
+        "profile": "natural" if profile_problem("exp", ratio, counts, holdout=False) else "exp",
+        "imbalance": ratio,
         "checksum": "ab" * 32,
         "verified": True,
         "options": {},
@@ -45,6 +38,8 @@ def dataset(counts: list[int], **facts: Any) -> DatasetFacts:
 
 def cifar(classes: int, ratio: float, profile: Any = "exp", **facts: Any) -> DatasetFacts:
     counts = long_tail_counts(50_000 // classes, classes, ratio, profile)
+    if facts.get("options", {}).get("holdout"):
+        counts = [count - held_out_count(count) for count in counts]
     own = {"name": f"cifar{classes}-lt", "profile": profile, "imbalance": ratio}
     return dataset(counts, **(own | {"test_counts": [10_000 // classes] * classes} | facts))
 
@@ -61,6 +56,13 @@ def record(
     changed = changed or {}
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
     epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
+    recipe = recipe | {k.removeprefix("recipe."): v for k, v in changed.items() if k.startswith("recipe.")}
+    best, tests = facts.pop("best", None), sum(data.test_counts)
+    evaluated = {0: best or correct, epochs - 1: correct}
+    environment = Environment(
+        ltbench="0.1.0", commit=facts.pop("commit", "1234567890abcdef"), dirty=facts.pop("dirty", False),
+        python="3.11", torch="2.6", platform="Linux", device="cpu", threads=1,
+    )  # fmt: skip
     filled = Record(
         schema=VERSION,
         id=RunFacts(method, source, values, changed, data, recipe, seed).id,
@@ -72,16 +74,18 @@ def record(
         dataset=data,
         recipe=recipe,
         final=Final(epoch=epochs - 1, correct=correct, confusion=None),
-        best=Best(epoch=0, correct=facts.pop("best", correct)),
-        history=History(loss=[1.0] * epochs, accuracy=[0.5], evaluated_epochs=[epochs - 1]),
+        best=Best(epoch=0, correct=evaluated[0]),
+        history=History(
+            loss=[1.0] * epochs,
+            accuracy=[sum(hits) / tests for hits in evaluated.values()],
+            evaluated_epochs=list(evaluated),
+        ),
         cost=Cost(
             seconds=2, seconds_training=1, images_per_second=10, peak_memory_bytes=1, parameters=1,
             epochs_per_stage={"train": epochs}, resumed=0, prerequisites=facts.pop("prerequisites", []),
         ),
-        environment=Environment(
-            ltbench="0.1.0", commit=facts.pop("commit", "1234567890abcdef"), dirty=facts.pop("dirty", False),
-            python="3.11", torch="2.6", platform="Linux", device="cpu", threads=1,
-        ),
+        environment=environment,
+        trained=facts.pop("trained", [TrainedEpochs(epochs=epochs, environment=environment)]),
     )  # fmt: skip
     assert not facts, f"unknown facts: {facts}"
     return filled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +144,16 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
         (lambda z, y: (z[:-1], y[:-1]), "its test images are not those of the record"),
         (lambda z, y: (z, (y + 1) % 2), "disagree with the counts in the record"),
         (lambda z, y: (np.full_like(z, np.nan), y), "not finite"),
-        (lambda z, y: (z.ravel(), y), "its test images are not those of the record"),
+        (lambda z, y: (z.ravel(), y), "other test images"),
+        (lambda z, y: (z, y.astype(float)), "labels of type float64"),
+        (lambda z, y: (z.astype(complex), y), "logits of type complex128"),
+        (lambda z, y: (z.astype(str), y), "logits of type <U"),
+        (lambda z, y: (z, y - 5), "other test images"),
+        (lambda z, y: (z, (y + 2**40)), "other test images"),
+        (lambda z, y: (z, y[:, None]), "other test images"),
+        (lambda z, y: (z[0, 0], y[0]), "other test images"),
+        (lambda z, y: (z.astype(float) * 1e300, y), "not finite"),
+        (lambda z, y: (np.array([[None]]), y), "damaged or no file of logits"),
     ],
 )
 def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, tmp_path: Path) -> None:
@@ -156,6 +167,27 @@ def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, 
     assert by_id == {}
     assert str(path) in problem
     assert reason in problem
+
+
+def other_content(kind: str, path: Path) -> bytes:
+    """Sound files that are no logits."""
+    np.savez_compressed(path, logits=np.zeros((200, 2)), labels=np.zeros(200, int))
+    compressed = bytearray(path.read_bytes())
+    compressed[60:70] = b"0123456789"
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(3))
+    return {"npy": buffer.getvalue(), "compressed": bytes(compressed), "pickle": pickle.dumps([1])}[kind]
+
+
+@pytest.mark.parametrize("kind", ["npy", "compressed", "pickle"])
+def test_files_of_another_kind_are_left_out_with_a_warning(kind: str, tmp_path: Path) -> None:
+    run = record(dataset([200, 50]), [80, 20])
+    path = tmp_path / run.id / "logits.npz"
+    path.parent.mkdir()
+    path.write_bytes(other_content(kind, path))
+    by_id, (problem,) = read_scores([run], tmp_path)
+    assert by_id == {}
+    assert str(path) in problem
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half a file", b"no zip at all"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.report_records import cifar, record, store
+from helpers.report_records import RECIPE, cifar, record, store
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.schema import Record
 from ltbench.report.build import build
@@ -66,7 +66,7 @@ def test_too_few_are_refused(short: str) -> None:
 
 
 def test_two_recipes_of_one_dataset_count_once() -> None:
-    again = [record(cifar(10, 10), [500] * 10, m, recipe={"name": "other", "epochs": 9}) for m in ORDER]
+    again = [record(cifar(10, 10), [500] * 10, m, recipe=RECIPE | {"name": "other", "epochs": 9}) for m in ORDER]
     assert len(ranks(settings([*over_ratios(), *again])).accuracies) == 6
 
 

@@ -12,7 +12,8 @@ import ltbench.report.build
 import pytest
 from helpers.report_records import METHODS, cifar, dataset, keep_logits, lifelike, lifelike_setting, record, store
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.schema import Prerequisite, Record
+from ltbench.benchmarks.records.parts import Prerequisite
+from ltbench.benchmarks.records.schema import Record
 from ltbench.report.build import build
 from ltbench.report.document import Document, run_document, section
 from ltbench.report.logits import read_scores
@@ -68,7 +69,7 @@ def test_one_seed_has_no_standard_deviation() -> None:
 def test_notes_name_the_circumstances() -> None:
     text = "\n".join(notes(lifelike_setting()))
     for fact in (
-        "12,406 training images", "checksum abababab", "resnet32", "epochs 3", "batch 128", "float32",
+        "12,406 training images", "checksum abababab", "resnet32", "epochs 3", "batch 128", "fp32",
         "last epoch, after 3 epochs", "convention A", "Zada et al. 2022", "commit 12345678",
         "– in few: no class has fewer than 20 training images", "every class has 1,000 test images",
     ):  # fmt: skip

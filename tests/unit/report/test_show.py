@@ -12,7 +12,7 @@ from helpers.command import Answer
 from helpers.report_records import RECIPE, cifar, dataset, keep_logits, lifelike, record, store
 from helpers.tiny import planned
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.schema import Prerequisite
+from ltbench.benchmarks.records.parts import Prerequisite
 from ltbench.benchmarks.records.store import read_all
 from ltbench.benchmarks.utils.formatting import duration
 from ltbench.report.compare import pairs
@@ -49,7 +49,7 @@ def test_the_command_names_changes_and_leaves_gaps_for_paths() -> None:
     assert command(record(folder, [1, 1], "my_own", source="ab" * 32, recipe=RECIPE | {"name": "mine"})) == (
         "bench run --method PATH/my_own.py --dataset folder:PATH --recipe PATH/mine.toml --seed 0"
     )
-    assert "--imbalance 33.33333333 " in command(record(dataset([5, 3], imbalance=33.33333333), [1, 1]))
+    assert "--imbalance 33.33333333 " in command(record(dataset([100, 3], imbalance=33.33333333), [1, 1]))
 
 
 def test_costs_count_a_shared_training_once() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,18 @@ import pytest
 import torch
 from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.environment import ROOT, checkout, environment
-from ltbench.benchmarks.records.schema import DatasetFacts, Prerequisite, Record, RunFacts
-from ltbench.benchmarks.records.store import find_records, misplaced, read_all, read_record, record_path, write_record
+from ltbench.benchmarks.records.environment import ROOT, checkout, environment, processor
+from ltbench.benchmarks.records.parts import Prerequisite
+from ltbench.benchmarks.records.schema import DatasetFacts, Record, RunFacts
+from ltbench.benchmarks.records.store import (
+    find_records,
+    misplaced,
+    read_all,
+    read_folder,
+    read_record,
+    record_path,
+    write_record,
+)
 from ltbench.benchmarks.utils.atomic_write import write_atomically
 
 RESULTS = Path(ltbench.bench.__file__).parent / "results"
@@ -72,7 +83,7 @@ def edited(record: Record, **changes: Any) -> str:
         ({"cost__seconds": float("nan")}, "cost.seconds"),
         ({"history__accuracy": [0.5]}, "differ in length"),
         ({"note": "mine"}, "note"),
-        ({"schema": 3}, "schema 3; this version of ltbench reads schema 2"),
+        ({"schema": 4}, "schema 4; this version of ltbench reads schema 2 and 3"),
         ({"schema": 1}, "records.migrate RESULTS RUNS"),
         ({"dataset__train_counts": [0] * 10}, "train_counts"),
     ],
@@ -89,10 +100,10 @@ def test_a_changed_record_is_refused(record: Record, tmp_path: Path, changes: di
 def test_a_copied_record_is_misplaced(record: Record, tmp_path: Path) -> None:
     home = tiny_run().path(tmp_path)
     write_record(record, home)
-    assert misplaced(tmp_path) == []
+    assert misplaced(read_folder(tmp_path)) == []
     copy = home.with_name(home.name.replace("seed0", "seed1"))
     write_record(record, copy)
-    (problem,) = misplaced(tmp_path)
+    (problem,) = misplaced(read_folder(tmp_path))
     assert str(copy) in problem
 
 
@@ -185,6 +196,28 @@ def test_environment_sees_uncommitted_changes_of_the_code_alone(tmp_path: Path) 
     assert checkout(tmp_path) == (head, False)
     (tmp_path / "methods" / "other.py").write_text("1")
     assert checkout(tmp_path) == (head, True)
+
+
+def test_a_folder_that_cannot_be_read_is_named(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(record, tmp_path / "good.json")
+    walk = os.walk
+
+    def closed(top: Path, onerror: Any) -> Any:
+        onerror(PermissionError(13, "Permission denied", str(top / "closed")))
+        return walk(top)
+
+    monkeypatch.setattr(os, "walk", closed)
+    assert read_all(tmp_path) == ([record], [f"Cannot read {tmp_path / 'closed'}: permission denied."])
+
+
+def test_environment_names_the_libraries_and_the_processor(record: Record, tmp_path: Path) -> None:
+    for package in ("torchvision", "timm", "numpy"):
+        assert getattr(record.environment, package) == version(package)
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Ryzen: 5 \nprocessor\t: 1\nmodel name\t: other\n")
+    assert processor(tmp_path / "cpuinfo") == "Ryzen: 5"
+    (tmp_path / "cpuinfo").write_text("Hardware : BCM\n")
+    assert processor(tmp_path / "cpuinfo") is None
+    assert processor(tmp_path / "nothing") == (platform.processor() or None)
 
 
 def test_bf16_is_not_measured(record: Record) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,30 @@ from helpers.command import Answer
 from helpers.tiny import carry_out, tiny_run, without_timings
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.records.environment import environment
+from ltbench.benchmarks.records.parts import TrainedEpochs
 from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.training import checkpoint
 from ltbench.benchmarks.training.checkpoint import DIGEST, SLOTS, Checkpoint
 from ltbench.benchmarks.training.history import History
+from ltbench.benchmarks.training.run_spec import RunSpec
+
+Trained = Callable[[RunSpec, Path], None]
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunSpec, Path], None]:
+    """Carries out a run in a folder, as `carry_out` does; each run is trained once and then copied."""
+    originals: dict[str, Path] = {}
+
+    def copy_of(spec: RunSpec, runs: Path) -> None:
+        if spec.id not in originals:
+            originals[spec.id] = tmp_path_factory.mktemp("trained")
+            carry_out(spec, originals[spec.id])
+        shutil.copytree(originals[spec.id], runs, dirs_exist_ok=True)
+
+    return copy_of
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +49,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
 
 def state(folder: Path, number: int) -> Checkpoint:
     net, optimiser = {"weight": torch.full((3,), float(number))}, {"state": {}, "param_groups": []}
-    return Checkpoint(folder.name, 0, number - 1, net, optimiser, [], History([1.0] * number), environment(CPU))
+    trained = [TrainedEpochs(epochs=number, environment=environment(CPU))]
+    return Checkpoint(folder.name, 0, number - 1, net, optimiser, [], History([1.0] * number, trained=trained))
 
 
 def rewrite(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
@@ -99,13 +119,16 @@ def old_format(values: dict[str, Any]) -> None:
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "old": (old_format, "written by another version of ltbench"),
-    "format": (lambda values: values.update(format=3), "written by another version of ltbench"),
+    "format": (lambda values: values.update(format=4), "written by another version of ltbench"),
     "run": (lambda values: values.update(run="ab" * 8), "checkpoint of another run, abababababababab"),
-    "unknown": (lambda values: values.update(mine=1), "not a complete checkpoint .*mine"),
-    "missing": (lambda values: values.pop("parameters"), "not a complete checkpoint .*parameters"),
-    "history": (lambda values: values["history"].pop("correct"), "not a complete checkpoint .*correct"),
-    "measure": (lambda values: values["history"].update(mine=1), "not a complete checkpoint .*mine"),
-    "environment": (lambda values: values["environment"].update(mine=1), "not a complete checkpoint .*mine"),
+    "unknown": (lambda values: values.update(mine=1), "not a whole checkpoint .*mine"),
+    "missing": (lambda values: values.pop("parameters"), "not a whole checkpoint .*parameters"),
+    "history": (lambda values: values["history"].pop("correct"), "not a whole checkpoint .*correct"),
+    "measure": (lambda values: values["history"].update(mine=1), "not a whole checkpoint .*mine"),
+    "environment": (
+        lambda values: values["history"]["trained"][0]["environment"].update(mine=1),
+        "not a whole checkpoint .*mine",
+    ),
     "tensor": (lambda values: values["net"].pop("head.bias"), "version of the method .*head.bias is missing"),
     "surplus": (lambda values: values["net"].update(mine=torch.ones(1)), "version of the method .*mine is unknown"),
     "shape": (lambda values: values["net"].update({"head.bias": torch.ones(9)}), "version of the method .*head.bias"),
@@ -115,14 +138,44 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "momentum": (lambda values: values["optimiser"]["state"].popitem(), "lacks the state of 1 parameters"),
     "factor": (lambda values: values["optimiser"]["param_groups"][0].pop("factor"), "different parameter groups"),
     "optimiser": (lambda values: values["optimiser"].pop("state"), "its optimiser has param_groups"),
+    "groups type": (lambda values: values["optimiser"].update(param_groups=3), "its optimiser is of another kind"),
+    "group type": (lambda values: values["optimiser"].update(param_groups=[3]), "its optimiser is of another kind"),
+    "state type": (lambda values: values["optimiser"].update(state=[1]), "its optimiser is of another kind"),
+    "moment type": (lambda values: values["optimiser"]["state"].update({0: 5}), "state of another kind"),
+    "weightless": (lambda values: values.update(net={}), "version of the method .*head.bias.* missing"),
+    "dtype": (lambda values: in_double(values["net"]), "head.bias is float64 .10. instead of float32"),
+    "no tensor": (lambda values: values["net"].update({"head.bias": [0.0] * 10}), "not a whole checkpoint .*head.bias"),
+    "list": (lambda values: values.update(net=[]), "not a whole checkpoint .*net"),
+    "epoch type": (lambda values: values.update(epoch="last"), "not a whole checkpoint .*epoch"),
+    "history type": (lambda values: values.update(history=[1.0]), "not a whole checkpoint"),
+    "loss type": (lambda values: values["history"].update(losses="none"), "not a whole checkpoint .*losses"),
+    "loss value": (
+        lambda values: values["history"]["losses"].insert(0, float("nan")),
+        "not a whole checkpoint .*losses",
+    ),
+    "hits": (lambda values: values["history"]["correct"].update({0: [1] * 9}), "correct predictions are not those"),
+    "tests": (lambda values: values["history"].update(tests=[3, 4]), "evaluated on 7 other test images"),
+    "parts": (lambda values: values["history"].update(trained=[]), "what each of its epochs was made with"),
+    "moments": (
+        lambda values: wider(values["optimiser"]),
+        "momentum_buffer of its optimiser is float32 .2, 2. instead",
+    ),
 }
 
 
+def in_double(net: dict[str, Any]) -> None:
+    net.update({"head.bias": net["head.bias"].double()})
+
+
+def wider(optimiser: dict[str, Any]) -> None:
+    optimiser["state"][0]["momentum_buffer"] = torch.ones(2, 2)
+
+
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_checkpoint_that_does_not_fit_is_one_sentence(name: str, tmp_path: Path) -> None:
+def test_a_checkpoint_that_does_not_fit_is_one_sentence(name: str, trained: Trained, tmp_path: Path) -> None:
     change, words = CHANGES[name]
     run = tiny_run()
-    carry_out(run, tmp_path)
+    trained(run, tmp_path)
     paths = [tmp_path / run.id / slot for slot in SLOTS]
     for path in [*paths, *(tmp_path / run.id).glob("epoch-*.pt")]:
         rewrite(path, change)
@@ -130,20 +183,20 @@ def test_a_checkpoint_that_does_not_fit_is_one_sentence(name: str, tmp_path: Pat
         carry_out(tiny_run(), tmp_path)
     text = str(error.value)
     assert any(str(path) in text for path in (tmp_path / run.id).glob("*.pt"))
-    assert f"Delete the folder {tmp_path / run.id}" in text
+    assert f"Move the folder {tmp_path / run.id} away" in text
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("name", [name for name in CHANGES if name not in ("momentum", "factor", "optimiser")])
-def test_a_snapshot_that_does_not_fit_is_one_sentence(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in CHANGES if name != "factor"])
+def test_a_snapshot_that_does_not_fit_is_one_sentence(name: str, trained: Trained, tmp_path: Path) -> None:
     change, words = CHANGES[name]
     erm = tmp_path / tiny_run("erm", epochs=5).id
-    carry_out(tiny_run("drs", epochs=5), tmp_path)
+    trained(tiny_run("drs", epochs=5), tmp_path)
     (tmp_path / tiny_run("drs", epochs=5).id).rename(tmp_path / "away")
     (path,) = erm.glob("epoch-*.pt")
     rewrite(path, change)
-    if name in ("surplus", "shape"):
-        words = r"needs\(\) declares that it begins as erm, but erm's weights do not fit: "
+    if name in ("surplus", "shape", "dtype"):
+        words = r"needs\(\) says that it begins as erm, but erm's weights do not fit: "
     with pytest.raises(UserError, match=words):
         carry_out(tiny_run("drs", epochs=5), tmp_path)
 
@@ -183,3 +236,51 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path) -> None:
             assert getattr(again, field.name) == getattr(loaded, field.name)
     assert all(torch.equal(value, loaded.net[name]) for name, value in again.net.items())
     assert [part.use for part in again.history.prerequisites] == ["prefix", "network"]
+
+
+def test_a_snapshot_under_the_name_of_another_epoch_is_refused(tmp_path: Path) -> None:
+    erm, soon = tiny_run("erm", epochs=5), tiny_run("drs", epochs=5, settings=("drs.defer=0.4",))
+    carry_out(erm, tmp_path)
+    checkpoint.remove(tmp_path / erm.id)
+    checkpoint.snapshot_path(tmp_path / erm.id, 4).rename(checkpoint.snapshot_path(tmp_path / erm.id, 2))
+    with pytest.raises(UserError, match="it is the state after 4 epochs, and its name is that of another one"):
+        carry_out(soon, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["surplus", "shape", "dtype", "weightless"])
+def test_a_finished_network_that_does_not_fit_is_refused(name: str, trained: Trained, tmp_path: Path) -> None:
+    """M2m learns from the ERM run of another seed, which it attaches to its own network."""
+    change, _ = CHANGES[name]
+    run = tiny_run("m2m", epochs=5)
+    trained(run, tmp_path)
+    (tmp_path / run.id).rename(tmp_path / "away")
+    rewrite(checkpoint.snapshot_path(tmp_path / tiny_run("erm", seed=1, epochs=5).id, 5), change)
+    with pytest.raises(UserError, match="another version of the method"):
+        carry_out(tiny_run("m2m", epochs=5), tmp_path)
+
+
+def test_another_decay_in_the_optimiser_is_refused(trained: Trained, tmp_path: Path) -> None:
+    run = tiny_run()
+    trained(run, tmp_path)
+    for slot in SLOTS:
+        rewrite(tmp_path / run.id / slot, lambda values: values["optimiser"]["param_groups"][0].update(weight_decay=1))
+    for path in (tmp_path / run.id).glob("epoch-*.pt"):
+        path.unlink()
+    with pytest.raises(UserError, match="its optimiser has another weight_decay"):
+        carry_out(tiny_run(), tmp_path)
+
+
+@pytest.mark.parametrize("other", ["seed", "method"])
+def test_a_checkpoint_of_another_run_is_refused(other: str, tmp_path: Path) -> None:
+    """Whole, and of the same network; in a copied folder, too."""
+    run, strange = tiny_run(), {"seed": tiny_run(seed=1), "method": tiny_run("focal")}[other]
+    carry_out(strange, tmp_path)
+    (tmp_path / strange.id).rename(tmp_path / run.id)
+    with pytest.raises(UserError, match=f"is a checkpoint of another run, {strange.id}"):
+        carry_out(run, tmp_path)
+
+
+def test_a_folder_in_place_of_a_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / SLOTS[0]).mkdir()
+    with pytest.raises(UserError, match=r"Cannot read .*is a directory"):
+        checkpoint.load(tmp_path)

@@ -1,0 +1,46 @@
+"""Images per class: the long-tail and step profiles, and what is held out of a class. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge
+
+from .errors import UserError
+
+Profile = Literal["exp", "step"]
+Ratio = Annotated[float, Ge(1)]
+
+
+def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profile = "exp") -> list[int]:
+    """Images per class of a long-tailed profile, head first.
+
+    exp:  n_k = trunc(n_max * (1 / ratio) ** (k / (C - 1))), in double precision, one power per class. A repeated
+          product of (1 / ratio) ** (1 / (C - 1)), as in M2m's code, loses an image of the last class in some settings.
+    step: n_max for the first C // 2 classes, trunc(n_max * (1 / ratio)) for the others.
+
+    Source: Cao et al. 2019 (LDAM), reference code. `ratio` 1 is the balanced set.
+
+    Raises:
+        UserError: the ratio is below 1 or leaves a class without an image.
+    """
+    if ratio < 1:
+        raise UserError(
+            f"imbalance = {ratio:g} is out of range: the ratio of the largest to the smallest class is >= 1."
+        )
+    factor = 1 / ratio
+    if profile == "step":
+        counts = [n_max if k < num_classes // 2 else int(n_max * factor) for k in range(num_classes)]
+    else:
+        last = max(num_classes - 1, 1)
+        counts = [int(n_max * factor ** (k / last)) for k in range(num_classes)]
+    if counts[-1] == 0:
+        raise UserError(
+            f"imbalance = {ratio:g} leaves class {num_classes - 1} without an image; at most {n_max} works here."
+        )
+    return counts
+
+
+def held_out_count(images: int) -> int:
+    """Training images of a class of `images` that are held out for validation: a tenth, at least 1, at most 50."""
+    return min(50, max(1, images // 10))

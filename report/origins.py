@@ -1,0 +1,75 @@
+"""What the parts of a run were made with: the processes that trained and evaluated it and what it builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..benchmarks.records.parts import Environment, TrainedEpochs
+from ..benchmarks.records.schema import Record
+
+Facts = dict[str, object]
+
+
+def facts(run: Record) -> list[Facts]:
+    """Circumstances, name to value, of all processes that a run and its shared trainings were made in.
+
+    Unknown ones are left out. Of shared trainings earlier records have a few circumstances of the last process.
+    """
+    processes = [vars(run.environment), *(vars(part.environment) for part in run.trained)]
+    for shared in run.cost.prerequisites:
+        processes += [vars(part.environment) for part in shared.trained]
+        if not shared.trained:
+            processes.append({name: getattr(shared, name) for name in ("commit", "dirty", "torch", "device")})
+    return [{"commit": "unknown"} | _stated(process) for process in processes]
+
+
+def _stated(process: Mapping[str, object]) -> Facts:
+    return {name: value for name, value in process.items() if value is not None and name != "bf16"}
+
+
+def mixed(run: Record) -> list[str]:
+    """Names of the circumstances that differ between the parts of a run."""
+    values: dict[str, set[object]] = {}
+    for process in facts(run):
+        for name, value in process.items():
+            values.setdefault(name, set()).add(value)
+    return [_WORDS.get(name, name) for name, different in values.items() if len(different) > 1]
+
+
+_WORDS = {"dirty": "uncommitted changes", "cpu": "processor"}
+
+
+def distinct(runs: Sequence[Record], name: str) -> list[str]:
+    """The values of a circumstance in all processes of some runs, sorted."""
+    return sorted({str(process[name]) for run in runs for process in facts(run) if name in process})
+
+
+def commits(run: Record) -> str:
+    """The commits of all processes of a run, shortened, with a star where there were uncommitted changes."""
+    return ", ".join(
+        sorted({f"{str(process['commit'])[:8]}{'*' * (process.get('dirty') is True)}" for process in facts(run)})
+    )
+
+
+def parts_in_words(run: Record) -> str:
+    """Which epochs of a run were trained with what; empty if all were trained as it was evaluated."""
+    if all(part.environment == run.environment for part in run.trained):
+        return ""
+    evaluation = f"evaluation: {_in_words(run.environment)}"
+    return "; ".join([*(f"{span}: {_in_words(environment)}" for span, environment in _spans(run.trained)), evaluation])
+
+
+def _spans(trained: list[TrainedEpochs]) -> Iterator[tuple[str, Environment]]:
+    before = 0
+    for part in trained:
+        last = before + part.epochs
+        yield f"epochs {before + 1} to {last}" if part.epochs > 1 else f"epoch {last}", part.environment
+        before = last
+
+
+def _in_words(environment: Environment) -> str:
+    changed = " with uncommitted changes" if environment.dirty else ""
+    return (
+        f"commit {(environment.commit or 'unknown')[:8]}{changed}, torch {environment.torch}, {environment.device}, "
+        f"{environment.threads} thread(s)"
+    )
