@@ -8,7 +8,10 @@ from typing import Any
 
 import rich_click as click
 from rich.console import Console
+from rich.text import Text
 
+from ..benchmarks.errors import printable
+from ..benchmarks.utils.formatting import counted
 from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
 from .groups import ALL, GROUPINGS, RULES
 
@@ -42,7 +45,7 @@ def report(results: Path, runs: Path, out: Path, datasets: str | None, figures: 
     Console().print(built.printed)
     _warn(built.warnings)
     written = [path for path in built.paths if path.parent == out] + [out / "figures"] * bool(formats)
-    print(f"\nWrote {len(built.paths)} files: {', '.join(map(str, written))}")
+    print(f"\nWrote {counted(len(built.paths), 'file')}: {printable(', '.join(map(str, written)))}")
 
 
 @click.command()
@@ -78,7 +81,7 @@ def compare(a: str, b: str, datasets: str | None, out: Path | None, across: str 
     Console().print(comparison.printed)
     _warn(comparison.warnings)
     for path in comparison.paths:
-        print(f"Wrote {path}")
+        print(printable(f"Wrote {path}"))
 
 
 @click.command()
@@ -97,14 +100,12 @@ def _names(text: str | None) -> list[str] | None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print(text, style="dim", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(Text(printable(text), "dim"), soft_wrap=True)
 
 
 def _warn(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        Console(stderr=True).print(
-            f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        Console(stderr=True).print(Text(printable(f"Warning: {sentence}"), "yellow"), soft_wrap=True)
 
 
 COMMANDS = (report, compare, show)

@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
 from .groups import ALL, GROUPINGS, Group, Grouping
+
+FEWER_SEEDS = "fewer seeds"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Row:
         overall: mean of the per-class accuracies.
         groups: group name to the mean of its classes' accuracies; None where the group is empty.
         repeats: records left out because another with the same id was there.
+        apart: why the row is not ranked with the others of its setting, such as `FEWER_SEEDS`; "" where it is.
     """
 
     label: str
@@ -60,6 +63,7 @@ class Row:
     overall: Spread
     groups: dict[str, Spread | None]
     repeats: int
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Setting:
         id: 8 hex digits.
         title: dataset and recipe in words, distinct within a report.
         all_groupings: name to grouping, as in `GROUPINGS`.
-        rows: highest overall mean first.
+        rows: most seeds first, of equally many the highest overall mean.
         options: what the reader chose.
     """
 
@@ -107,6 +111,11 @@ class Setting:
     def baseline(self) -> Row | None:
         """The row that others are compared with; None where it has no record."""
         return next((row for row in self.rows if row.label == self.options.baseline), None)
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """Label to reason of the rows that are not ranked with the others."""
+        return {row.label: row.apart for row in self.rows if row.apart}
 
     @property
     def runs(self) -> list[Record]:
@@ -163,8 +172,14 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
         buckets[r.facts.setting_id].append(r)
     labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, groups) for name, bucket in buckets.items()]
-    rows.sort(key=lambda row: (-row.overall.mean, row.label))
-    return Setting(key, title, data, recipe, groupings, tuple(rows), options)
+    return Setting(key, title, data, recipe, groupings, _ordered(rows), options)
+
+
+def _ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows of most seeds by accuracy; the others below, which are not ranked with them."""
+    most = max(row.overall.n for row in rows)
+    ordered = sorted(rows, key=lambda row: (-row.overall.n, -row.overall.mean, row.label))
+    return tuple(replace(row, apart=FEWER_SEEDS) if row.overall.n < most else row for row in ordered)
 
 
 def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:

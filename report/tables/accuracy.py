@@ -40,6 +40,7 @@ def accuracy(setting: Setting, evidence: Evidence) -> Table:
         brief=[*warnings(setting), *missing_groups(setting), *rules],
         numbers={row.label: _circumstances(setting, row) | _accuracies(setting, row) for row in setting.rows},
         columns=columns,
+        apart=setting.apart,
     )
 
 
@@ -60,6 +61,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
         "label": row.label,
         "seeds": " ".join(str(run.seed) for run in runs),
         "n": len(runs),
+        "apart": row.apart or None,
         "commits": " ".join(sorted({run.environment.commit or "unknown" for run in runs})),
         "records": " ".join(run.id for run in runs),
     }
