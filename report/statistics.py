@@ -76,6 +76,7 @@ class Setting:
         all_groupings: name to grouping, as in `GROUPINGS`.
         rows: most seeds first, of equally many the highest overall mean.
         options: what the reader chose.
+        methods: of all settings, in the order of their colours.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Setting:
     all_groupings: Mapping[str, Grouping]
     rows: tuple[Row, ...]
     options: Options = Options()
+    methods: tuple[str, ...] = ()
 
     @property
     def shots(self) -> Grouping:
@@ -154,7 +156,9 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
         buckets[_setting_id(record)].append(record)
     titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
     unsorted = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
-    return sorted(unsorted, key=lambda setting: setting.title)
+    in_order = sorted(unsorted, key=lambda setting: setting.title)
+    methods = tuple(dict.fromkeys(row.runs[0].method for setting in in_order for row in setting.rows))
+    return [replace(setting, methods=methods) for setting in in_order]
 
 
 def _setting_id(record: Record) -> str:
