@@ -13,11 +13,17 @@ from rich.text import Text
 from ..benchmarks.errors import printable
 from ..benchmarks.utils.formatting import counted
 from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, option
-from .groups import ALL, GROUPINGS, RULES
+from .groups import ALL, EXPLAINED, GROUPINGS, RULES
 
 DATASETS = option("--dataset", "-d", "datasets", metavar="NAMES", help="Only these, joined by commas.")
 READING = [
-    option("--shots", "rule", default="A", type=click.Choice(RULES), help="Bounds of many, medium and few."),
+    option(
+        "--shots",
+        "rule",
+        default="A",
+        type=click.Choice(RULES),
+        help=f"Training images of a class that is medium; with more it is many, with fewer few. {EXPLAINED}.",
+    ),
     option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups that tables show."),
 ]
 

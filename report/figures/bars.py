@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -67,7 +69,7 @@ def confusions(setting: Setting) -> Figure | None:
         for k in kinds:
             label, colour, hatch = _KINDS[k]
             part = np.array([100 * of_row[g, k] for of_row in fractions])
-            bars = {"color": colour, "hatch": hatch, "edgecolor": "0.3", "linewidth": 0.3}
+            bars: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": "0.3", "linewidth": 0.3}
             axes.barh(range(len(rows)), part, 0.78, left, label=label, **bars)
             left += part
         axes.set(xlim=(0, 100), xticks=(0, 50))

@@ -34,7 +34,7 @@ def training_curves(setting: Setting) -> Figure:
         by_run = [dict(zip(run.history.evaluated_epochs, run.history.accuracy, strict=True)) for run in row.runs]
         values = [100 * np.mean([accuracy[epoch] for accuracy in by_run]) for epoch in epochs_of_all]
         right.plot(np.array(epochs_of_all) + 1, values, **look(setting, row))
-        ends.append((row, epochs_of_all[-1] + 1, values[-1]))
+        ends.append((row, epochs_of_all[-1] + 1, float(values[-1])))
     lines = [line.get_ydata() for line in left.lines]
     wide = max(map(np.max, lines)) > 100 * min(map(np.max, lines))  # losses of different methods have different units
     left.set(xlabel="epoch", ylabel="training loss", **({"yscale": "log"} if wide else {"ylim": (0, None)}))
@@ -184,5 +184,5 @@ def _adjusted(axes: Axes, row: Row | None, scores: Mapping[str, Scores], weights
 
 def _name(axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None) -> None:
     """Name the rows beside the ends of their lines; `more` follows their names."""
-    texts = [name_of(row, 22) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
+    texts = [name_of(row, 24) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
     label_ends(axes, [(x, y) for _, x, y in ends], texts, [look(setting, row)["color"] for row, _, _ in ends])

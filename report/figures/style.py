@@ -20,7 +20,6 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
 from ...benchmarks.errors import UserError, printable
-from ...benchmarks.utils.formatting import counted
 from ..statistics import Row, Setting
 
 COLUMN, PAGE = 3.4, 7.0  # inches: one column of a two-column page, and its whole width
@@ -122,7 +121,7 @@ def short(text: str, letters: int = 32) -> str:
 
 def name_of(row: Row, width: int = 30) -> str:
     """A row's label in up to three lines, with the number of its seeds where it has fewer than others."""
-    seeds = f" [{counted(row.overall.n, 'seed')}]" if row.apart else ""
+    seeds = f" [{row.overall.n}\N{NO-BREAK SPACE}seed{'s' * (row.overall.n > 1)}]" if row.apart else ""
     lines = textwrap.wrap(printable(row.label) + seeds, width, subsequent_indent="  ", max_lines=3, placeholder=" …")
     return "\n".join(lines)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from ...benchmarks.errors import printable
 from ..document import Document, Section
@@ -47,7 +46,7 @@ def _headings(table: Table) -> list[str]:
 
 def _shown(value: Any) -> Any:
     """What stands for a value on the page; what is HTML already stays as it is."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _view(section: Section) -> dict[str, Any]:

@@ -68,11 +68,12 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
 
 
 def _accuracies(setting: Setting, row: Row) -> dict[str, Any]:
-    """Mean and standard deviation overall and of all groups, shown or not; then the groups' numbers of classes."""
+    """Mean and standard deviation overall and of all groups, shown or not; then their numbers of classes and rules."""
     numbers: dict[str, Any] = {}
     for name, spread in {"overall": row.overall, **row.groups}.items():
         numbers[name], numbers[f"{name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)
     for grouping in setting.all_groupings.values():
         for group in grouping.groups:
             numbers[f"{group.name}_classes"] = len(group.classes)
-    return numbers
+    rules = {f"{name}_rule": grouping.rule for name, grouping in setting.all_groupings.items()}
+    return numbers | rules

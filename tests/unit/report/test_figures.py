@@ -115,7 +115,7 @@ def test_differences_are_those_of_the_shared_seeds() -> None:
     figure = class_differences(settings(runs)[0])
     assert figure is not None
     assert figure.axes[0].images[0].get_array().tolist() == [pytest.approx([-10, 10, 20])]
-    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["drw [1 seed]"]
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["drw [1\N{NO-BREAK SPACE}seed]"]
     assert class_differences(settings(runs[:2])[0]) is None
     assert class_differences(settings(runs[2:])[0]) is None
 
