@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import printable
 from ..records.store import read_all
 from ..utils.atomic_write import make_writable
 from ..utils.formatting import duration
@@ -104,7 +105,7 @@ class Dashboard(SweepListener):
         return Text(" | ".join(words), style="bold")
 
     def _print(self, text: str) -> None:
-        self.console.print(text, style="dim", highlight=False, soft_wrap=True, markup=False)
+        self.console.print(Text(printable(text), "dim"), soft_wrap=True)
 
 
 def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
@@ -137,7 +138,7 @@ def status_table(rows: Sequence[State]) -> Group:
     table.add_row(f"{len(rows)} in all", *(str(sums[name]) for name in STATES))
     parts: list[RenderableType] = [table]
     for name in ("running", "failed"):
-        lines = [f"{state.unit.label}: {state.message}" for state in rows if state.name == name]
+        lines = [printable(f"{state.unit.label}: {state.message}") for state in rows if state.name == name]
         if lines:
             parts += ["", f"[bold]{name}[/bold]", *map(escape, lines)]
     return Group(*parts)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from helpers.command import Answer
 from helpers.report_records import cifar, keep_logits, lifelike, record, store
 from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.utils.formatting import counted
 from ltbench.report.build import build
 from ltbench.report.compare import pairs
+from ltbench.report.describe import circumstances
 from ltbench.report.logits import read_scores
+from ltbench.report.notes import notes
 from ltbench.report.paired_tests import paired
 from ltbench.report.ranks import ranks
 from ltbench.report.sources import Evidence, Sources
@@ -89,6 +94,26 @@ def test_compare_shows_the_pairs_and_no_verdict() -> None:
     apart = [lifelike(DATA, "a", 0, 0), lifelike(DATA, "b", 1, 0)]
     frame = comparison(pairs(apart, "a", "b", Options())[0], Evidence()).frame
     assert (set(frame["pairs"]), set(frame["verdict"])) == ({"0"}, {"no seed in common"})
+
+
+def test_numbers_of_one_have_no_plural() -> None:
+    one, many = (record(DATA, [500] * 10, epochs=epochs) for epochs in (1, 3))
+    assert circumstances(one)["epochs"] == "1 (train 1); the result is the last one"
+    assert circumstances(one)["speed"].endswith("1 thread")
+    assert "after 1 epoch." in " ".join(notes(settings([one])[0]))
+    assert "after 3 epochs." in " ".join(notes(settings([many])[0]))
+    assert [counted(n, "epoch") for n in (0, 1, 2, 1000)] == ["0 epochs", "1 epoch", "2 epochs", "1,000 epochs"]
+
+
+def test_the_convention_of_groups_is_explained(cli: Callable[..., Answer]) -> None:
+    for rule, words in (("A", "medium: 20 to 100"), ("B", "medium: 21 to 100"), ("C", "medium: 21 to 99")):
+        (setting,) = settings(runs(), Options(rule=rule))
+        numbers = tables(setting, Evidence())[0].numbers["erm"]
+        assert words in numbers["shots_rule"]
+        assert f"convention {rule}" in numbers["shots_rule"]
+        assert numbers["five_rule"].startswith("G1 to G5")
+    shown = re.sub(r"[^\w.:;]+", " ", cli("report", "--help").out)
+    assert "A: 20 to 100; B: 21 to 100; C: 21 to 99." in shown
 
 
 def test_the_narrowest_terminal_shows_the_pairs() -> None:

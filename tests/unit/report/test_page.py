@@ -185,6 +185,29 @@ def test_contrast_in_both_themes(page: Page) -> None:
     assert page.evaluate(script) >= 4.5
 
 
+def test_names_stay_whole_and_a_wide_table_shows_that_it_scrolls(page: Page) -> None:
+    frame = page.locator(".wide").first
+    scrolls = frame.evaluate("e => e.scrollWidth > e.clientWidth")
+    hint = page.locator(".hint").first
+    assert hint.is_visible() == scrolls
+    if page.viewport_size == {"width": 390, "height": 800}:
+        assert scrolls
+    frame.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
+    page.wait_for_function("!document.querySelector('.wide').classList.contains('more')")
+    assert not hint.is_visible()
+    for name in ("balanced-softmax", "ldam-drw"):
+        word = page.locator(".word", has_text=name).first
+        assert word.evaluate("e => e.getClientRects().length") == 1
+
+
+def test_tables_are_folded_and_empty_columns_left_out(page: Page) -> None:
+    tables = page.locator("details.table").first
+    assert not tables.locator("table").is_visible()
+    tables.locator("summary").first.click()
+    assert tables.locator("table").is_visible()
+    assert not [text for text in page.locator("thead").first.locator("th").all_inner_texts() if text.startswith("few")]
+
+
 def test_cards_are_linked_from_rows(page: Page) -> None:
     page.locator(".unfold", has_text="ldam-drw").first.click()
     page.locator(".detail:visible a", has_text="what ldam-drw does").click()
