@@ -97,10 +97,10 @@ def test_compare_shows_the_pairs_and_no_verdict() -> None:
 
 
 def test_numbers_of_one_have_no_plural() -> None:
-    one, many = (record(DATA, [500] * 10, epochs=epochs) for epochs in (1, 3))
-    assert circumstances(one)["epochs"] == "1 (train 1); the result is the last one"
-    assert circumstances(one)["speed"].endswith("1 thread")
-    assert "after 1 epoch." in " ".join(notes(settings([one])[0]))
+    single, many = (record(DATA, [500] * 10, epochs=epochs) for epochs in (1, 3))
+    assert circumstances(single)["epochs"] == "1 (train 1); the result is the last one"
+    assert circumstances(single)["speed"].endswith("1 thread")
+    assert "after 1 epoch." in " ".join(notes(settings([single])[0]))
     assert "after 3 epochs." in " ".join(notes(settings([many])[0]))
     assert [counted(n, "epoch") for n in (0, 1, 2, 1000)] == ["0 epochs", "1 epoch", "2 epochs", "1,000 epochs"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,6 +14,7 @@ from ltbench.report.figures import caption, few_rows, figures, main_rows, varian
 from ltbench.report.figures.bars import _fractions, group_bars
 from ltbench.report.figures.classes import class_counts, class_differences, class_lines, moving_mean
 from ltbench.report.figures.curves import cost_scatter
+from ltbench.report.figures.pictures import batch_picture
 from ltbench.report.figures.style import light, look, save, spread_out
 from ltbench.report.groups import Group
 from ltbench.report.logits import read_scores
@@ -172,6 +174,17 @@ def test_names_are_drawn_literally(tmp_path: Path) -> None:
         if name in ("classes", "counts", "differences"):
             text = "".join(ElementTree.fromstring(written).itertext())
             assert all(printable(word) in text for word in HOSTILE), name
+
+
+def test_a_batch_s_classes_are_drawn_literally() -> None:
+    labels = np.arange(len(HOSTILE))
+    images, none = np.full((len(labels), 3, 4, 4), 0.5, np.float32), np.zeros(0, int)
+    view = SimpleNamespace(
+        pixels=images, normalised=images, labels=labels, synthetic=labels > 5, sources=none, source_labels=none,
+        towards=none, class_counts=labels + 1, synthetic_counts=labels,
+    )  # fmt: skip
+    ElementTree.fromstring(batch_picture("\x1b$x_1$", HOSTILE, view, "svg"))
+    assert batch_picture("\x1b$x_1$", HOSTILE, view, "png").startswith(b"\x89PNG")
 
 
 def test_confusions_count_classes_of_equal_size_apart() -> None:
