@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -132,15 +131,15 @@ def status_table(rows: Sequence[State]) -> Group:
     for state in rows:
         groups.setdefault(state.unit.label.rpartition(" | seed")[0], Counter())[state.name] += 1
     for label, counts in groups.items():
-        table.add_row(escape(label), *(str(counts[name] or "") for name in STATES))
+        table.add_row(Text(label), *(str(counts[name] or "") for name in STATES))
     sums = Counter(state.name for state in rows)
     table.add_section()
     table.add_row(f"{len(rows)} in all", *(str(sums[name]) for name in STATES))
     parts: list[RenderableType] = [table]
     for name in ("running", "failed"):
-        lines = [printable(f"{state.unit.label}: {state.message}") for state in rows if state.name == name]
+        lines = [Text(printable(f"{state.unit.label}: {state.message}")) for state in rows if state.name == name]
         if lines:
-            parts += ["", f"[bold]{name}[/bold]", *map(escape, lines)]
+            parts += ["", Text(name, "bold"), *lines]
     return Group(*parts)
 
 

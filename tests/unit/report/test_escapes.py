@@ -8,13 +8,17 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from helpers.report_records import cifar, lifelike, store
+from ltbench.benchmarks.cli.progress import ProgressLine
 from ltbench.benchmarks.errors import MissingData, UserError, printable
 from ltbench.benchmarks.records.schema import Prerequisite, Record
+from ltbench.benchmarks.sweeps.dashboard import status_table
 from ltbench.report.build import build
+from ltbench.report.cli import _warn
 from ltbench.report.compare import pairs
 from ltbench.report.describe import detail
 from ltbench.report.document import Document, section
@@ -203,8 +207,18 @@ def test_errors_and_paths_reach_the_terminal_escaped(tmp_path: Path, capsys: pyt
     assert printable("żółw 日本 \u200d é") == "żółw 日本 \u200d é"
     store([lifelike(cifar(10, 100), "erm", 0, 0)], tmp_path / "results")
     (tmp_path / "results" / "bad\x1b[31m\n.json").write_text("{")
-    from ltbench.report.cli import _warn
-
     _warn(build(Sources(tmp_path / "results"), tmp_path / "out", formats=[]).warnings)
     (line,) = capsys.readouterr().err.splitlines()
     assert "bad\\x1b[31m\\n.json" in line
+
+
+def test_progress_and_status_show_labels_literally() -> None:
+    streams = [io.StringIO(), io.StringIO()]
+    line, dashboard = ProgressLine(Console(file=streams[0], width=200)), Console(file=streams[1], width=200)
+    line.say(f"folder-{HOSTILE} | erm")
+    unit = SimpleNamespace(label="[bold]:bomb: | seed 0")
+    dashboard.print(status_table([SimpleNamespace(unit=unit, name="failed", message=HOSTILE)]))  # type: ignore[list-item]
+    for stream in streams:
+        text = stream.getvalue()
+        assert {letter for letter in text if not letter.isprintable()} <= {"\n"}
+        assert "[bold]:bomb:" in text
