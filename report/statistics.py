@@ -76,7 +76,7 @@ class Setting:
         all_groupings: name to grouping, as in `GROUPINGS`.
         rows: most seeds first, of equally many the highest overall mean.
         options: what the reader chose.
-        methods: of all settings, in the order of their colours.
+        methods: of all settings, in the order of their colours; the baseline has none.
     """
 
     id: str
@@ -157,8 +157,10 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
     titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
     unsorted = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
     in_order = sorted(unsorted, key=lambda setting: setting.title)
-    methods = tuple(dict.fromkeys(row.runs[0].method for setting in in_order for row in setting.rows))
-    return [replace(setting, methods=methods) for setting in in_order]
+    largest_first = sorted(in_order, key=lambda setting: -len(setting.rows))
+    methods = dict.fromkeys(row.runs[0].method for setting in largest_first for row in setting.rows)
+    methods.pop((options or Options()).baseline, None)
+    return [replace(setting, methods=tuple(methods)) for setting in in_order]
 
 
 def _setting_id(record: Record) -> str:

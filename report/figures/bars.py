@@ -38,7 +38,7 @@ def group_bars(setting: Setting, grouping: Grouping) -> Figure | None:
             if spread is None:
                 continue
             error = None if spread.sd is None else 100 * spread.sd
-            shown = look(setting, row) | {"linestyle": ""}
+            shown = look(setting, row) | {"linestyle": "", "clip_on": False}  # a point at 100 is whole
             axes.errorbar(100 * spread.mean, y, xerr=error, elinewidth=0.8, capsize=1.5, **shown)
             if row is setting.baseline:
                 axes.axvline(100 * spread.mean, color="0.5", linewidth=0.7, linestyle="--", zorder=1)

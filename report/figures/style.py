@@ -135,7 +135,7 @@ def look(setting: Setting, row: Row) -> dict[str, Any]:
     if row is setting.baseline:
         return {"color": "black", "marker": "X", "linestyle": (0, (4, 1.5))} | hollow
     method = row.runs[0].method
-    k = setting.methods.index(method) if method in setting.methods else 0
+    k = setting.methods.index(method) if method in setting.methods else len(setting.methods)
     turn = k // len(COLOURS)
     return {
         "color": COLOURS[k % len(COLOURS)],
