@@ -9,8 +9,32 @@ MOST_LISTED = 100  # most names listed in an error message
 INTERRUPTED = 130  # exit code of an interrupted command, as in a shell; a UserError exits with 2
 
 
+_JOINERS = "\u200c\u200d"  # invisible, but some scripts and emoji cannot be written without them
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Text whose control characters, line breaks and invisible marks are shown as escapes, such as `\x1b`.
+
+    What names and files hold can then neither steer a terminal nor begin a new line.
+
+    Args:
+        text: may hold anything, lone surrogates included.
+        keep: such characters that stay as they are.
+    """
+    if text.isprintable():
+        return text
+    keep += _JOINERS
+    return "".join(
+        letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
 class UserError(Exception):
-    """An error that the user can correct; `str(error)` is the whole message."""
+    """An error that the user can correct; `str(error)` is the whole message, which may have several lines."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), keep="\n")
 
 
 class RunFailed(UserError):
@@ -21,7 +45,7 @@ class MissingData(UserError, FileNotFoundError):
     """The files of a dataset are not in the data root."""
 
     def __str__(self) -> str:  # FileNotFoundError would format its arguments as errno and file name
-        return str(self.args[0])
+        return printable(str(self.args[0]), keep="\n")
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], nothing: str = "there are none") -> UserError:

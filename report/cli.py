@@ -8,14 +8,23 @@ from typing import Any
 
 import rich_click as click
 from rich.console import Console
+from rich.text import Text
 
+from ..benchmarks.errors import printable
+from ..benchmarks.utils.formatting import counted
 from ..benchmarks.utils.options import PATH, RESULTS, RUNS, add_options, names_option, option
-from .groups import ALL, GROUPINGS, RULES
+from .groups import ALL, EXPLAINED, GROUPINGS, RULES
 
 DATASETS = names_option("--dataset", "-d", "datasets", help="Restrict to these datasets, comma-separated or repeated.")
 READING = [
-    option("--shots", "rule", default="A", type=click.Choice(RULES), help="Definition of many, medium and few."),
-    option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups of classes shown in tables."),
+    option(
+        "--shots",
+        "rule",
+        default="A",
+        type=click.Choice(RULES),
+        help=f"Training images of a class that is medium; with more it is many, with fewer few. {EXPLAINED}.",
+    ),
+    option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups that tables show."),
 ]
 
 
@@ -42,7 +51,7 @@ def report(results: Path, runs: Path, out: Path, datasets: list[str], figures: s
     Console().print(built.printed)
     _warn(built.warnings)
     written = [path for path in built.paths if path.parent == out] + [out / "figures"] * bool(formats)
-    print(f"\nWrote {len(built.paths)} files: {', '.join(map(str, written))}")
+    print(f"\nWrote {counted(len(built.paths), 'file')}: {printable(', '.join(map(str, written)))}")
 
 
 @click.command()
@@ -78,7 +87,7 @@ def compare(a: str, b: str, datasets: list[str], out: Path | None, across: str |
     Console().print(comparison.printed)
     _warn(comparison.warnings)
     for path in comparison.paths:
-        print(f"Wrote {path}")
+        print(printable(f"Wrote {path}"))
 
 
 @click.command()
@@ -93,14 +102,12 @@ def show(record: str, results: Path) -> None:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print(text, style="dim", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(Text(printable(text), "dim"), soft_wrap=True)
 
 
 def _warn(sentences: Sequence[str]) -> None:
     for sentence in sentences:
-        Console(stderr=True).print(
-            f"Warning: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True
-        )
+        Console(stderr=True).print(Text(printable(f"Warning: {sentence}"), "yellow"), soft_wrap=True)
 
 
 COMMANDS = (report, compare, show)

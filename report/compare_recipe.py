@@ -65,7 +65,7 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
         notes,
         notes,
         columns={"dataset": WORDS, "verdict": WORDS},
-        spare=("dataset", "seeds"),
+        spare=("dataset",),
     )
 
 

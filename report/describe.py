@@ -13,7 +13,7 @@ import numpy as np
 from ..benchmarks.recipe import recipe_names
 from ..benchmarks.records.parts import Environment
 from ..benchmarks.records.schema import Record
-from ..benchmarks.utils.formatting import duration, exact
+from ..benchmarks.utils.formatting import counted, duration, exact
 from .costs import borrowed_seconds, total_seconds
 from .origins import commits, parts_in_words
 from .statistics import Row, changes, mean_accuracy
@@ -71,7 +71,7 @@ def circumstances(record: Record) -> dict[str, str]:
     data, environment, cost = record.dataset, record.environment, record.cost
     verified = {True: "yes", False: "no", None: "no checksum is published"}[data.verified]
     stages = ", ".join(f"{name} {epochs}" for name, epochs in cost.epochs_per_stage.items())
-    device = f"{environment.device}, {environment.threads} thread(s)"
+    device = f"{environment.device}, {counted(environment.threads, 'thread')}"
     commit = f"{environment.commit or 'unknown'}{' with uncommitted changes' if environment.dirty else ''}"
     facts = {
         "record": record.id,
@@ -94,7 +94,7 @@ def circumstances(record: Record) -> dict[str, str]:
         facts["parts"] = parts
     if borrowed_seconds(record):
         facts["builds on"] = "; ".join(
-            f"{part.use} of {part.method} run {part.id}, {part.epochs} epochs, {duration(part.seconds)}, "
+            f"{part.use} of {part.method} run {part.id}, {counted(part.epochs, 'epoch')}, {duration(part.seconds)}, "
             f"{'reused' if part.reused else 'trained for this run'}, commit {(part.commit or 'unknown')[:8]}"
             for part in cost.prerequisites
         )

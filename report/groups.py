@@ -15,6 +15,7 @@ _USERS = {
     "C": "Liu et al. 2019 (OLTR), code",
 }
 RULES = tuple(_BOUNDS)
+EXPLAINED = "; ".join(f"{rule}: {few + 1} to {many - 1}" for rule, (many, few) in _BOUNDS.items())  # what is medium
 _EQUAL = "all classes have the same number of training images"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..benchmarks.records.schema import Record, recipe_facts
+from ..benchmarks.utils.formatting import counted
 from .origins import distinct, facts, mixed
 from .statistics import Row, Setting
 
@@ -20,6 +21,10 @@ def warnings(setting: Setting) -> list[str]:
     sentences = []
     if setting.dataset.verified is False:
         sentences.append("Verified: no. The dataset's files do not match the published checksums.")
+    most = max(row.overall.n for row in setting.rows)
+    fewer = ", ".join(f"{row.label} {row.overall.n}" for row in setting.rows if row.overall.n < most)
+    if fewer:
+        sentences.append(f"Fewer seeds than {most}: {fewer}. These rows are not ranked with those of more seeds.")
     dirty = {row.label: [str(run.seed) for run in row.runs if _dirty(run)] for row in setting.rows}
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
@@ -28,7 +33,7 @@ def warnings(setting: Setting) -> list[str]:
         sentences.append(f"Parts of a run were made under different circumstances: {'; '.join(parts)}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
     return sentences + [
-        f"{label}: {n} record(s) were left out because they repeat a run that is already included."
+        f"{label}: {counted(n, 'record')} left out, which repeat{'s' * (n == 1)} a run that is there already."
         for label, n in repeats
     ]
 
@@ -62,7 +67,7 @@ def _epochs(setting: Setting) -> str:
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
-        return f"All numbers are those of the last epoch, after {totals[0]} epochs."
+        return f"All numbers are those of the last epoch, after {counted(totals[0], 'epoch')}."
     each = ", ".join(f"{label} {' or '.join(map(str, run))}" for label, run in by_label.items())
     return f"All numbers are those of the last epoch; the number of epochs differs: {each}."
 

@@ -51,6 +51,7 @@ def _separable(difference: Paired) -> bool:
 
 # Verdict to condition. The first condition that holds decides; the last one always holds.
 VERDICTS: dict[str, Callable[[Paired], bool]] = {
+    "one seed": lambda difference: difference.n < 2,  # no interval, so no verdict
     "better": lambda difference: _separable(difference) and difference.mean > 0,
     "worse": lambda difference: _separable(difference) and difference.mean < 0,
     "not separable": lambda difference: True,

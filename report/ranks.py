@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..benchmarks.errors import UserError
-from .statistics import Setting
+from .statistics import Row, Setting
 
 FEWEST_DATASETS = 6  # winning on all of five datasets is not significant: 2 / 2^5 > 0.05
 FEWEST_METHODS = 3  # Friedman's test needs at least three
@@ -37,8 +37,8 @@ class Ranks:
 def ranks(settings: Iterable[Setting]) -> Ranks:
     """Rank the methods that have records on enough common datasets.
 
-    For each dataset (name, profile, imbalance), the setting with the most rows is used. Methods with records on the
-    fewest datasets are dropped until six datasets have all remaining methods.
+    Of each dataset (name, profile, imbalance) the setting with most rows counts, and of its rows those with equally
+    many seeds. Methods that the fewest datasets have are left out until six datasets have all of the others.
 
     Raises:
         UserError: there are too few datasets or methods, or the extra `stats` is not installed.
@@ -65,7 +65,7 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
         key = (setting.dataset.name, setting.dataset.profile, setting.dataset.imbalance)
         if key not in best or len(setting.rows) > len(best[key].rows):
             best[key] = setting
-    values = {s.title: {row.label: row.overall.mean for row in s.rows} for s in best.values()}
+    values = {s.title: {row.label: row.overall.mean for row in _equal_seeds(s)} for s in best.values()}
     often = Counter(label for rows in values.values() for label in rows)
     labels = [label for label, _ in sorted(often.items(), key=lambda item: (-item[1], item[0]))]
     while labels:
@@ -76,10 +76,18 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
     if len(labels) < FEWEST_METHODS:
         raise UserError(
             f"No ranks over datasets: they need {FEWEST_METHODS} methods with records on the same {FEWEST_DATASETS} "
-            f"datasets or imbalances; there are {len(best)} datasets, and {len(labels)} methods on {FEWEST_DATASETS}."
+            f"datasets or imbalances, and with equally many seeds on each; there are {len(best)} datasets, and "
+            f"{len(labels)} methods on {FEWEST_DATASETS}."
         )
     lines = {title: [rows[label] for label in labels] for title, rows in shared.items()}
     return pd.DataFrame.from_dict(lines, "index", columns=labels)
+
+
+def _equal_seeds(setting: Setting) -> list[Row]:
+    """The largest set of rows with equally many seeds; of two such sets the one with more seeds."""
+    often = Counter(row.overall.n for row in setting.rows)
+    seeds = max(often, key=lambda n: (often[n], n))
+    return [row for row in setting.rows if row.overall.n == seeds]
 
 
 def notes(over: Ranks) -> list[str]:

@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table as RichTable
-from rich.text import Text
 
 from ..benchmarks.errors import UserError
 from ..benchmarks.records.checks import class_mean_accuracy
 from ..benchmarks.records.schema import Record
 from ..benchmarks.records.store import read_all, read_record
 from .describe import circumstances, command
-from .outputs.terminal import FittedTable
+from .outputs.terminal import FittedTable, literal
 from .sources import Evidence, left_out
 from .statistics import changes, settings
 from .tables import tables
@@ -61,7 +59,7 @@ def _parts(record: Record) -> Iterator[RenderableType]:
     best, last, tests = record.best, record.final, record.dataset.test_counts
     chosen = "plain accuracy" if record.version == 2 and len(set(tests)) > 1 else "mean per-class accuracy"
     plain, top = sum(last.correct) / sum(tests), class_mean_accuracy(best.correct, tests)
-    yield f"[bold]{escape(row.label)} on {escape(setting.title)}[/bold]"
+    yield literal(f"{row.label} on {setting.title}", "bold")
     yield (
         f"Mean per-class accuracy {100 * row.overall.mean:.2f} %, plain accuracy {100 * plain:.2f} "
         f"%, last epoch ({last.epoch + 1}). Not the result: epoch {best.epoch + 1}, which has the best {chosen} on the "
@@ -73,11 +71,11 @@ def _parts(record: Record) -> Iterator[RenderableType]:
         yield ""
     if record.history.measures:
         last_values = {name: pairs[-1][1] for name, pairs in record.history.measures.items() if pairs}
-        yield f"measures of the method in the last epoch: {escape(changes(last_values))}"
+        yield literal(f"measured by the method in its last epoch: {changes(last_values)}")
         yield ""
     facts = RichTable.grid(padding=(0, 2))
     facts.add_column(min_width=10)
     facts.add_column(overflow="fold")
     for name, text in circumstances(record).items():
-        facts.add_row(name, escape(text))
-    yield from (facts, "", "command", Text(command(record)))
+        facts.add_row(name, literal(text))
+    yield from (facts, "", "command", literal(command(record)))

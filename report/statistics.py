@@ -6,13 +6,15 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
 from .groups import ALL, GROUPINGS, Group, Grouping
+
+FEWER_SEEDS = "fewer seeds"
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,12 @@ class Row:
     """The runs of one method with one set of hyper-parameters.
 
     Attributes:
-        label: method with its changed hyper-parameters, unique within the setting.
-        runs: one record per seed, in the order of seeds.
-        overall: mean per-class accuracy.
-        groups: group name to the mean accuracy of its classes; None if the group is empty.
-        repeats: number of records left out because another one has the same id.
+        label: the method with what was changed, distinct within its setting.
+        runs: one record per seed, by seed.
+        overall: mean of the per-class accuracies.
+        groups: group name to the mean of its classes' accuracies; None where the group is empty.
+        repeats: records left out because another with the same id was there.
+        apart: why the row is not ranked with the others of its setting, such as `FEWER_SEEDS`; "" where it is.
     """
 
     label: str
@@ -60,6 +63,7 @@ class Row:
     overall: Spread
     groups: dict[str, Spread | None]
     repeats: int
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,9 @@ class Setting:
         dataset: facts about the dataset.
         recipe: fields of the recipe, name to value.
         all_groupings: name to grouping, as in `GROUPINGS`.
-        rows: rows in descending order of overall accuracy.
-        options: choices of the reader.
+        rows: most seeds first, of equally many the highest overall mean.
+        options: what the reader chose.
+        methods: of all settings, in the order of their colours; the baseline has none.
     """
 
     id: str
@@ -83,6 +88,7 @@ class Setting:
     all_groupings: Mapping[str, Grouping]
     rows: tuple[Row, ...]
     options: Options = Options()
+    methods: tuple[str, ...] = ()
 
     @property
     def shots(self) -> Grouping:
@@ -109,6 +115,11 @@ class Setting:
     def baseline(self) -> Row | None:
         """The row that others are compared with; None if it has no records."""
         return next((row for row in self.rows if row.label == self.options.baseline), None)
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """Label to reason of the rows that are not ranked with the others."""
+        return {row.label: row.apart for row in self.rows if row.apart}
 
     @property
     def runs(self) -> list[Record]:
@@ -148,7 +159,11 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
         buckets[_setting_id(record)].append(record)
     titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
     unsorted = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
-    return sorted(unsorted, key=lambda setting: setting.title)
+    in_order = sorted(unsorted, key=lambda setting: setting.title)
+    largest_first = sorted(in_order, key=lambda setting: -len(setting.rows))
+    methods = dict.fromkeys(row.runs[0].method for setting in largest_first for row in setting.rows)
+    methods.pop((options or Options()).baseline, None)
+    return [replace(setting, methods=tuple(methods)) for setting in in_order]
 
 
 def _setting_id(record: Record) -> str:
@@ -166,8 +181,14 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
         buckets[r.facts.setting_id].append(r)
     labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, groups) for name, bucket in buckets.items()]
-    rows.sort(key=lambda row: (-row.overall.mean, row.label))
-    return Setting(key, title, data, recipe, groupings, tuple(rows), options)
+    return Setting(key, title, data, recipe, groupings, _ordered(rows), options)
+
+
+def _ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Rows of most seeds by accuracy; the others below, which are not ranked with them."""
+    most = max(row.overall.n for row in rows)
+    ordered = sorted(rows, key=lambda row: (-row.overall.n, -row.overall.mean, row.label))
+    return tuple(replace(row, apart=FEWER_SEEDS) if row.overall.n < most else row for row in ordered)
 
 
 def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from ..errors import MissingData, UserError
+from ..errors import MissingData, UserError, printable
 from ..utils.options import DATA_OPTIONS, add_options
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _source(text: str) -> Source:
 def _describe(dataset: Dataset) -> str:
     counts = dataset.train.counts.tolist()
     state = {True: "verified", False: "NOT verified", None: "no published checksum"}[dataset.verified]
-    return (
+    return printable(
         f"{dataset.name}: {len(dataset.train):,} training and {len(dataset.test):,} test images, {len(counts)} classes "
         f"of {max(counts)} to {min(counts)} ({dataset.profile}), {state}, checksum {dataset.checksum[:12]}"
     )

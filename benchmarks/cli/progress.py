@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from ..errors import printable
 from ..training.callbacks import Callback
 from ..training.history import History
 from ..training.run_spec import RunSpec
 from ..training.shared_start import shared_trainings
-from ..utils.formatting import duration
+from ..utils.formatting import counted, duration
 
 INTERVAL = float(os.environ.get("LTBENCH_EVERY", 15))  # seconds between plain lines; a sweep sets a shorter interval
 
@@ -84,19 +85,18 @@ class ProgressLine(Callback):
         if self.done == self.epochs:
             self.training = False
             time_taken, rate = duration(history.seconds), history.images_per_second
-            self.say(
-                f"{self._label()} | {self.epochs} epochs in {time_taken} | loss {self.loss:.3f} | {rate:,.0f} img/s"
-            )
+            how_long = f"{counted(self.epochs, 'epoch')} in {time_taken}"
+            self.say(f"{self._label()} | {how_long} | loss {self.loss:.3f} | {rate:,.0f} img/s")
         if self.stopping:
             raise KeyboardInterrupt
 
     def say(self, text: str) -> None:
         """Print a line above the progress line."""
-        self.console.print(text, style="dim", highlight=False, soft_wrap=True)
+        self.console.print(Text(printable(text), "dim"), soft_wrap=True)
 
     def _label(self) -> str:
         assert self.run is not None
-        return f"{self.run.facts.dataset.label} | {self.run.name} | seed {self.run.seed}"
+        return printable(f"{self.run.facts.dataset.label} | {self.run.name} | seed {self.run.seed}")
 
     def _line(self) -> Text:
         if self.run is None:

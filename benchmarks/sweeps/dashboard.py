@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from ..errors import printable
 from ..records.store import read_all
 from ..utils.atomic_write import make_writable
 from ..utils.formatting import duration
@@ -104,7 +104,7 @@ class Dashboard(SweepListener):
         return Text(" | ".join(words), style="bold")
 
     def _print(self, text: str) -> None:
-        self.console.print(text, style="dim", highlight=False, soft_wrap=True, markup=False)
+        self.console.print(Text(printable(text), "dim"), soft_wrap=True)
 
 
 def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
@@ -134,15 +134,15 @@ def status_table(rows: Sequence[State]) -> Group:
     for state in rows:
         groups.setdefault(state.unit.label.rpartition(" | seed")[0], Counter())[state.name] += 1
     for label, counts in groups.items():
-        table.add_row(escape(label), *(str(counts[name] or "") for name in STATES))
+        table.add_row(Text(label), *(str(counts[name] or "") for name in STATES))
     sums = Counter(state.name for state in rows)
     table.add_section()
     table.add_row(f"{len(rows)} in all", *(str(sums[name]) for name in STATES))
     parts: list[RenderableType] = [table]
     for name in ("running", "failed"):
-        lines = [f"{state.unit.label}: {state.message}" for state in rows if state.name == name]
+        lines = [Text(printable(f"{state.unit.label}: {state.message}")) for state in rows if state.name == name]
         if lines:
-            parts += ["", f"[bold]{name}[/bold]", *map(escape, lines)]
+            parts += ["", Text(name, "bold"), *lines]
     return Group(*parts)
 
 

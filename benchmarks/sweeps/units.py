@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from ..errors import printable
 from ..records.suites import Block, Suite
 from ..registry import names
 from ..training.checkpoint import snapshot_path
@@ -139,7 +140,7 @@ def _unit(run: RunSpec, words: Sequence[str]) -> Unit:
         method=run.name,
         dataset=run.facts.dataset.name,
         recipe=run.recipe.name,
-        label=f"{run.facts.dataset.label} {run.recipe.name} | {method} | seed {run.seed}",
+        label=printable(f"{run.facts.dataset.label} {run.recipe.name} | {method} | seed {run.seed}"),
         record=run.path(Path()),
         arguments=tuple(words),
         shared=tuple(map(_snapshot, shared_trainings(run))),

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..method import Batch
 from ..network import Classifier
+from ..utils.formatting import counted
 from . import checkpoint
 from .active_stage import begin_stages, find_epoch
 from .checkpoint import Checkpoint
@@ -118,7 +119,7 @@ def _load_weights(spec: RunSpec, net: Classifier, runs: Path) -> str:
         if snapshot is not None:
             _load(net, snapshot.net, snapshot.path)
             name = "ERM" if shared.spec.name == "erm" else shared.spec.name
-            return f"network after {shared.epochs} epochs of {name}"
+            return f"network after {counted(shared.epochs, 'epoch')} of {name}"
     return "untrained network"
 
 

@@ -1,4 +1,4 @@
-"""Numbers as human-readable text."""
+"""Numbers and names as text for people."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 epoch`, `2 epochs`, `1,000 images`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def exact(value: float) -> str:

@@ -1,49 +1,89 @@
-"""Bar chart of the accuracy of every row in the groups of classes."""
+"""Every row in the groups of classes: its accuracy as a point, its predictions as a bar."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..groups import Grouping
-from ..statistics import Setting, Spread
-from .style import COLUMN, HATCHES, PAGE, accuracy_axis, canvas, legend, look, short, style
+from ..groups import Group, Grouping
+from ..statistics import Setting
+from .style import accuracy_axis, legend, look, panels, style
+
+_KINDS = (
+    ("correct", "#0072B2", ""),
+    ("more frequent class", "#E69F00", "////"),
+    ("rarer class", "#56B4E9", "...."),
+    ("equally frequent class", "0.85", "xxxx"),
+)
 
 
 @style()
-def group_bars(setting: Setting, grouping: Grouping) -> Figure:
-    """Bars for every row and group, with standard deviations over seeds; an empty group leaves a gap."""
-    rows, groups = setting.rows, grouping.groups
-    width = COLUMN if len(rows) * len(groups) <= 15 else PAGE
-    figure, axes = canvas(width, 2.1)
-    step = 0.84 / len(rows)
-    for r, row in enumerate(rows):
-        spreads = [row.groups[g.name] for g in groups]
-        at = np.arange(len(groups)) + (r - (len(rows) - 1) / 2) * step
-        hatch = "" if row is setting.baseline else HATCHES[r % len(HATCHES)]
-        bars = {"label": short(row.label), "color": look(setting, row)["color"], "hatch": hatch}
-        _bars(axes, at, spreads, step, bars)
-    for x, group in enumerate(groups):
-        if group.missing:
-            axes.text(x, 2, "–", ha="center", va="bottom", fontsize=12)
-    sizes = [f"({len(g.classes)})" if g.classes else "no class" for g in groups]
-    axes.set_xticks(range(len(groups)), [f"{g.name}\n{size}" for g, size in zip(groups, sizes, strict=True)])
-    axes.tick_params(axis="x", length=0)
-    axes.set(xlabel=f"groups (classes), {grouping.first} training images first", xlim=(-0.55, len(groups) - 0.45))
-    accuracy_axis(axes)
-    legend(figure, axes)
+def group_bars(setting: Setting, grouping: Grouping) -> Figure | None:
+    """Accuracy of every row overall and in each group that has classes, with standard deviations over seeds.
+
+    A dashed line shows the baseline. None where no group has classes, or there is no row.
+    """
+    groups = [group for group in grouping.groups if group.classes]
+    if not groups or not setting.rows:
+        return None
+    titles = [f"overall ({len(setting.dataset.train_counts)})", *(f"{g.name} ({len(g.classes)})" for g in groups)]
+    figure, all_axes = panels(setting.rows, titles)
+    spreads = [[row.overall, *(row.groups[group.name] for group in groups)] for row in setting.rows]
+    lowest = min(100 * spread.mean for of_row in spreads for spread in of_row if spread)
+    for k, axes in enumerate(all_axes):
+        for y, (row, of_row) in enumerate(zip(setting.rows, spreads, strict=True)):
+            spread = of_row[k]
+            if spread is None:
+                continue
+            error = None if spread.sd is None else 100 * spread.sd
+            shown = look(setting, row) | {"linestyle": "", "clip_on": False}  # a point at 100 is whole
+            axes.errorbar(100 * spread.mean, y, xerr=error, elinewidth=0.8, capsize=1.5, **shown)
+            if row is setting.baseline:
+                axes.axvline(100 * spread.mean, color="0.5", linewidth=0.7, linestyle="--", zorder=1)
+        accuracy_axis(axes, [lowest], "x")
+    figure.supxlabel(f"test accuracy (%); groups (classes), {grouping.first} training images first", fontsize=7)
     return figure
 
 
-def _bars(axes: Axes, at: np.ndarray, spreads: list[Spread | None], width: float, bars: dict[str, Any]) -> None:
-    """Draw the bars of one row at positions `at`, except where a spread is None."""
-    heights = {float(x): spread for x, spread in zip(at, spreads, strict=True) if spread is not None}
-    percents = [100 * spread.mean for spread in heights.values()]
-    axes.bar(list(heights), percents, width * 0.92, edgecolor="black", linewidth=0.5, **bars)
-    for x, spread in heights.items():
-        if spread.sd is not None:
-            cap = min(2.5, 12 * width)
-            axes.errorbar(x, 100 * spread.mean, 100 * spread.sd, color="black", linewidth=0.8, capsize=cap)
+@style()
+def confusions(setting: Setting) -> Figure | None:
+    """Predictions for the test images of each group: their class, one with more training images, or one with fewer.
+
+    One bar per row and group, from the confusion matrices; None where no record has one (above 200 classes) or there
+    are no groups.
+    """
+    groups = [group for group in setting.parts.groups if group.classes]
+    rows = [row for row in setting.rows if all(run.final.confusion for run in row.runs)]
+    if not rows or not groups:
+        return None
+    counts = np.array(setting.dataset.train_counts)
+    fractions = [
+        np.mean([_fractions(np.array(run.final.confusion), counts, groups) for run in row.runs], axis=0) for row in rows
+    ]
+    kinds = [k for k in range(len(_KINDS)) if any(of_row[:, k].any() for of_row in fractions) or k < 3]
+    figure, all_axes = panels(rows, [f"{group.name} ({len(group.classes)})" for group in groups])
+    for g, axes in enumerate(all_axes):
+        left = np.zeros(len(rows))
+        for k in kinds:
+            label, colour, hatch = _KINDS[k]
+            part = np.array([100 * of_row[g, k] for of_row in fractions])
+            bars: dict[str, Any] = {"color": colour, "hatch": hatch, "edgecolor": "0.3", "linewidth": 0.3}
+            axes.barh(range(len(rows)), part, 0.78, left, label=label, **bars)
+            left += part
+        axes.set(xlim=(0, 100), xticks=(0, 50))
+        axes.grid(visible=False)
+    figure.supxlabel("test images (%), by predicted class", fontsize=7)
+    legend(figure, all_axes[0])
+    return figure
+
+
+def _fractions(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
+    """Fractions of the kinds of predictions, float64 (groups, 4): means over the classes of a group."""
+    rates = confusion / confusion.sum(1, keepdims=True)
+    wrong = rates * ~np.eye(len(counts), dtype=bool)
+    true, predicted = counts[:, None], counts[None, :]
+    parts = [rates.diagonal(), *((wrong * where).sum(1) for where in (predicted > true, predicted < true))]
+    by_class = np.stack([*parts, (wrong * (predicted == true)).sum(1)], axis=1)
+    return np.array([by_class[list(group.classes)].mean(0) for group in groups])

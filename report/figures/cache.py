@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from ...benchmarks.utils.atomic_write import write_atomically
+from ...benchmarks.utils.formatting import counted
 from ..logits import Scores
 from ..statistics import Setting
 from . import figures
@@ -93,7 +94,7 @@ def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | N
     names = {job.stem: job.drawn() for job in jobs}
     stale = [job for job in jobs if names[job.stem] is None]
     if stale:
-        say(f"Drawing the figures of {len(stale)} setting(s), a few seconds each.")
+        say(f"Drawing the figures of {counted(len(stale), 'setting')}, some seconds for each.")
     processes = min(processes or _cores(), len(stale))
     if len(stale) <= _ALONE or processes == 1:
         drawn = [draw(job) for job in stale]

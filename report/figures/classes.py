@@ -1,4 +1,4 @@
-"""Figures of classes: counts, accuracies, and kinds of predictions per group."""
+"""Figures of classes: their counts, their accuracies, and the differences to the baseline."""
 
 from __future__ import annotations
 
@@ -8,10 +8,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from ..groups import Group, by_size
+from ..paired_tests import paired_runs
 from ..statistics import Setting, class_accuracies
-from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, short, style
+from .style import (
+    COLUMN,
+    PAGE,
+    accuracy_axis,
+    canvas,
+    label_ends,
+    legend,
+    look,
+    name_of,
+    panels,
+    plain_numbers,
+    short,
+    style,
+)
 
-NAMED_CLASSES = 20  # largest number of classes that are named on an axis; more are numbered
+NAMED_CLASSES = 20  # up to so many classes are named on an axis; more are numbered
+_MOST_COLUMNS = 200  # of a heat map; more classes are shown as means of neighbours
 
 
 @style()
@@ -26,11 +41,14 @@ def class_counts(setting: Setting) -> Figure:
     groups = setting.shots.groups
     if all(group.missing for group in groups):
         groups = (Group("all", tuple(order)),)
-    for group, colour, hatch in zip(groups, ("C0", "C4", "C7"), ("", "....", "////"), strict=False):
-        edges = np.arange(start, start + len(group.classes) + 1) + 0.5  # groups are adjacent, largest classes first
+    shades = zip(("#0072B2", "#56B4E9", "#C6E2F5"), ("", "....", "////"), strict=True)
+    for group, (colour, hatch) in zip(groups, shades, strict=False):
+        if not group.classes:
+            continue
+        edges = np.arange(start, start + len(group.classes) + 1) + 0.5  # groups lie side by side in the order of size
         axes.stairs(
             [counts[k] for k in group.classes], edges, baseline=bottom, fill=True, facecolor=colour, hatch=hatch,
-            edgecolor="black", linewidth=0.5, label=f"{group.name} ({len(group.classes) or 'no class'})",
+            edgecolor="black", linewidth=0.5, label=f"{group.name} ({len(group.classes)})",
         )  # fmt: skip
         start += len(group.classes)
     if log:
@@ -52,31 +70,55 @@ def class_lines(setting: Setting) -> Figure:
     """
     order = by_size(setting.dataset.train_counts)
     named = len(order) <= NAMED_CLASSES
-    at = np.arange(len(order)) + 1
+    window = 1 if named else _window(len(order))
+    at = np.arange(len(order))[window // 2 :] + 1
     figure, axes = canvas(PAGE, 2.4)
-    for r, row in enumerate(setting.rows):
+    ends = []
+    for row in setting.rows:
         values = 100 * np.mean([class_accuracies(run) for run in row.runs], axis=0)[order]
-        if named:
-            axes.plot(at, values, label=short(row.label), alpha=0.9, **look(setting, row))
-            continue
-        axes.plot(
-            at,
-            values,
-            alpha=0.3,
-            markersize=2,
-            markeredgewidth=0,
-            **(look(setting, row) | {"linestyle": ""}),
-        )
-        smooth = moving_mean(values, _window(len(order)))
-        middle = at[_window(len(order)) // 2 :][: len(smooth)]
-        every = max(1, len(smooth) // 8)
-        start = (r * every // max(1, len(setting.rows))) % every  # staggers the markers of different lines
-        axes.plot(middle, smooth, label=short(row.label), markevery=(start, every), **look(setting, row))
+        smooth = moving_mean(values, window)
+        axes.plot(at[: len(smooth)], smooth, alpha=0.9, **(look(setting, row) | ({} if named else {"marker": ""})))
+        ends.append((float(at[len(smooth) - 1]), float(smooth[-1])))
     accuracy_axis(axes)
     _class_axis(axes, setting, order)
     if not named:
-        axes.set_title(f"dots: one class; lines: mean of {_window(len(order))} neighbouring classes", color="0.3")
-    legend(figure, axes)
+        axes.set_title(f"mean of {window} neighbouring classes", color="0.3")
+    names, colours = zip(*((name_of(row), look(setting, row)["color"]) for row in setting.rows), strict=True)
+    label_ends(axes, ends, names, colours)
+    return figure
+
+
+@style()
+def class_differences(setting: Setting) -> Figure | None:
+    """Rows by classes: accuracy minus that of the baseline, mean over the seeds that both have, as a heat map.
+
+    The scale covers at least ten points to either side, so that noise stays pale. None without another row than the
+    baseline, or without a baseline.
+    """
+    base = setting.baseline
+    rows = [row for row in setting.rows if row is not base]
+    if not base or not rows:
+        return None
+    order = by_size(setting.dataset.train_counts)
+    bins = np.array_split(np.array(order), min(len(order), _MOST_COLUMNS))
+    pairs = [[class_accuracies(x) - class_accuracies(y) for x, y in paired_runs(row, base)] for row in rows]
+    by_class = [100 * np.mean(of_row, axis=0) if of_row else np.full(len(order), np.nan) for of_row in pairs]
+    values = np.array([[of_row[classes].mean() for classes in bins] for of_row in by_class])
+    limit = max(10.0, float(np.ceil(np.nanmax(np.abs(values), initial=0))))
+    figure, (axes,) = panels(rows, [""])
+    figure.set_size_inches(PAGE, figure.get_figheight() + 0.35)
+    image = axes.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    image.set_extent((0.5, len(order) + 0.5, len(rows) - 0.5, -0.5))
+    bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=max(8, 3 * len(rows)))
+    axes.set_title(f"test accuracy minus that of {short(base.label)} (percentage points)", fontsize=7)
+    bar.outline.set_visible(False)
+    axes.grid(visible=False)
+    for edge in np.cumsum([len(group.classes) for group in setting.shots.groups])[:-1]:
+        axes.axvline(edge + 0.5, color="black", linewidth=0.6)
+    _class_axis(axes, setting, order)
+    axes.set(xlim=(0.5, len(order) + 0.5), ylim=(len(rows) - 0.5, -0.5))
+    names = ", ".join(group.name for group in setting.shots.groups if group.classes)
+    axes.set_xlabel(f"class, most training images first; lines divide {names}" if names else axes.get_xlabel())
     return figure
 
 
@@ -112,7 +154,7 @@ def class_sizes(setting: Setting) -> Figure:
         axes.plot(
             counts,
             accuracies,
-            label=short(row.label),
+            label=short(name_of(row).replace("\n", ""), 40),
             **(look(setting, row) | {"linestyle": ""}),
         )
     _count_axis(axes, counts)
@@ -126,58 +168,3 @@ def _count_axis(axes: Axes, counts: np.ndarray) -> None:
         axes.set_xscale("log")
         plain_numbers(axes.xaxis)
     axes.set(xlabel="training images of the class")
-
-
-@style()
-def confusions(setting: Setting) -> Figure | None:
-    """Predictions for the test images of each group: correct, a class with more training images, or one with fewer.
-
-    One bar per row and group, from the confusion matrices. None if no row has them (above 200 classes) or there are no
-    groups.
-    """
-    groups = [group for group in setting.parts.groups if group.classes]
-    rows = [row for row in setting.rows if all(run.final.confusion for run in row.runs)]
-    if not rows or not groups:
-        return None
-    counts = np.array(setting.dataset.train_counts)
-    fractions = [
-        np.mean([_fractions(np.array(run.final.confusion), counts, groups) for run in row.runs], axis=0) for row in rows
-    ]
-    kinds = [k for k in range(len(_KINDS)) if any(of_row[:, k].any() for of_row in fractions) or k < 3]
-    figure, axes = canvas(PAGE, 2.2)
-    step = 0.84 / len(rows)
-    for r in range(len(rows)):
-        positions = np.arange(len(groups)) + (r - (len(rows) - 1) / 2) * step
-        bottom = np.zeros(len(groups))
-        for k in kinds:
-            kind, colour, hatch = _KINDS[k]
-            part, label = 100 * fractions[r][:, k], kind if r == 0 else None
-            axes.bar(
-                positions, part, step * 0.9, bottom, color=colour, hatch=hatch, label=label, edgecolor="0.3", lw=0.4
-            )
-            bottom += part
-    names = ", ".join(short(row.label, 28) for row in rows)
-    axes.set_xticks(range(len(groups)), [f"{g.name} ({len(g.classes)})" for g in groups])
-    axes.tick_params(axis="x", length=0)
-    axes.set(xlabel=f"bars from left to right: {names}", ylabel="test images (%)", ylim=(0, 100))
-    axes.xaxis.label.set_wrap(True)
-    legend(figure, axes)
-    return figure
-
-
-_KINDS = (
-    ("correct", "C0", ""),
-    ("mistaken for a class with more training images", "C1", "////"),
-    ("mistaken for a class with fewer", "C2", "...."),
-    ("mistaken for a class with equally many", "C8", "xxxx"),
-)
-
-
-def _fractions(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
-    """Fraction of each kind of prediction, mean over the classes of a group, float64 (groups, 4)."""
-    rates = confusion / confusion.sum(1, keepdims=True)
-    wrong = rates * ~np.eye(len(counts), dtype=bool)
-    true, predicted = counts[:, None], counts[None, :]
-    parts = [rates.diagonal(), *((wrong * where).sum(1) for where in (predicted > true, predicted < true))]
-    by_class = np.stack([*parts, (wrong * (predicted == true)).sum(1)], axis=1)
-    return np.array([by_class[list(group.classes)].mean(0) for group in groups])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,9 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from ..costs import costs
 from ..logits import TAUS, Scores, group_curve, tail_priors
 from ..statistics import Row, Setting, class_accuracies
-from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, short, style
+from .style import COLUMN, PAGE, accuracy_axis, canvas, label_ends, legend, look, name_of, plain_numbers, style
 
-_MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths marked on a trade-off curve
+End = tuple[Row, float, float]  # a row, and the point of its line where its name stands
+_MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths that a trade-off curve marks
 
 
 @style()
@@ -22,6 +23,7 @@ def training_curves(setting: Setting) -> Figure:
     """Training loss of each epoch and test accuracy of each evaluated epoch, means over seeds."""
     figure = Figure(figsize=(PAGE, 2.2), layout="constrained")
     left, right = figure.subplots(1, 2)
+    ends: list[End] = []
     for row in setting.rows:
         plain = look(setting, row) | {"marker": ""}
         epochs = min(len(run.history.loss) for run in row.runs)
@@ -31,26 +33,32 @@ def training_curves(setting: Setting) -> Figure:
         epochs_of_all = sorted(shared)
         by_run = [dict(zip(run.history.evaluated_epochs, run.history.accuracy, strict=True)) for run in row.runs]
         values = [100 * np.mean([accuracy[epoch] for accuracy in by_run]) for epoch in epochs_of_all]
-        right.plot(np.array(epochs_of_all) + 1, values, label=short(row.label), **look(setting, row))
+        right.plot(np.array(epochs_of_all) + 1, values, **look(setting, row))
+        ends.append((row, epochs_of_all[-1] + 1, float(values[-1])))
     lines = [line.get_ydata() for line in left.lines]
     wide = max(map(np.max, lines)) > 100 * min(map(np.max, lines))  # losses of different methods have different units
     left.set(xlabel="epoch", ylabel="training loss", **({"yscale": "log"} if wide else {"ylim": (0, None)}))
     if wide:
         plain_numbers(left.yaxis)
-    right.set(xlabel="epoch", ylabel="test accuracy (%)")
+    right.set(xlabel="epoch")
+    accuracy_axis(right)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend(figure, right)
+    _name(right, setting, ends)
     return figure
 
 
 @style()
 def cost_scatter(setting: Setting) -> Figure:
-    """Accuracy against the seconds of a run with its prerequisites; a line joins the rows on the Pareto front."""
+    """Accuracy against the seconds of a run with all that it builds on; a line joins rows that no cheaper row beats.
+
+    Rows with fewer seeds than others are not joined.
+    """
     figure, axes = canvas(COLUMN, 2.2)
     points = [(costs(row).total, 100 * row.overall.mean) for row in setting.rows]
     front, best = [], -np.inf
-    for seconds, accuracy in sorted(points, key=lambda point: (point[0], -point[1])):
+    ranked = [point for row, point in zip(setting.rows, points, strict=True) if not row.apart]
+    for seconds, accuracy in sorted(ranked, key=lambda point: (point[0], -point[1])):
         if accuracy > best:
             front.append((seconds, accuracy))
             best = accuracy
@@ -58,12 +66,12 @@ def cost_scatter(setting: Setting) -> Figure:
     for row, (seconds, accuracy) in zip(setting.rows, points, strict=True):
         axes.errorbar(
             seconds, accuracy, 100 * row.overall.sd if row.overall.sd is not None else None, capsize=2,
-            elinewidth=0.8, label=short(row.label), **(look(setting, row) | {"linestyle": ""}),
+            elinewidth=0.8, **(look(setting, row) | {"linestyle": ""}),
         )  # fmt: skip
-    axes.set(xlabel="seconds of a run with its prerequisites", ylabel="test accuracy (%)")
-    axes.margins(y=0.15)
+    axes.set(xlabel="seconds of a run with its prerequisites")
     axes.set_xlim(0, 1.08 * max(seconds for seconds, _ in points))
-    legend(figure, axes)
+    accuracy_axis(axes, [accuracy for _, accuracy in points])
+    _name(axes, setting, [(row, *point) for row, point in zip(setting.rows, points, strict=True)])
     return figure
 
 
@@ -89,7 +97,7 @@ def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
         return None
     figure, axes = canvas(COLUMN, 2.6)
     for row, head, tail in lines:
-        axes.plot(head, tail, label=short(row.label), **(look(setting, row) | {"marker": ""}))
+        axes.plot(head, tail, **(look(setting, row) | {"marker": ""}))
         for tau, (marker, _) in _MARKED.items():
             k = int(np.flatnonzero(tau == TAUS)[0])
             axes.plot(
@@ -106,8 +114,12 @@ def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
     axes.set(
         xlabel=f"{name}: accuracy of the most frequent classes (%)",
         ylabel=f"{last}: accuracy of the rarest classes (%)",
+        xlim=(0, 100),
+        ylim=(0, 100),
     )
     legend(figure, axes)
+    start = int(np.flatnonzero(TAUS == 0)[0])
+    _name(axes, setting, [(row, head[start], tail[start]) for row, head, tail in lines])
     return figure
 
 
@@ -116,22 +128,23 @@ def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None
     """Reliability diagram: accuracy against confidence, with perfect calibration as diagonal. None without logits."""
     figure, axes = canvas(COLUMN, 2.6)
     axes.plot([0, 100], [0, 100], color="0.6", linewidth=0.8)
-    drawn = False
+    ends: list[End] = []
+    eces = []
     for row in setting.rows:
         runs = [run for run in row.runs if run.id in scores]
         if not runs:
             continue
         images, confidence, hits = np.sum([scores[run.id].bins for run in runs], axis=0).T
-        full = images >= max(1, 0.002 * images.sum())  # bins with fewer images are too noisy to show
-        ece = 100 * np.mean([scores[run.id].ece for run in runs])
-        shown = look(setting, row) | {"label": f"{short(row.label, 24)}, ECE {ece:.1f}"}
-        axes.plot(100 * confidence[full] / images[full], 100 * hits[full] / images[full], **shown)
-        drawn = True
-    if not drawn:
+        full = images >= max(1, 0.002 * images.sum())  # fewer images say little about a bin
+        x, y = 100 * confidence[full] / images[full], 100 * hits[full] / images[full]
+        axes.plot(x, y, **look(setting, row))
+        ends.append((row, x[-1], y[-1]))
+        eces.append(f", ECE {100 * np.mean([scores[run.id].ece for run in runs]):.1f}")
+    if not ends:
         return None
     accuracy_axis(axes)
     axes.set(xlabel="confidence (%)", ylabel="accuracy at that confidence (%)", xlim=(0, 100))
-    legend(figure, axes)
+    _name(axes, setting, ends, eces)
     return figure
 
 
@@ -145,19 +158,31 @@ def shifted_priors(setting: Setting, scores: Mapping[str, Scores]) -> Figure:
     names, weights = tail_priors(setting.dataset.train_counts)
     figure, axes = canvas(PAGE, 2.3)
     at = np.arange(len(names))
+    ends: list[End] = []
     for row in setting.rows:
         accuracies = np.mean([class_accuracies(run) for run in row.runs], axis=0)
-        axes.plot(at, 100 * weights @ accuracies, label=short(row.label), **look(setting, row))
-    _adjusted(axes, setting.baseline, scores, weights)
-    axes.set_xticks(at, [name.replace(" ", "\n") for name in names])
-    axes.set(xlabel="imbalance of the test set; forward: as in training", ylabel="test accuracy (%)")
-    legend(figure, axes)
+        axes.plot(at, 100 * weights @ accuracies, **look(setting, row))
+        ends.append((row, at[-1], float(100 * weights[-1] @ accuracies)))
+    ends += _adjusted(axes, setting.baseline, scores, weights)
+    axes.set_xticks(at, [name.removeprefix("forward ").removeprefix("backward ") for name in names])
+    axes.set(xlabel="imbalance ratio of the test set; left: as in training, right: reversed")
+    accuracy_axis(axes)
+    added = len(ends) - len(setting.rows)
+    _name(axes, setting, ends, [*[""] * len(setting.rows), *[", adjusted to\n  the test prior"] * added])
     return figure
 
 
-def _adjusted(axes: Axes, row: Row | None, scores: Mapping[str, Scores], weights: np.ndarray) -> None:
+def _adjusted(axes: Axes, row: Row | None, scores: Mapping[str, Scores], weights: np.ndarray) -> list[End]:
     runs = [run for run in row.runs if run.id in scores] if row else []
     if row and runs:
         accuracies = np.mean([scores[run.id].hits_by_prior / np.array(run.dataset.test_counts) for run in runs], axis=0)
-        label = f"{short(row.label, 20)}, adjusted to the test prior"
-        axes.plot(100 * (weights * accuracies).sum(1), color="black", linestyle=":", label=label)
+        values = 100 * (weights * accuracies).sum(1)
+        axes.plot(values, color="black", linestyle=":")
+        return [(row, len(values) - 1, float(values[-1]))]
+    return []
+
+
+def _name(axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None) -> None:
+    """Name the rows beside the ends of their lines; `more` follows their names."""
+    texts = [name_of(row, 24) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
+    label_ends(axes, [(x, y) for _, x, y in ends], texts, [look(setting, row)["color"] for row, _, _ in ends])

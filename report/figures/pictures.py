@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecFromSubplotSpec, SubplotSpec
 
+from ...benchmarks.errors import printable
 from .classes import NAMED_CLASSES
 from .style import save, style
 
@@ -42,6 +43,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
     Returns:
         The contents of the file.
     """
+    class_names = [printable(name) for name in class_names]
     pixels, normalised, labels, synthetic = view.pixels, view.normalised, view.labels, view.synthetic
     rows: list[tuple[str, np.ndarray, list[str] | None]] = []
     for kind, marked in (("natural", ~synthetic), ("synthetic", synthetic)):
@@ -56,7 +58,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
         rows.append(("as the network\nsees them", np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1), None))
     height = sum(1.05 if names else 0.85 for _, _, names in rows)
     figure = Figure(figsize=(7, height + 2.6), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure.suptitle(printable(title), fontsize=9)
     halves = figure.add_gridspec(2, 1, height_ratios=[height, 2.2])
     grid = GridSpecFromSubplotSpec(len(rows), COLUMNS, halves[0], wspace=0.05, hspace=0.05)
     for k, (text, images, names_or_none) in enumerate(rows):

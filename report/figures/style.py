@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from scipy.optimize import isotonic_regression
 
-from ...benchmarks.errors import UserError
+from ...benchmarks.errors import UserError, printable
 from ..statistics import Row, Setting
 
 COLUMN, PAGE = 3.4, 7.0  # width in inches of one column of a two-column page, and of the whole page
@@ -44,10 +47,11 @@ _STYLE = {
     "svg.hashsalt": "ltbench",  # makes the ids inside an SVG reproducible
     "pdf.fonttype": 42,  # TrueType fonts; some publishers refuse type 3 fonts
 }
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "oooo", "||||", "++++")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")  # Okabe and Ito
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":")
-# Without dates, so that two builds of a report are identical.
+_LINE = 0.125  # inches: height of a line of names
+# A date would make two builds of one report differ.
 METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
@@ -109,21 +113,82 @@ def legend(figure: Figure, axes: Axes) -> None:
     )  # fmt: skip
 
 
-def short(label: str, letters: int = 32) -> str:
-    """A label cut to a number of letters, for a legend."""
-    return label if len(label) <= letters else label[: letters - 1] + "…"
+def short(text: str, letters: int = 32) -> str:
+    """A text as a figure shows it: literally, and not longer than so many letters."""
+    text = printable(text)
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def name_of(row: Row, width: int = 30) -> str:
+    """A row's label in up to three lines, with the number of its seeds where it has fewer than others."""
+    seeds = f" [{row.overall.n}\N{NO-BREAK SPACE}seed{'s' * (row.overall.n > 1)}]" if row.apart else ""
+    lines = textwrap.wrap(printable(row.label) + seeds, width, subsequent_indent="  ", max_lines=3, placeholder=" …")
+    return "\n".join(lines)
 
 
 def look(setting: Setting, row: Row) -> dict[str, Any]:
-    """Colour, marker and line style of a row, the same in every figure of a setting; the baseline is black."""
-    r = setting.rows.index(row)
+    """Colour, marker and line of a row, those of its method in all figures of a report; the baseline is black.
+
+    Markers of rows with fewer seeds than others are hollow.
+    """
+    hollow = {"markerfacecolor": "white"} if row.apart else {}
     if row is setting.baseline:
-        return {"color": "black", "marker": "X", "linestyle": (0, (4, 1.5))}
+        return {"color": "black", "marker": "X", "linestyle": (0, (4, 1.5))} | hollow
+    method = row.runs[0].method
+    k = setting.methods.index(method) if method in setting.methods else len(setting.methods)
+    turn = k // len(COLOURS)
     return {
-        "color": f"C{r % 10}",
-        "marker": MARKERS[r % len(MARKERS)],
-        "linestyle": LINES[(r + r // 10) % len(LINES)],
-    }
+        "color": COLOURS[k % len(COLOURS)],
+        "marker": MARKERS[(k + turn) % len(MARKERS)],
+        "linestyle": LINES[turn % len(LINES)],
+    } | hollow
+
+
+def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    """One pair of axes for each title, side by side; each row has a line of them, with its name at the left."""
+    names = [name_of(row) for row in rows]
+    step = 0.05 + 0.115 * max(name.count("\n") + 1 for name in names)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    width = COLUMN if len(titles) <= 4 and longest <= 24 else PAGE
+    figure = Figure(figsize=(width, 0.9 + step * len(rows)), layout="constrained")
+    all_axes = list(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0])
+    for axes, title in zip(all_axes, titles, strict=True):
+        axes.set_title(title.replace(" (", "\n("), fontsize=7)
+        axes.set(ylim=(len(rows) - 0.4, -0.6))
+        axes.grid(axis="x")
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    all_axes[0].set_yticks(range(len(rows)), names, fontsize=7)
+    return figure, all_axes
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
+    """Name points, such as the ends of lines, at the right of the axes, each joined to its point by a thin line.
+
+    The axes have their final limits. The figure grows where there are more names than its height has room for.
+    """
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, max(height, 0.6 + _LINE * sum(text.count("\n") + 1 for text in texts)))
+    gaps = [_LINE * (text.count("\n") + 1) / (figure.get_figheight() - 0.5) for text in texts]
+    low, high = axes.get_ylim()
+    order = sorted(range(len(ends)), key=lambda k: ends[k][1])
+    places = spread_out([(ends[k][1] - low) / (high - low) for k in order], [gaps[k] for k in order])
+    for k, place in zip(order, places, strict=True):
+        axes.annotate(
+            texts[k], ends[k], (1.06, place), textcoords="axes fraction", va="center", fontsize=7,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[k], "linewidth": 0.7, "relpos": (0, 0.5), "shrinkB": 2},
+        )  # fmt: skip
+
+
+def spread_out(places: Sequence[float], gaps: Sequence[float]) -> np.ndarray:
+    """Ascending places in [0, 1], moved as little as possible so that neighbours keep half of both their gaps."""
+    middle = np.cumsum(gaps) - np.array(gaps) / 2
+    start = isotonic_regression(np.array(places) - middle).x  # of the lowest, without the gaps
+    moved: np.ndarray = np.clip(start, -middle[0], max(0, 1 - middle[-1])) + middle
+    return moved
 
 
 def plain_numbers(axis: Axis) -> None:
@@ -132,6 +197,12 @@ def plain_numbers(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def accuracy_axis(axes: Axes) -> None:
-    """Label and scale the y-axis for accuracy in percent, from 0 to 100."""
-    axes.set(ylabel="test accuracy (%)", ylim=(0, 100), yticks=range(0, 101, 20))
+def accuracy_axis(axes: Axes, values: Iterable[float] = (0,), axis: str = "y") -> None:
+    """Accuracy in percent, up to 100; from 0, or from below the values, never above 60: noise must not fill an axis."""
+    low = min(60, 10 * math.floor(min(values, default=0) / 10))
+    step = 20 if low <= 40 else 10
+    ticks = range(100, low - 1, -step)
+    if axis == "y":
+        axes.set(ylabel="test accuracy (%)", ylim=(low, 100), yticks=ticks)
+    else:
+        axes.set(xlim=(low, 100), xticks=(low, 100))

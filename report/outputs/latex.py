@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
+from ...benchmarks.errors import printable
 from ..document import Document, Section
 from ..tables.table import Table
 
@@ -13,7 +15,8 @@ _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",
     "_": r"\_\allowbreak{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "[": "{[}", "]": "{]}", "=": r"=\allowbreak{}",
-    "±": r"$\pm$", "–": "--", "−": "$-$",
+    "\0": "{}",
+    "±": r"$\pm$", "–": "--", "−": "$-$", "`": r"\textasciigrave{}",
 }  # fmt: skip
 
 _SENTENCES = "16em"  # width of columns of sentences
@@ -58,7 +61,8 @@ def _float(section: Section, table: Table, start: int) -> str:
 
 def _tabular(table: Table, start: int) -> str:
     frame = table.frame[start : start + _TALLEST].map(escape_latex)
-    # With standard deviations in full size, the table would be wider than a page.
+    apart = [table.apart.get(line[table.headings[0]], "") for line in table.lines]
+    # A standard deviation in full size would make the table wider than a page.
     frame = frame.replace(r" ?\$\\pm\$ ?([\d.]+)", r"\,{\\tiny$\\pm$\1}", regex=True)
     first, *others = table.headings
     frame[first] = r"\raggedright\hangindent1em " + frame[first]
@@ -68,9 +72,17 @@ def _tabular(table: Table, start: int) -> str:
         alignment += "r" if kind == "numbers" else "l"
         if kind == "sentences":
             frame[name] = rf"\parbox[t]{{{_SENTENCES}}}{{\raggedright\strut " + frame[name] + r"\strut}"
-    frame.columns = pd.Index([_heading(name) for name in table.headings])
     width = next(width for least, width in _FIRST.items() if len(table.headings) >= least)
+    frame[table.headings[0]] = [_rule(apart, start + k) + text for k, text in enumerate(frame[table.headings[0]])]
+    frame.columns = pd.Index([_heading(name) for name in table.headings])
     return frame.style.hide(axis="index").to_latex(hrules=True, column_format=f"@{{}}p{{{width}}}{alignment}@{{}}")
+
+
+def _rule(apart: Sequence[str], line: int) -> str:
+    """What stands between a line and the one before: a rule and words where a part of the table begins."""
+    if not apart[line] or (line and apart[line] == apart[line - 1]):
+        return ""
+    return rf"\midrule \multicolumn{{1}}{{@{{}}l}}{{\itshape {escape_latex(apart[line])}}}\\ "
 
 
 def _heading(name: str) -> str:
@@ -84,5 +96,6 @@ def _heading(name: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text with LaTeX's special characters escaped."""
-    return "".join(_TEX.get(letter, letter) for letter in text)
+    """Text that LaTeX shows literally: no command, and no two letters drawn as one sign, as "--" would be."""
+    apart = re.sub(r"([-,'])(?=\1)", r"\1\0", printable(text))
+    return "".join(_TEX.get(letter, letter) for letter in apart)

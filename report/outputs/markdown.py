@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
+from ...benchmarks.errors import printable
 from ..document import Document, Picture, Section
 from ..tables.table import Table
 
@@ -36,14 +39,19 @@ def _tables(tables: Sequence[Table]) -> Iterator[str]:
     for k, table in enumerate(tables):
         if k > 0:
             yield f"### {escape_markdown(table.title)}\n"
-        frame = table.frame.map(escape_markdown).rename(columns=escape_markdown)
+        empty = dict.fromkeys(table.headings[1:], "")
+        lines = []
+        for reason, part in table.parts:
+            lines += [{table.headings[0]: reason + ":"} | empty] * bool(reason) + part
+        frame = pd.DataFrame(lines).map(escape_markdown).rename(columns=escape_markdown)
         align = ["left"] + ["right"] * (frame.shape[1] - 1)
         yield frame.to_markdown(index=False, tablefmt="pipe", disable_numparse=True, colalign=align) + "\n"
         yield _list(table.notes)
 
 
 def _list(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences) + "\n"
+    items = (re.sub(r"^(\d*)(?=[-+.)])", r"\1\\", escape_markdown(sentence)) for sentence in sentences)  # no inner list
+    return "\n".join(f"- {item}" for item in items) + "\n"
 
 
 def _figure(title: str, picture: Picture) -> str:
@@ -56,5 +64,5 @@ def _figure(title: str, picture: Picture) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text with Markdown's special characters escaped, for use in tables."""
-    return re.sub(r"([\\|*<>\[\]`]|(?<!\w)_|_(?!\w))", r"\\\1", text)  # "_" inside a word is not mark-up
+    """Text that Markdown shows literally, in one line: no mark-up, link or formula; a "_" inside a word is none."""
+    return re.sub(r"([\\|*<>\[\]`~$&@]|:(?=//)|(?<=www)\.|(?<!\w)[_#]|_(?!\w))", r"\\\1", printable(text).strip())

@@ -18,18 +18,20 @@
     const descending = header.ariaSort === "ascending" || (header.ariaSort === "none" && column > 0);
     for (const other of header.parentNode.cells) other.ariaSort = "none";
     header.ariaSort = descending ? "descending" : "ascending";
-    const rows = all(":scope > tbody > tr.row", table).map((row) => {
-      const text = row.cells[column].textContent.trim();
-      const detail = row.nextElementSibling?.classList.contains("detail") ? row.nextElementSibling : null;
-      return { row, detail, text, value: number(text) };
-    });
     const way = descending ? -1 : 1;
-    rows.sort((a, b) => {
-      const gap = Number.isNaN(a.value) - Number.isNaN(b.value); // words and dashes come last in either order
-      if (gap) return gap;
-      return way * (Number.isNaN(a.value) ? a.text.localeCompare(b.text) : a.value - b.value);
-    });
-    for (const { row, detail } of rows) table.tBodies[0].append(row, ...(detail ? [detail] : []));
+    for (const part of table.tBodies) { // rows that stand apart stay so
+      const rows = all(":scope > tr.row", part).map((row) => {
+        const text = row.cells[column].textContent.trim();
+        const detail = row.nextElementSibling?.classList.contains("detail") ? row.nextElementSibling : null;
+        return { row, detail, text, value: number(text) };
+      });
+      rows.sort((a, b) => {
+        const gap = Number.isNaN(a.value) - Number.isNaN(b.value); // words and dashes come last, both ways
+        if (gap) return gap;
+        return way * (Number.isNaN(a.value) ? a.text.localeCompare(b.text) : a.value - b.value);
+      });
+      for (const { row, detail } of rows) part.append(row, ...(detail ? [detail] : []));
+    }
   };
 
   const unfold = (button, open) => {
@@ -56,6 +58,7 @@
           if (k === 0) { rows += visible; total += 1; }
         }
       });
+      for (const part of all("tr.part", section)) part.hidden = !all(":scope > tr.row", part.parentNode).some((row) => !row.hidden);
       section.hidden = rows === 0;
       document.querySelector(`[data-section="${section.id.slice(2)}"]`).hidden = rows === 0;
       shown += rows;
@@ -63,6 +66,14 @@
     document.getElementById("nothing").hidden = shown > 0;
     document.getElementById("count").textContent = `${shown} of ${total} rows`;
   };
+
+  // A table that is wider than its frame has a shadow and a hint until its last column is in view.
+  const hint = (frame) => frame.classList.toggle("more", frame.scrollLeft + frame.clientWidth < frame.scrollWidth - 2);
+  const resized = new ResizeObserver((entries) => entries.forEach((entry) => hint(entry.target)));
+  for (const frame of all(".wide")) {
+    frame.addEventListener("scroll", () => hint(frame), { passive: true });
+    resized.observe(frame);
+  }
 
   const theme = () => {
     const root = document.documentElement;

@@ -8,7 +8,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ...benchmarks.errors import printable
 from ..document import Document, Section
+from ..tables.table import Table
+from ..text import NONE
 
 FOLDER = Path(__file__).parent
 
@@ -18,10 +21,12 @@ def page(document: Document) -> str:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["headings_of"] = _headings
     return environment.get_template("page.html.jinja").render(
         style=(FOLDER / "page.css").read_text("utf-8"),
         script=(FOLDER / "page.js").read_text("utf-8"),
@@ -34,16 +39,29 @@ def page(document: Document) -> str:
     )
 
 
+def _headings(table: Table) -> list[str]:
+    """Headings of the columns that have a value, such as a group that has a class."""
+    return [name for name in table.headings if any(line[name] != NONE for line in table.lines)]
+
+
+def _shown(value: Any) -> Any:
+    """What stands for a value on the page; what is HTML already stays as it is."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 def _view(section: Section) -> dict[str, Any]:
     board, *others = section.tables
-    lines = zip(board.lines, section.details, strict=True)
+    names = [line[board.headings[0]] for line in board.lines]
     return {
         "id": section.id,
         "title": section.title,
         "dataset": section.dataset,
         "warnings": section.warnings,
         "board": board,
-        "rows": [{"line": line, "detail": detail} for line, detail in lines],
+        "details": {
+            name: {"id": f"d-{section.id}-{k}", "detail": detail}
+            for k, (name, detail) in enumerate(zip(names, section.details, strict=True), 1)
+        },
         "others": others,
         "figures": [(picture.caption, _address(picture.svg)) for picture in section.pictures],
     }

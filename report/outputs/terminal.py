@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table as RichTable
+from rich.text import Text
 
+from ...benchmarks.errors import printable
 from ..document import Document, Section
 from ..tables.table import Column, Table
 
@@ -31,12 +33,17 @@ def _section(section: Section) -> Iterator[RenderableType]:
 
 
 def table_with_notes(title: str, table: Table) -> Iterator[RenderableType]:
-    """Title, table and brief notes."""
-    yield f"[bold]{escape(title)}[/bold]"
+    """A table below its title, and above its brief notes."""
+    yield literal(title, "bold")
     yield FittedTable(table)
     if table.brief:
         yield ""
-        yield from (f"[dim]{escape(note)}[/dim]" for note in table.brief)
+        yield from (literal(note, "dim") for note in table.brief)
+
+
+def literal(text: str, style: str = "") -> Text:
+    """Text that a console shows as it is: no mark-up, no emoji codes, no control characters."""
+    return Text(printable(text), style)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class FittedTable:
             yield from ("",) * (k > 0)
             yield self._part(layout, headings)
         if layout.left_out:
-            yield f"[dim]Not shown for lack of width: {', '.join(layout.left_out)}.[/dim]"
+            yield literal(f"Not shown for lack of width: {', '.join(layout.left_out)}.", "dim")
 
     def _width(self, layout: Layout, console: Console, options: ConsoleOptions) -> int:
         """Width of the widest part in letters, with columns of sentences at their smallest width."""
@@ -115,20 +122,25 @@ class FittedTable:
                 part.add_column(title, overflow="fold", max_width=sentences)
             else:
                 texts = [heading, *(line[heading] for line in self.table.lines)]
-                longest = max(len(word) for text in texts for word in text.split())
+                longest = max(cell_len(word) for text in texts for word in printable(text).split())
                 part.add_column(title, overflow="fold", width=longest if layout.narrowest else None)
-        for line in self.table.lines:
-            part.add_row(*(_cell(line[heading], layout) for heading in headings))
+        for reason, lines in self.table.parts:
+            if reason:
+                part.add_section()
+                part.add_row(literal(f"{reason}:", "dim"))
+            for line in lines:
+                part.add_row(*(_cell(line[heading], layout) for heading in headings))
         return part
 
 
-def _title(heading: str, column: Column, layout: Layout) -> str:
-    """Heading of a column; its second line is dimmed."""
-    title, *second = (column.short or heading).split("\n")
+def _title(heading: str, column: Column, layout: Layout) -> Text:
+    """The heading of a column; a second line of it is dim."""
+    title, *second = (column.short or printable(heading)).split("\n")
     if layout.narrowest and column.kind == "numbers":
         title = re.sub(r"(?<=\w) (?=[\w(])", "\n", title)
-    return escape(title) + "".join(f"\n[dim]{escape(line)}[/dim]" for line in second)
+    return Text.assemble(Text(title), *((f"\n{line}", "dim") for line in second))
 
 
-def _cell(text: str, layout: Layout) -> str:
-    return escape(text.replace(" ± ", "\n±").replace(" [", "\n[") if layout.below else text)
+def _cell(text: str, layout: Layout) -> Text:
+    text = printable(text)
+    return Text(text.replace(" ± ", "\n±").replace(" [", "\n[") if layout.below else text)

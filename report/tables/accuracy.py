@@ -41,6 +41,7 @@ def accuracy(setting: Setting, evidence: Evidence) -> Table:
         brief=[*warnings(setting), *missing_groups(setting), *rules],
         numbers={row.label: _circumstances(setting, row) | _accuracies(setting, row) for row in setting.rows},
         columns=columns,
+        apart=setting.apart,
     )
 
 
@@ -61,17 +62,19 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
         "label": row.label,
         "seeds": " ".join(str(run.seed) for run in runs),
         "n": len(runs),
+        "apart": row.apart or None,
         "commits": " ".join(distinct(runs, "commit")),
         "records": " ".join(run.id for run in runs),
     }
 
 
 def _accuracies(setting: Setting, row: Row) -> dict[str, Any]:
-    """Mean and standard deviation overall and of all groups, shown or not, and the number of classes per group."""
+    """Mean and standard deviation overall and of all groups, shown or not; then their numbers of classes and rules."""
     numbers: dict[str, Any] = {}
     for name, spread in {"overall": row.overall, **row.groups}.items():
         numbers[name], numbers[f"{name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)
     for grouping in setting.all_groupings.values():
         for group in grouping.groups:
             numbers[f"{group.name}_classes"] = len(group.classes)
-    return numbers
+    rules = {f"{name}_rule": grouping.rule for name, grouping in setting.all_groupings.items()}
+    return numbers | rules

@@ -7,7 +7,7 @@ from ..paired_tests import verdict
 from ..sources import Evidence
 from ..statistics import Setting
 from ..text import in_points, percent
-from .table import WORDS, Table
+from .table import Column, Table
 
 _NOTE = (
     "From the stored test logits, for the seeds that have them. Tau = 1: the logarithm of each class's fraction of the "
@@ -35,8 +35,13 @@ def adjusted(setting: Setting, evidence: Evidence) -> Table:
         [_line(setting, row) for row in rows],
         notes,
         numbers=numbers | {row.row.label: {"adjusted": row.adjusted.mean, "ece": row.ece.mean} for row in rows},
-        columns={"verdict": WORDS},
+        columns={
+            f"minus adjusted {setting.options.baseline}": Column(part=1),
+            "verdict": Column("words", part=1),
+            "pairs": Column(part=1),
+        },
         spare=("seeds", "best tau on test", "ECE"),
+        apart=setting.apart,
     )
 
 
@@ -47,6 +52,7 @@ def _line(setting: Setting, correction: Correction) -> dict[str, str]:
         against = {
             f"minus adjusted {setting.options.baseline}": in_points(correction.against),
             "verdict": "the baseline" if is_base else verdict(correction.against),
+            "pairs": str(correction.against.n) if correction.against else "0",
         }
     return {
         "method": correction.row.label,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...benchmarks.utils.formatting import duration
+from ...benchmarks.utils.formatting import counted, duration
 from ..costs import comparable, costs
 from ..logits import corrections
 from ..notes import warnings
@@ -41,6 +41,7 @@ def _line(setting: Setting, name: str, classes: Sequence[int] | None) -> dict[st
         f"{a.label} (%)": percent(of_a),
         f"{b.label} (%)": percent(of_b),
         "difference": in_points(gap),
+        "pairs": str(gap.n) if gap else "0",
         "p": NONE if gap is None or gap.p is None else f"{gap.p:.3f}",
         "verdict": verdict(gap),
     }
@@ -59,13 +60,14 @@ def _notes(setting: Setting, evidence: Evidence) -> list[str]:
 
 def _how(a: Row, b: Row) -> str:
     seeds = [run.seed for run, _ in paired_runs(a, b)]
-    few = f" With fewer than {FEWEST} pairs, no difference is separable." if len(seeds) < FEWEST else ""
+    few = f" With fewer than {FEWEST} pairs nothing is separable." if 1 < len(seeds) < FEWEST else ""
+    few = few or " One seed allows no verdict." * (len(seeds) == 1)
     least = f"; with {len(seeds)} pairs it cannot be below {2 / 2 ** len(seeds):.2g}" if len(seeds) > 1 else ""
     return (
-        f"Difference: {a.label} minus {b.label} in percentage points, over {len(seeds)} shared seed(s) "
-        f"({', '.join(map(str, seeds)) or NONE}), with its {LEVEL:.0%} interval (Student's t). p: sign-change "
-        f"permutation test{least}.{few} The intervals reflect the variation over training seeds, not over test images, "
-        "and are not corrected for the number of groups."
+        f"Difference: {a.label} minus {b.label} in percentage points, over {counted(len(seeds), 'shared seed')} "
+        f"({', '.join(map(str, seeds)) or NONE}), with its {LEVEL:.0%} interval (Student's t). p: permutation test "
+        f"of the signs{least}.{few} The intervals reflect the variation over training seeds, not over test images, and "
+        "are not corrected for the number of groups."
     )
 
 
@@ -78,7 +80,7 @@ def _hyperparameters(a: Row, b: Row) -> list[str]:
 def _facts(row: Row) -> dict[str, str]:
     run = row.runs[0]
     return {key: changes({key: value}) for key, value in run.hyperparameters.items()} | {
-        "epochs": f"{run.final.epoch + 1} epochs"
+        "epochs": counted(run.final.epoch + 1, "epoch")
     }
 
 
@@ -107,5 +109,6 @@ def _after_adjustment(setting: Setting, evidence: Evidence) -> list[str]:
     of_a, of_b = adjusted[a.label], adjusted[b.label]
     return [
         f"With logits adjusted by tau = 1: {a.label} {percent(of_a.adjusted)}, {b.label} {percent(of_b.adjusted)}; "
-        f"{a.label} as trained minus adjusted {b.label}: {in_points(of_a.against)}, {verdict(of_a.against)}."
+        f"{a.label} as trained minus adjusted {b.label}: {in_points(of_a.against)}, {verdict(of_a.against)} "
+        f"({counted(of_a.against.n if of_a.against else 0, 'pair')})."
     ]

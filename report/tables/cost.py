@@ -28,7 +28,7 @@ def cost(setting: Setting, evidence: Evidence) -> Table:
             | ({_BEST: signed(gain)} if setting.options.optimism else {})
             | _spent(spent)
         )
-        numbers[row.label] = _unrounded(gap, base, name) | {"best_minus_last": gain} | vars(spent)
+        numbers[row.label] = _unrounded(gap, row, setting) | {"best_minus_last": gain} | vars(spent)
     return Table(
         "cost",
         f"Difference from {name}, and cost" if base else "Cost",
@@ -36,7 +36,8 @@ def cost(setting: Setting, evidence: Evidence) -> Table:
         _notes(setting),
         numbers=numbers,
         columns={"verdict": WORDS},
-        spare=("parameters", "memory", "shared", "pairs", "epoch", _BEST),
+        spare=("parameters", "memory", "shared", "epoch", _BEST),
+        apart=setting.apart,
     )
 
 
@@ -56,15 +57,16 @@ def _spent(spent: Costs) -> dict[str, str]:
     }
 
 
-def _unrounded(gap: Paired | None, base: Row | None, name: str) -> dict[str, Any]:
+def _unrounded(gap: Paired | None, row: Row, setting: Setting) -> dict[str, Any]:
+    base = setting.baseline
     return {
-        "baseline": name if base else None,
+        "baseline": setting.options.baseline if base else None,
         "difference": gap.mean if gap else None,
         "low": gap.low if gap else None,
         "high": gap.high if gap else None,
         "p": gap.p if gap else None,
-        "pairs": gap.n if gap else None,
-        "verdict": gap.verdict if gap else None,
+        "pairs": gap.n if gap else 0 if base and row is not base else None,
+        "verdict": verdict(gap) if base and row is not base else None,
     }
 
 
@@ -75,9 +77,10 @@ def _notes(setting: Setting) -> list[str]:
     else:
         notes.append(
             f"Minus {name}: overall accuracy minus that of {name} in percentage points, mean over the seeds that both "
-            "have; in brackets the 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
-            f"covers zero, or there are fewer than {FEWEST} pairs. The intervals reflect the variation over training "
-            "seeds, not over test images, and are not corrected for the number of rows."
+            "have; in brackets its 95 % interval (Student's t over the pairs of seeds). Not separable: the interval "
+            f"covers zero, or there are fewer than {FEWEST} pairs. One seed: a single pair has no interval and "
+            "allows no verdict. The intervals reflect the variation over training seeds, not over test images, and are "
+            "not corrected for the number of rows."
         )
     if setting.options.optimism:
         notes.append(

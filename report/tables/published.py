@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..published import NOT_STATED, Match, PublishedTable, matches
+from ...benchmarks.utils.formatting import counted
+from ..published import Match, PublishedTable, matches
 from ..sources import Evidence
 from ..statistics import Setting
 from ..text import NONE, percent, signed
@@ -26,7 +27,7 @@ def published(setting: Setting, evidence: Evidence) -> Table:
         [_line(match, numbers[id(match.table)]) for match in pairs],
         [_NOTE, *(f"{numbers[key]} {_source(table)}" for key, table in sources.items())],
         columns={"protocol differs in": SENTENCES},
-        spare=("source",),
+        spare=("source", "seeds"),
     )
 
 
@@ -35,6 +36,7 @@ def _line(match: Match, source: str) -> dict[str, str]:
         "method": f"{match.label} ({match.group})" if match.group else match.label,
         "published": f"{match.accuracy:.1f}" + (f" ± {match.error:.1f}" if match.error else ""),
         "ours": percent(match.ours),
+        "seeds": str(match.ours.n),
         "difference": signed(match.ours.mean - match.accuracy / 100),
         "protocol differs in": "; ".join(match.differs) or NONE,
         "source": source,
@@ -42,7 +44,7 @@ def _line(match: Match, source: str) -> dict[str, str]:
 
 
 def _source(table: PublishedTable) -> str:
-    epochs = f"{table.epochs} epochs" if isinstance(table.epochs, int) else "epochs not stated"
-    runs = f"; {table.runs} runs" if table.runs != NOT_STATED else ""
+    epochs = counted(table.epochs, "epoch") if isinstance(table.epochs, int) else "epochs not stated"
+    runs = f"; {counted(table.runs, 'run')}" if isinstance(table.runs, int) else ""
     protocol = f"{table.backbone}, {epochs}, {table.augmentation}; epoch reported: {table.selection}{runs}"
     return f"{table.source}, {table.where} {table.evidence}: {protocol}. {table.note}".strip()

@@ -32,14 +32,15 @@ class Table:
     """One table; its first column names the rows.
 
     Attributes:
-        name: short name of letters only.
-        title: heading of the table.
-        lines: one mapping per line from heading to text with rounded numbers; all have the same headings.
-        notes: sentences below the table.
-        brief: sentences below the table in a terminal.
-        numbers: row label to the unrounded numbers of the row, for CSV.
-        columns: heading to layout, for columns without the default layout.
-        spare: headings of the columns that a narrow terminal may leave out, in this order.
+        name: short, of letters.
+        title: heading.
+        lines: one mapping per row from heading to text, numbers rounded; all have the same headings.
+        notes: sentences below it.
+        brief: those notes that a terminal shows.
+        numbers: name of a row of the setting to its unrounded numbers, as CSV holds them.
+        columns: what is special about a column, by its heading.
+        spare: headings of the columns that a narrow terminal may leave out, the first one first.
+        apart: name of a row to why it stands apart from the others and is not ranked with them.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Table:
     numbers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     columns: Mapping[str, Column] = field(default_factory=dict)
     spare: Sequence[str] = ()
+    apart: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def headings(self) -> list[str]:
@@ -60,6 +62,14 @@ class Table:
     def frame(self) -> pd.DataFrame:
         """The texts as a data frame, one column per heading."""
         return pd.DataFrame(self.lines)
+
+    @property
+    def parts(self) -> list[tuple[str, list[Mapping[str, str]]]]:
+        """The lines by why they stand apart, those that do not ("") first."""
+        parts: dict[str, list[Mapping[str, str]]] = {}
+        for line in self.lines:
+            parts.setdefault(self.apart.get(line[self.headings[0]], ""), []).append(line)
+        return sorted(parts.items(), key=lambda part: part[0] != "")
 
     def column(self, heading: str) -> Column:
         """Layout of a column; by default words for the first column and numbers for the others."""

@@ -38,7 +38,7 @@ def test_pairs_share_all_but_the_field_and_the_last_line_pools() -> None:
     assert list(table["seeds"]) == ["3", "1", "3"], "the last line takes seeds, whose methods may share a training"
     assert list(table["difference"])[:2] == ["+1.0 [+1.0, +1.0]", "−4.0"]
     assert table["difference"].iloc[2].startswith("+0.2 ["), "mean of -1.5, 1 and 1"
-    assert list(table["verdict"]) == ["better", "not separable", "not separable"]
+    assert list(table["verdict"]) == ["better", "one seed", "not separable"]
 
 
 def test_numbers_are_the_same_however_they_are_written() -> None:

@@ -37,8 +37,8 @@ def browser() -> Iterator[Browser]:
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     runs = [lifelike(cifar(10, 100), m, s, lift) for m, lift in METHODS.items() for s in range(3)]
-    runs += [lifelike(cifar(100, 50), m, 0, 0.1) for m in ("erm", "rsg")]
-    runs.append(lifelike(cifar(10, 100), "open", 0, 0.1, changed={"word": EVIL}))
+    runs += [lifelike(cifar(100, 50), m, s, 0.1) for m, s in (("erm", 0), ("rsg", 0), ("rsg", 1))]
+    runs += [lifelike(cifar(10, 100), "open", s, 0.1, changed={"word": EVIL}) for s in range(3)]
     store(runs, folder / "results")
     keep_logits(runs[:9], folder / "runs")
     sources = Sources(folder / "results", folder / "runs", cards=method_cards())
@@ -85,7 +85,20 @@ def test_sorting_keeps_words_last_and_says_its_direction(page: Page) -> None:
     assert overall.get_attribute("aria-sort") == "none"
 
 
+def test_rows_of_fewer_seeds_stay_below_when_sorted(page: Page) -> None:
+    table = _index(page, "cifar100")
+    header = page.locator("table.board").nth(table).locator("thead button").first
+    for _ in range(2):
+        assert board(page, 0, table) == ["rsg", "erm"]
+        header.click()
+    part = page.locator("table.board").nth(table).locator("tr.part")
+    assert part.inner_text() == "fewer seeds: not ranked with the rows above"
+    page.fill("#filter", "cifar100 rsg")
+    assert not part.is_visible()
+
+
 def test_sorting_understands_durations_and_signs(page: Page) -> None:
+    page.locator("summary", has_text="Difference to erm").first.click()
     costs = page.locator("table.board").nth(1)
     names = costs.locator("thead th").all_inner_texts()
     costs.locator("thead th").nth(names.index("minus erm")).locator("button").click()
@@ -170,6 +183,29 @@ def test_contrast_in_both_themes(page: Page) -> None:
     page.click("#theme")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
     assert page.evaluate(script) >= 4.5
+
+
+def test_names_stay_whole_and_a_wide_table_shows_that_it_scrolls(page: Page) -> None:
+    frame = page.locator(".wide").first
+    scrolls = frame.evaluate("e => e.scrollWidth > e.clientWidth")
+    hint = page.locator(".hint").first
+    assert hint.is_visible() == scrolls
+    if page.viewport_size == {"width": 390, "height": 800}:
+        assert scrolls
+    frame.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
+    page.wait_for_function("!document.querySelector('.wide').classList.contains('more')")
+    assert not hint.is_visible()
+    for name in ("balanced-softmax", "ldam-drw"):
+        word = page.locator(".word", has_text=name).first
+        assert word.evaluate("e => e.getClientRects().length") == 1
+
+
+def test_tables_are_folded_and_empty_columns_left_out(page: Page) -> None:
+    tables = page.locator("details.table").first
+    assert not tables.locator("table").is_visible()
+    tables.locator("summary").first.click()
+    assert tables.locator("table").is_visible()
+    assert not [text for text in page.locator("thead").first.locator("th").all_inner_texts() if text.startswith("few")]
 
 
 def test_cards_are_linked_from_rows(page: Page) -> None:

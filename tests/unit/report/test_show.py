@@ -150,7 +150,7 @@ def test_a_method_may_be_called_like_a_column() -> None:
     runs = [record(DATA, [500] * 10, "p"), record(DATA, [400] * 10, "verdict")]
     (setting,) = pairs(runs, "p", "verdict", Options())
     frame = comparison(setting, Evidence()).frame
-    assert list(frame) == ["classes", "p (%)", "verdict (%)", "difference", "p", "verdict"]
+    assert list(frame) == ["classes", "p (%)", "verdict (%)", "difference", "pairs", "p", "verdict"]
     assert frame.iloc[0].tolist()[1:3] == ["50.0", "40.0"]
 
 
