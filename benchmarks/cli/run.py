@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 from rich.console import Console
 
-from ..errors import INTERRUPTED, UserError
+from ..errors import UserError
 from ..utils.device import find_device
 from ..utils.options import DEVICE, RESULTS, RUN_OPTIONS, RUNS, add_options, option
 
@@ -36,13 +35,8 @@ def run(methods: str, datasets: str, device: str, results: Path, runs: Path, qui
 
     torch_device = find_device(device)
     plan = make_plan(methods.split(","), datasets.split(","), RunRequest(**options))
-    console = Console(stderr=True)
-    try:
-        with ProgressLine(console) as line:
-            records, failures = run_missing(plan, torch_device, results, runs, line, line.say)
-    except KeyboardInterrupt:
-        console.print("Interrupted. The same command resumes after the last finished epoch.")
-        sys.exit(INTERRUPTED)
+    with ProgressLine(Console(stderr=True)) as line:
+        records, failures = run_missing(plan, torch_device, results, runs, line, line.say)
     if not quiet:
         from ...report.document import run_document
         from ...report.outputs.terminal import terminal

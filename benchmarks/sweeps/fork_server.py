@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
 
+from ..utils.signals import ignored_interrupts
+
 PRELOAD = (  # the server ignores a name that it cannot import
     "ltbench.benchmarks.sweeps.fork_server_init",
     "ltbench.benchmarks.training.plan",
@@ -36,7 +38,7 @@ def start_fork_server(threads: str | None = None) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     variables = {"LTBENCH_EVERY": "5", "COLUMNS": "100"} | ({"OMP_NUM_THREADS": threads} if threads else {})
-    with _environment(variables), _ignored_interrupts():
+    with _environment(variables), ignored_interrupts():
         ensure_running()
     return context
 
@@ -60,13 +62,3 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Start processes that ignore SIGINT: Ctrl-C must not end the server while it imports; its children reset this."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
