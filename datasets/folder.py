@@ -1,8 +1,8 @@
 """folder:PATH, your own images: `PATH/train/<class>/*` and `PATH/test/<class>/*`.
 
 What it is: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted
-name; images are the files in the folder of a class with an extension that Pillow reads. Hidden files and files with
-other extensions are ignored.
+name; images are the JPEG, PNG, GIF, BMP, TIFF, WebP and PPM files in the folder of a class and in those below it, in
+sorted order. Hidden files, files of other formats and folders without images are left out, and one warning counts them.
 Terms: yours. Nothing is downloaded. Results contain the name of the last folder of the path, but not the path.
 Counts: profile "natural" (the default) takes every image. "exp" and "step" cut the training set: the classes in
 descending order of their images become head to tail, and class k keeps min(what it has, the profile's count for the
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,9 @@ import numpy as np
 import torch
 from annotated_types import Ge, Le
 
-from ..benchmarks.errors import UserError
+from ..benchmarks.errors import UserError, similar_path
 from ..benchmarks.split import DataRoot, Dataset, Ratio, Source, Split, long_tail_counts, pixel_statistics, select
+from ._shared.class_folders import FORMATS, find_images
 
 Files = list[list[Path]]  # of each class
 
@@ -64,7 +65,7 @@ class Folder(Source):
             UserError: a folder or a class is missing or empty, an image is damaged, or the images exceed the memory.
         """
         folder = self._existing()
-        names, train, test = find(folder)
+        names, train, test = find_images(folder)
         train = self._cut(train)
         counts = [len(files) for files in train]
         self._check_memory(sum(counts), sum(map(len, test)))
@@ -88,7 +89,9 @@ class Folder(Source):
             raise UserError("The dataset folder needs the path of your images: write folder:PATH.")
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
-            raise UserError(f"There is no folder {folder}; folder:PATH needs one with train/ and test/.")
+            raise UserError(
+                f"There is no folder {folder}; folder:PATH needs one with train/ and test/.{similar_path(folder)}"
+            )
         return folder
 
     def _cut(self, train: Files) -> Files:
@@ -130,11 +133,13 @@ class Folder(Source):
             )
 
     def _decode(self, files: Files) -> Split:
+        from PIL.Image import DecompressionBombWarning
+
         paths = [path for of_class in files for path in of_class]
         images = np.empty((len(paths), 3, self.size, self.size), np.uint8)
-        with ThreadPoolExecutor(
-            min(8, os.cpu_count() or 1)
-        ) as pool:  # Pillow releases the interpreter lock while decoding
+        # Pillow releases the interpreter lock while decoding.
+        with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            warnings.simplefilter("error", DecompressionBombWarning)  # a few would fill the memory
             for image, pixels in zip(images, pool.map(self._read, paths), strict=True):
                 image[:] = pixels
         labels = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
@@ -142,10 +147,10 @@ class Folder(Source):
 
     def _read(self, path: Path) -> np.ndarray:
         """One image as uint8 (3, size, size)."""
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
 
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 if opened.mode.startswith(("I", "F")):
                     raise ValueError("more than 8 bits a pixel; save it as an 8-bit image")
                 opened.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG need not be decoded in full
@@ -155,27 +160,13 @@ class Folder(Source):
             # Crops and resizes the largest central square: as if the shorter side were resized and the centre cropped.
             fitted = ImageOps.fit(image.convert("RGB"), (self.size, self.size), Image.Resampling.BILINEAR)
         except Exception as error:  # a damaged file can raise nearly any exception
-            raise UserError(f"folder: cannot read the image {path} ({error}). Replace or remove it.") from error
+            reason = " ".join(str(error).split())
+            if isinstance(error, UnidentifiedImageError):
+                reason = f"its content is none of {', '.join(FORMATS)}"
+            raise UserError(
+                f"folder: cannot read the image {path} ({reason}). Repair or replace it, or move it elsewhere."
+            ) from error
         return np.asarray(fitted).transpose(2, 0, 1)
-
-
-def find(folder: Path) -> tuple[list[str], Files, Files]:
-    """Class names, and the sorted training and test files of each class."""
-    for part in ("train", "test"):
-        if not (folder / part).is_dir():
-            raise UserError(f"folder: there is no {folder / part}; expected are train/<class>/ and test/<class>/.")
-    is_image = _image_test()
-    train, test = _classes(folder / "train", is_image), _classes(folder / "test", is_image)
-    if not any(train.values()):
-        raise UserError(f"folder: no image in {folder / 'train'}; images belong in train/<class>/.")
-    for name in sorted(train.keys() | test.keys()):
-        for part, classes, other in (("train", train, "test"), ("test", test, "train")):
-            if not classes.get(name):
-                raise UserError(f"folder: class '{name}' is in {other}/ but has no image in {part}/.")
-    names = sorted(train)
-    if len(names) < 2:
-        raise UserError(f"folder: {folder} has only one class, '{names[0]}'; classification needs two or more.")
-    return names, [train[name] for name in names], [test[name] for name in names]
 
 
 def available_memory() -> int | None:
@@ -185,16 +176,3 @@ def available_memory() -> int | None:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
         return None
-
-
-def _classes(part: Path, is_image: Callable[[Path], bool]) -> dict[str, list[Path]]:
-    folders = [entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    return {entry.name: sorted(filter(is_image, entry.iterdir())) for entry in folders}
-
-
-def _image_test() -> Callable[[Path], bool]:
-    """A test whether a file is an image, by the extensions of all formats that Pillow opens."""
-    from PIL import Image
-
-    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return lambda path: path.suffix.lower() in extensions and not path.name.startswith(".") and path.is_file()

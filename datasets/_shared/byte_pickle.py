@@ -38,7 +38,7 @@ def _check_instructions(data: bytes) -> None:
     tuples = 0
     for instruction, argument, _ in pickletools.genops(data):
         tuples += instruction.name.startswith("TUPLE")
-        noted = argument if instruction.name.endswith("PUT") else 0
+        noted = int(argument or 0) if instruction.name.endswith("PUT") else 0
         if instruction.name not in _INSTRUCTIONS or tuples > MOST_TUPLES or noted > MOST_NOTES:
             raise pickle.UnpicklingError(f"it uses {instruction.name} in a way that no file of images needs")
 
