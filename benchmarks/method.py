@@ -22,10 +22,15 @@ from torch._subclasses.fake_tensor import FakeTensor
 from .fields import LATER as LATER  # re-exported for methods, as is what follows
 from .fields import BelowOne as BelowOne
 from .fields import Count as Count
+from .fields import Exponent as Exponent
+from .fields import Factor as Factor
 from .fields import Fraction as Fraction
+from .fields import Margin as Margin
 from .fields import NonNegative as NonNegative
 from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt
+from .fields import SmallCount as SmallCount
+from .fields import SmallInt as SmallInt
 from .network import Classifier, Head
 from .split import Split as Split
 from .split import channel_moments as channel_moments

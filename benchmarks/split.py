@@ -11,14 +11,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from .errors import UserError
 from .fields import recorded
 
 Profile = Literal["exp", "step"]
-Ratio = Annotated[float, Ge(1)]
+Ratio = Annotated[float, Ge(1), Le(1e9)]
 
 
 @dataclass(frozen=True)
@@ -275,9 +275,9 @@ def _selection_seed(selection: str) -> int:
     if selection == "shuffled":
         return 0
     kind, _, seed = selection.partition(":")
-    if kind == "seed" and seed.isdecimal():
+    if kind == "seed" and seed.isdecimal() and len(seed) <= 10 and int(seed) < 2**32:
         return int(seed)
-    raise UserError(f"selection = '{selection}' is unknown. Use 'shuffled', 'first' or 'seed:<number>'.")
+    raise UserError(f"selection = '{selection}' is unknown. Use 'shuffled', 'first' or 'seed:<number below 2^32>'.")
 
 
 def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:

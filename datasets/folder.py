@@ -34,6 +34,7 @@ from annotated_types import Ge, Le
 from ..benchmarks.errors import UserError, similar_path
 from ..benchmarks.split import DataRoot, Dataset, Ratio, Source, Split, long_tail_counts, pixel_statistics, select
 from ._shared.class_folders import FORMATS, find_images
+from ._shared.memory import available_memory, check_memory
 
 Files = list[list[Path]]  # of each class
 
@@ -68,7 +69,7 @@ class Folder(Source):
         names, train, test = find_images(folder)
         train = self._cut(train)
         counts = [len(files) for files in train]
-        self._check_memory(sum(counts), sum(map(len, test)))
+        check_memory("folder", sum(counts), sum(map(len, test)), self.size, available_memory())
         train_split = self._decode(train)
         mean, std = pixel_statistics(train_split.images)
         return Dataset(
@@ -117,21 +118,6 @@ class Folder(Source):
     def _ratio(self) -> float:
         return 100 if self.imbalance is None else self.imbalance
 
-    def _check_memory(self, train: int, test: int) -> None:
-        """Refuse a dataset that exceeds the memory before an hour of decoding.
-
-        Training keeps the images and padded copies of them and of their mirror images: under five times their bytes.
-        """
-        available = available_memory()
-        images = 5 * train + test
-        needed = images * 3 * self.size**2
-        if available is not None and needed > 0.8 * available:  # training needs some too
-            fits = int((0.8 * available / (3 * images)) ** 0.5)
-            raise UserError(
-                f"folder: {train + test} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory; "
-                f"{available / 1e9:.1f} GB are free. Use a size of at most {fits}."
-            )
-
     def _decode(self, files: Files) -> Split:
         from PIL.Image import DecompressionBombWarning
 
@@ -167,12 +153,3 @@ class Folder(Source):
                 f"folder: cannot read the image {path} ({reason}). Repair or replace it, or move it elsewhere."
             ) from error
         return np.asarray(fitted).transpose(2, 0, 1)
-
-
-def available_memory() -> int | None:
-    """Bytes available without swapping, or None if the system does not report them."""
-    try:
-        with Path("/proc/meminfo").open() as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import Method, NonNegative, Now
+from ..benchmarks.method import Exponent, Method, Now
 from ._shared.losses import focal_loss
 
 
@@ -24,7 +24,7 @@ class Focal(Method):
         gamma: how much well classified images are played down; 0 is ERM.
     """
 
-    gamma: NonNegative = 1.0
+    gamma: Exponent = 1.0
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
         """Focal loss of logits (N, C) against labels (N,) or (N, C)."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..benchmarks.method import NonNegative
+from ..benchmarks.method import Margin
 from ._shared.losses import MarginLoss
 
 
@@ -28,7 +28,7 @@ class MDrw(MarginLoss):
         margin: of every class, as a cosine.
     """
 
-    margin: NonNegative = 0.35
+    margin: Margin = 0.35
 
     def margins(self, counts: Tensor) -> Tensor:
         """The same margin for every class, (C,)."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import Method, NonNegative, Now
+from ..benchmarks.method import Exponent, Method, Now
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Oversample(Method):
         gamma: exponent of the class size; 1 balances the classes.
     """
 
-    gamma: NonNegative = 1.0
+    gamma: Exponent = 1.0
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor:
         """Class probabilities, the same in every epoch."""

@@ -29,6 +29,7 @@ from ..benchmarks.method import (
     NonNegative,
     Now,
     PositiveInt,
+    SmallInt,
     Split,
     Stage,
     drop_empty,
@@ -65,7 +66,7 @@ class RSG(OnBase):
 
     base: str = "ldam-drw"
     preset: Literal["suite", "reference"] = "suite"
-    centers: PositiveInt = 15
+    centers: SmallInt = 15
     frequent: Fraction | None = None
     transfer: Fraction | None = None
     start: Fraction = 0.8

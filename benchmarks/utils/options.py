@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,18 @@ from typing import Any
 import rich_click as click
 
 PATH = click.Path(path_type=Path)
+
+
+class FractionType(click.FloatRange):
+    """A number from 0 to 1; click itself lets "nan" through."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; a usage error if it is none."""
+        number: float = super().convert(value, param, ctx)
+        return self.fail(f"{value} is no number from 0 to 1.", param, ctx) if math.isnan(number) else number
 
 
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:

@@ -30,7 +30,7 @@ class Block(BaseModel):
         set: NAME=VALUE; METHOD.NAME counts for that method alone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     methods: Names
     datasets: Names
@@ -64,7 +64,7 @@ def read_suite(name: str) -> Suite:
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         return Suite.model_validate(tomllib.loads(text))
     except OSError as error:
         if name.endswith(".toml"):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ltbench.benchmarks.cli.cards import cards
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.recipe import load_recipe, recipe_names
+from ltbench.benchmarks.recipe import FOLDER, load_recipe, recipe_names
+from ltbench.benchmarks.records.suites import read_suite
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
@@ -116,3 +118,12 @@ def test_the_warm_up_does_not_shrink_with_the_run(epochs: int) -> None:
 def test_a_warm_up_that_is_no_number_of_epochs_is_refused(value: object) -> None:
     with pytest.raises(UserError, match=r"Recipe 'cifar': warmup = .*"):
         load_recipe("cifar", {"warmup": value})
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe_or_a_suite(tmp_path: Path) -> None:
+    recipe, suite = tmp_path / "mine.toml", tmp_path / "suite.toml"
+    recipe.write_bytes(b"\xef\xbb\xbf" + (FOLDER / "digits.toml").read_bytes())
+    suite.write_bytes(b'\xef\xbb\xbf[[runs]]\nmethods = ["erm"]\ndatasets = ["digits-lt"]\n')
+    assert load_recipe(str(recipe))[0].epochs == load_recipe("digits")[0].epochs
+    assert read_suite(str(suite)).runs[0].methods == ["erm"]
+    assert not str(cards(str(recipe))[0]).startswith("\ufeff")
