@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ..fields import Count, Fraction, NonNegative, PositiveInt
+from ..fields import Count, Fraction
 from ..recipe import Recipe
 
+NonNegative = Annotated[float, Field(ge=0)]
+PositiveInt = Annotated[int, Field(ge=1)]
 CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
 VERSION: Literal[2] = 2  # of the file's format
 FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format

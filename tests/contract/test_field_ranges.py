@@ -97,7 +97,7 @@ def test_a_field_of_an_outside_method_is_finite() -> None:
 @pytest.mark.parametrize("selection", ["seed:4294967296", "seed:" + "9" * 5000])
 def test_the_seed_of_a_selection_is_one_of_numpy_s(selection: str) -> None:
     labels = np.zeros(4, np.int64)
-    with pytest.raises(UserError, match=r"number below 2\^32"):
+    with pytest.raises(UserError, match=r"below 2\^32"):
         select(labels, [2], selection)
     assert len(select(labels, [2], "seed:4294967295")) == 2
 
