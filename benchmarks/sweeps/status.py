@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from ..records.store import read_record
@@ -75,14 +74,13 @@ def finished(unit: Unit, results: Path) -> bool:
 
 def locked(folder: Path) -> bool:
     """Whether a process holds the lock of a run's folder."""
-    if not (folder / "run.lock").exists():
-        return False
-    lock = FileLock(folder / "run.lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        with (folder / "run.lock").open("rb") as file:  # that of another user cannot be opened for writing
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    lock.release()
+    except FileNotFoundError:
+        return False
     return False
 
 

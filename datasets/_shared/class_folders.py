@@ -47,8 +47,6 @@ def find_images(folder: Path) -> tuple[list[str], list[list[Path]], list[list[Pa
 
 def _check_names(names: list[str], train: dict[str, list[Path]], test: dict[str, list[Path]]) -> None:
     for name in names:
-        if name != name.encode(errors="replace").decode():
-            raise UserError(f"folder: the name of class {name!a} is no valid Unicode; rename its folders.")
         for part, classes, other in (("train", train, "test"), ("test", test, "train")):
             if not classes.get(name):
                 hint = look_alike(name, [each for each in classes if classes[each]])
@@ -66,10 +64,22 @@ def _classes(part: Path, unused: Unused) -> dict[str, list[Path]]:
         if entry.name.startswith("."):
             unused["hidden"].append(entry.name)
         elif entry.is_dir():
-            classes[entry.name] = sorted(_images(entry, unused))
+            classes[_class_name(entry)] = sorted(_images(entry, unused))
         else:
             unused["beside the class folders"].append(entry.name)
     return classes
+
+
+def _class_name(folder: Path) -> str:
+    """The name of a folder, the same in every locale.
+
+    Raises:
+        UserError: it is no text.
+    """
+    try:
+        return os.fsencode(folder.name).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"folder: the name of class {ascii(folder.name)} is no valid Unicode; rename it.") from error
 
 
 def _images(folder: Path, unused: Unused) -> Iterator[Path]:
