@@ -79,7 +79,7 @@ def _class_name(folder: Path) -> str:
     try:
         return os.fsencode(folder.name).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"folder: the name of class {ascii(folder.name)} is no valid Unicode; rename it.") from error
+        raise UserError(f"folder: the name of class {folder.name!a} is no valid Unicode; rename it.") from error
 
 
 def _images(folder: Path, unused: Unused) -> Iterator[Path]:
