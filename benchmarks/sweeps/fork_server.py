@@ -45,7 +45,7 @@ def start_fork_server(threads: str | None = None) -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     variables = {"LTBENCH_EVERY": "5", "COLUMNS": "100"} | ({"OMP_NUM_THREADS": threads} if threads else {})
-    with _environment(variables), ignored_interrupts(), _short_temporary_folder():
+    with _environment(variables), ignored_interrupts(), short_temporary_folder():
         ensure_running()
     return context
 
@@ -57,7 +57,7 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def _short_temporary_folder() -> Iterator[None]:
+def short_temporary_folder() -> Iterator[None]:
     """Within the block temporary files lie where the path of a socket, 107 bytes at most, has room.
 
     Raises:
