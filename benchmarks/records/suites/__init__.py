@@ -63,6 +63,8 @@ def read_suite(name: str) -> Suite:
         UserError: it does not exist or is not valid; the message names file, line and field.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if path.is_fifo():  # reading it would wait for ever
+        raise UserError(f"The suite {path} is a named pipe; write it to a file first.")
     try:
         text = path.read_text(encoding="utf-8-sig")
         return Suite.model_validate(tomllib.loads(text))

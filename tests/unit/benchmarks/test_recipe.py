@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,10 @@ def test_a_byte_order_mark_is_no_part_of_a_recipe_or_a_suite(tmp_path: Path) -> 
     assert load_recipe(str(recipe))[0].epochs == load_recipe("digits")[0].epochs
     assert read_suite(str(suite)).runs[0].methods == ["erm"]
     assert not str(cards(str(recipe))[0]).startswith("\ufeff")
+
+
+def test_a_named_pipe_is_neither_recipe_nor_suite(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for read in (load_recipe, read_suite):
+        with pytest.raises(UserError, match=r"pipe\.toml"):
+            read(str(tmp_path / "pipe.toml"))
