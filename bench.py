@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-import rich_click as click
-from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.errors import INTERRUPTED, UserError
+from ltbench.benchmarks.utils.signals import SIGNALS, Stopped, noted_signals
+from ltbench.benchmarks.utils.streams import safe_streams
+
+if TYPE_CHECKING:
+    import rich_click as click
 
 SUBJECTS = [  # modules with commands in COMMANDS
     "ltbench.benchmarks.cli.run",
@@ -21,31 +26,44 @@ SUBJECTS = [  # modules with commands in COMMANDS
     "ltbench.benchmarks.cli.speed",
     "ltbench.report.cli",
 ]
-click.rich_click.MAX_WIDTH = 110
+OUTSIDE = {  # errors of the system that no code of ours can be the reason of
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP,
+    errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EISDIR, errno.ENOTDIR,
+}  # fmt: skip
+REMEDY = "Change that or name another path, then give the same command again; nothing that was finished is lost."
 
 
 def main(words: list[str] | None = None) -> None:
     """Run a command line. A UserError is printed as one message, with exit code 2.
 
     Args:
-        words: command-line arguments; None for those of the process. The child processes of a sweep pass those of a
-            run.
+        words: the arguments; those of the process if None. The child processes of a sweep call it with those of a run;
+            the process that has started them decides what signals do to them.
 
     Raises:
         SystemExit: always, with the exit code.
     """
     warnings.showwarning = _show_warning
-    try:
-        join(SUBJECTS)(words, prog_name="bench" if words else None, obj=main)
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(2)
+    with safe_streams(), noted_signals(SIGNALS if words is None else ()) as arrived:
+        code = _exit_code(lambda: join(SUBJECTS)(words, prog_name="bench" if words else None, obj=main), arrived)
+        unwritten = _exit_code(sys.stdout.flush, arrived)
+    sys.exit(code or unwritten)
 
 
 def join(subjects: Iterable[str]) -> click.RichGroup:
-    """The click group with the commands of the given modules; `main` reaches them as the context's object."""
+    """The command line with the commands of all these modules; `main` is handed down in the context."""
+    import rich_click as click  # here, so that Ctrl-C while it is imported is handled, too
 
-    @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+    class Bench(click.RichGroup):
+        def invoke(self, context: click.Context) -> Any:
+            try:
+                return super().invoke(context)
+            except KeyboardInterrupt:  # click would make exit code 1 of it
+                raise Stopped(INTERRUPTED) from None
+
+    click.rich_click.MAX_WIDTH = 110
+
+    @click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"]})
     @click.version_option(package_name="ltbench", prog_name="bench")
     def bench() -> None:
         """Benchmark methods for long-tailed image classification on equal terms."""
@@ -54,6 +72,42 @@ def join(subjects: Iterable[str]) -> click.RichGroup:
         for command in importlib.import_module(subject).COMMANDS:
             bench.add_command(command)
     return bench
+
+
+def _exit_code(action: Callable[[], object], arrived: list[int]) -> Any:
+    """Carry out an action, print what has ended it, and return the exit code.
+
+    Args:
+        action: raises SystemExit with its exit code, or has succeeded.
+        arrived: the signals that have arrived, see `noted_signals`.
+    """
+    try:
+        action()
+    except SystemExit as leave:
+        return leave.code
+    except BaseException as error:
+        if (end := _end(error, arrived)) is None:
+            raise
+        message, code = end
+        print(message, file=sys.stderr)
+        return code
+    return 0
+
+
+def _end(error: BaseException, arrived: list[int]) -> tuple[str, int] | None:
+    """Message and exit code for an exception that is no fault of the program; None for one that is."""
+    if isinstance(error, Stopped) or arrived:
+        code = error.code if isinstance(error, Stopped) else 128 + arrived[-1]
+    elif isinstance(error, KeyboardInterrupt):
+        code = INTERRUPTED
+    elif isinstance(error, UserError):
+        return f"Error: {error}", 2
+    elif isinstance(error, OSError) and error.errno in OUTSIDE:
+        return f"Error: Cannot use {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}. {REMEDY}", 2
+    else:
+        return None
+    word = "Interrupted" if code == INTERRUPTED else "Terminated"
+    return f"{word}. The same command resumes; what was finished is kept.", code
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -12,12 +12,19 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
+LARGEST = 1e6  # float32 can still add and multiply numbers of this size
+
 Fraction = Annotated[float, Ge(0), Le(1)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+Positive = Annotated[float, Gt(0), Le(LARGEST)]
+NonNegative = Annotated[float, Ge(0), Le(LARGEST)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
-PositiveInt = Annotated[int, Ge(1)]
+Exponent = Annotated[float, Ge(0), Le(10)]  # of probabilities and class sizes
+Margin = Annotated[float, Ge(0), Le(2)]  # between two cosines
+PositiveInt = Annotated[int, Ge(1), Le(10**9)]
 Count = Annotated[int, Ge(0)]
+SmallInt = Annotated[int, Ge(1), Le(10_000)]  # of what takes time or memory each
+SmallCount = Annotated[int, Ge(0), Le(10_000)]
+Factor = Annotated[float, Ge(0), Le(100)]  # of a number of images
 
 
 def from_text(hint: Any, value: Any) -> Any:

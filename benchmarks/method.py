@@ -22,11 +22,16 @@ from torch._subclasses.fake_tensor import FakeTensor
 from .fields import LATER as LATER  # this and the following names are re-exported for methods
 from .fields import BelowOne as BelowOne
 from .fields import Count as Count
+from .fields import Exponent as Exponent
+from .fields import Factor as Factor
 from .fields import Fraction as Fraction
+from .fields import Margin as Margin
 from .fields import Moment as Moment
 from .fields import NonNegative as NonNegative
 from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt
+from .fields import SmallCount as SmallCount
+from .fields import SmallInt as SmallInt
 from .network import Classifier, Head
 from .split import Split as Split
 from .split import channel_moments as channel_moments

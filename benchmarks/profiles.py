@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from .errors import UserError
 
 Profile = Literal["exp", "step"]
-Ratio = Annotated[float, Ge(1)]
+Ratio = Annotated[float, Ge(1), Le(1e9)]
 
 
 def long_tail_counts(n_max: int, num_classes: int, ratio: float, profile: Profile = "exp") -> list[int]:

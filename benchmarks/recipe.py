@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown
-from .fields import LATER, Count, Fraction, Positive, PositiveInt, from_text
+from .fields import LATER, Fraction, NonNegative, Positive, PositiveInt, from_text
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -48,25 +48,25 @@ class Recipe(BaseModel):
     name: str
     backbone: str
     epochs: PositiveInt
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 128
     drop_last: bool = False
     optimiser: Literal["sgd", "adam"] = "sgd"
-    lr: Positive = 0.1
+    lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 2e-4
-    warmup: Count = 0
+    weight_decay: NonNegative = 2e-4
+    warmup: Annotated[int, Field(ge=0, le=10**9)] = 0
     drops: tuple[tuple[Fraction, Positive], ...] = ()
-    crop_padding: Count = 4
+    crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
     flip: bool = True
     augment: Literal["basic", "simclr", "autoaugment"] = "basic"
-    cutout: Count = 0
+    cutout: Annotated[int, Field(ge=0, le=4096)] = 0
     cutout_position: Literal["before", "after"] = "before"
     keep_base: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     channels_last: bool = True
     evaluate_every: PositiveInt = 10
-    least_steps: Annotated[Count, LATER] = 0
-    threads: Count = 0
+    least_steps: Annotated[int, Field(ge=0, le=10**9), LATER] = 0
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
     plain: bool = False
 
     @field_validator("warmup", mode="before")
@@ -155,7 +155,7 @@ def load_recipe(name: str, changes: dict[str, Any] | None = None) -> tuple[Recip
     """
     path = recipe_file(name)
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        plain = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}.") from error
     plain["name"] = path.stem

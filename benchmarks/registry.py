@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import math
 import re
 import sys
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UserError, unknown
-from .fields import from_text
+from .fields import LARGEST, from_text
 from .method import Method
 from .plugin_checks import check_class, check_name
 from .recipe import explain
@@ -139,9 +140,14 @@ def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
         else:
             raise unknown(f"field of '{plugin.name}'", name, fields, nothing="it has no fields")
     try:
-        return TypeAdapter(plugin.cls).validate_python(values)
+        instance = TypeAdapter(plugin.cls).validate_python(values)
     except ValidationError as error:
         raise UserError(f"'{plugin.name}': {explain(error)}.") from error
+    for name in fields:
+        value = getattr(instance, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"'{plugin.name}': {name} = {value}: a field must be a finite number.")
+    return instance
 
 
 def has_base(plugin: Plugin) -> bool:
@@ -191,5 +197,6 @@ def _allowed(hint: Any) -> str:
     if get_origin(hint) is not Annotated:
         return getattr(hint, "__name__", str(hint))
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
-    bounds = [f"{signs[s]} {getattr(bound, s)}" for bound in hint.__metadata__ for s in signs if hasattr(bound, s)]
+    marks = [(sign, getattr(mark, name, LARGEST)) for mark in hint.__metadata__ for name, sign in signs.items()]
+    bounds = [f"{sign} {bound}" for sign, bound in marks if bound < LARGEST]  # nobody needs to know of larger ones
     return ", ".join([hint.__origin__.__name__, *bounds])

@@ -246,9 +246,9 @@ def _selection_seed(selection: str) -> int:
     if selection == "shuffled":
         return 0
     kind, _, seed = selection.partition(":")
-    if kind == "seed" and seed.isdecimal():
+    if kind == "seed" and seed.isdecimal() and len(seed) <= 10 and int(seed) < 2**32:
         return int(seed)
-    raise UserError(f"selection = '{selection}' is unknown. Use 'shuffled', 'first' or 'seed:<number>'.")
+    raise UserError(f"selection = '{selection}' is unknown. Use 'shuffled', 'first' or 'seed:<number>' (below 2^32).")
 
 
 def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:

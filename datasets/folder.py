@@ -1,8 +1,8 @@
 """folder:PATH, your own images: `PATH/train/<class>/*` and `PATH/test/<class>/*`.
 
-Layout: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted name;
-images are the files in the folder of a class whose extension Pillow can read. Hidden files and files with other
-extensions are ignored.
+What it is: every folder below `train` is a class, and `test` has the same classes. Classes are numbered by sorted
+name; images are the JPEG, PNG, GIF, BMP, TIFF, WebP and PPM files in the folder of a class and in those below it, in
+sorted order. Hidden files, files of other formats and folders without images are left out, and one warning counts them.
 Terms: yours. Nothing is downloaded. Results contain the name of the last folder of the path, but not the path.
 Counts: profile "natural" (the default) uses every image. "exp" and "step" subsample the training set: classes are
 ranked from head to tail by their number of images, and class k keeps the number that the profile gives for the size
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,10 @@ import numpy as np
 import torch
 from annotated_types import Ge, Le
 
-from ..benchmarks.errors import UserError
+from ..benchmarks.errors import UserError, similar_path
 from ..benchmarks.split import DataRoot, Dataset, Ratio, Source, Split, long_tail_counts, pixel_statistics, select
+from ._shared.class_folders import FORMATS, find_images
+from ._shared.memory import available_memory, check_memory
 
 Files = list[list[Path]]  # files of each class
 
@@ -65,10 +67,10 @@ class Folder(Source):
             UserError: a folder or a class is missing or empty, an image is damaged, or the images do not fit in memory.
         """
         folder = self._existing()
-        names, train, test = find(folder)
+        names, train, test = find_images(folder)
         train = self._cut(train)
         counts = [len(files) for files in train]
-        self._check_memory(sum(counts), sum(map(len, test)))
+        check_memory("folder", sum(counts), sum(map(len, test)), self.size, available_memory())
         train_split = self._decode(train)
         mean, std = pixel_statistics(train_split.images)
         return Dataset(
@@ -89,7 +91,9 @@ class Folder(Source):
             raise UserError("The dataset `folder` needs the path of your images: write folder:PATH.")
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
-            raise UserError(f"There is no folder {folder}; folder:PATH needs a folder with train/ and test/.")
+            raise UserError(
+                f"There is no folder {folder}; folder:PATH needs one with train/ and test/.{similar_path(folder)}"
+            )
         return folder
 
     def _cut(self, train: Files) -> Files:
@@ -115,30 +119,14 @@ class Folder(Source):
     def _ratio(self) -> float:
         return 100 if self.imbalance is None else self.imbalance
 
-    def _check_memory(self, train: int, test: int) -> None:
-        """Refuse a dataset that does not fit in memory, before it is decoded.
-
-        Training keeps the images, padded copies, and padded mirrored copies: less than five times their size.
-
-        Raises:
-            UserError: the images need more than 80 % of the free memory; the message gives a `size` that fits.
-        """
-        available = available_memory()
-        images = 5 * train + test
-        needed = images * 3 * self.size**2
-        if available is not None and needed > 0.8 * available:  # training itself needs memory, too
-            fits = int((0.8 * available / (3 * images)) ** 0.5)
-            raise UserError(
-                f"folder: {train + test} images of {self.size}x{self.size} need {needed / 1e9:.1f} GB of memory; "
-                f"only {available / 1e9:.1f} GB are free. Use a size of at most {fits}."
-            )
-
     def _decode(self, files: Files) -> Split:
+        from PIL.Image import DecompressionBombWarning
+
         paths = [path for of_class in files for path in of_class]
         images = np.empty((len(paths), 3, self.size, self.size), np.uint8)
-        with ThreadPoolExecutor(
-            min(8, os.cpu_count() or 1)
-        ) as pool:  # Pillow releases the interpreter lock while decoding
+        # Pillow releases the interpreter lock while decoding.
+        with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            warnings.simplefilter("error", DecompressionBombWarning)  # a few would fill the memory
             for image, pixels in zip(images, pool.map(self._read, paths), strict=True):
                 image[:] = pixels
         labels = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
@@ -146,10 +134,10 @@ class Folder(Source):
 
     def _read(self, path: Path) -> np.ndarray:
         """One image as uint8 (3, size, size)."""
-        from PIL import Image, ImageOps
+        from PIL import Image, ImageOps, UnidentifiedImageError
 
         try:
-            with Image.open(path) as opened:
+            with Image.open(path, formats=FORMATS) as opened:
                 if opened.mode.startswith(("I", "F")):
                     raise ValueError("more than 8 bits a pixel; save it as an 8-bit image")
                 opened.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG need not be decoded in full
@@ -159,50 +147,10 @@ class Folder(Source):
             # Cropping the largest central square and resizing it equals resizing the shorter side and centre-cropping.
             fitted = ImageOps.fit(image.convert("RGB"), (self.size, self.size), Image.Resampling.BILINEAR)
         except Exception as error:  # a damaged file can raise nearly any exception
-            raise UserError(f"folder: cannot read the image {path} ({error}). Replace or remove it.") from error
+            reason = " ".join(str(error).split())
+            if isinstance(error, UnidentifiedImageError):
+                reason = f"its content is none of {', '.join(FORMATS)}"
+            raise UserError(
+                f"folder: cannot read the image {path} ({reason}). Repair or replace it, or move it elsewhere."
+            ) from error
         return np.asarray(fitted).transpose(2, 0, 1)
-
-
-def find(folder: Path) -> tuple[list[str], Files, Files]:
-    """Class names, and the sorted training and test files of each class.
-
-    Raises:
-        UserError: `train`, `test` or a class is missing or has no images, or there is only one class.
-    """
-    for part in ("train", "test"):
-        if not (folder / part).is_dir():
-            raise UserError(f"folder: there is no {folder / part}; train/<class>/ and test/<class>/ are expected.")
-    is_image = _image_test()
-    train, test = _classes(folder / "train", is_image), _classes(folder / "test", is_image)
-    if not any(train.values()):
-        raise UserError(f"folder: there is no image in {folder / 'train'}; images belong in train/<class>/.")
-    for name in sorted(train.keys() | test.keys()):
-        for part, classes, other in (("train", train, "test"), ("test", test, "train")):
-            if not classes.get(name):
-                raise UserError(f"folder: class '{name}' is in {other}/ but has no image in {part}/.")
-    names = sorted(train)
-    if len(names) < 2:
-        raise UserError(f"folder: {folder} has only one class, '{names[0]}'; classification needs two or more.")
-    return names, [train[name] for name in names], [test[name] for name in names]
-
-
-def available_memory() -> int | None:
-    """Bytes available without swapping, or None if the system does not report them."""
-    try:
-        with Path("/proc/meminfo").open() as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return None
-
-
-def _classes(part: Path, is_image: Callable[[Path], bool]) -> dict[str, list[Path]]:
-    folders = [entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    return {entry.name: sorted(filter(is_image, entry.iterdir())) for entry in folders}
-
-
-def _image_test() -> Callable[[Path], bool]:
-    """Predicate that recognises image files by the extensions of all formats that Pillow can open."""
-    from PIL import Image
-
-    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return lambda path: path.suffix.lower() in extensions and not path.name.startswith(".") and path.is_file()

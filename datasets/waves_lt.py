@@ -27,6 +27,7 @@ import torch
 from annotated_types import Ge, Le
 
 from ..benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, long_tail_counts
+from ._shared.memory import available_memory, check_memory
 
 GROUP, CLASS, NUISANCE, IMAGE = range(4)  # purposes of a random draw
 TRAIN, TEST = range(2)
@@ -58,14 +59,15 @@ class WavesLT(Source):
     classes: Annotated[int, Ge(2), Le(10_000)] = 10
     size: Annotated[int, Ge(8), Le(512)] = 32
     difficulty: Annotated[float, Ge(0), Le(1)] = 0.75
-    n_max: Annotated[int, Ge(1)] = 500
-    test_per_class: Annotated[int, Ge(1)] = 100
-    seed: Annotated[int, Ge(0)] = 0
+    n_max: Annotated[int, Ge(1), Le(1_000_000)] = 500
+    test_per_class: Annotated[int, Ge(1), Le(1_000_000)] = 100
+    seed: Annotated[int, Ge(0), Le(2**64 - 1)] = 0
 
     def load(self, root: DataRoot) -> Dataset:
         """Generate both splits; the data root is not used."""
         counts = long_tail_counts(self.n_max, self.classes, self.imbalance, self.profile)
-        # Prototypes are shifted by a few pixels, nuisance fields by any amount.
+        check_memory("waves-lt", sum(counts), self.test_per_class * self.classes, self.size, available_memory())
+        # Margins for shifts: prototypes move a little, nuisance fields anywhere.
         prototypes = [_wrapped(self._prototype(label), self._reach) for label in range(self.classes)]
         bank = [_wrapped(_field(self._generator(NUISANCE, n), self.size), self.size) for n in range(NUISANCES)]
         d = self.difficulty

@@ -37,13 +37,14 @@ from torch import Tensor
 from ..benchmarks.method import (
     Backbone,
     Batch,
+    Exponent,
     Fraction,
     Method,
     Needs,
     NonNegative,
     Now,
     Positive,
-    PositiveInt,
+    SmallInt,
     Split,
     Stage,
     drop_empty,
@@ -98,17 +99,17 @@ class BLT(Method):
     """
 
     p: Fraction = 0.25
-    gamma: NonNegative = 0.9
+    gamma: Exponent = 0.9
     alpha: Positive = 16.0
     beta: Positive = 0.5
     first: Literal["erm", "own"] = "erm"
     second: Positive = 55 / 35
-    tail: PositiveInt = 20
+    tail: SmallInt = 20
     low: Fraction = 0.15
     high: Fraction = 0.25
     threshold: Literal["continuous", "three"] = "continuous"
     step: NonNegative = 0.7
-    limit: PositiveInt = 15
+    limit: SmallInt = 15
     rounding: Literal["ceil", "floor"] = "ceil"
     start_image: Literal["batch", "class"] = "batch"
     grad_accumulate: bool = False

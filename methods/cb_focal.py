@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import NonNegative, Now
+from ..benchmarks.method import Exponent, Now
 from ._shared.losses import ClassWeighted, focal_loss
 
 
@@ -28,7 +28,7 @@ class CBFocal(ClassWeighted):
         inside: derive the probability from the weighted cross-entropy (reference code).
     """
 
-    gamma: NonNegative = 1.0
+    gamma: Exponent = 1.0
     inside: bool = False
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:

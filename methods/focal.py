@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import Method, NonNegative, Now
+from ..benchmarks.method import Exponent, Method, Now
 from ._shared.losses import focal_loss
 
 
@@ -25,7 +25,7 @@ class Focal(Method):
         gamma: how strongly well-classified images are down-weighted; 0 is ERM.
     """
 
-    gamma: NonNegative = 1.0
+    gamma: Exponent = 1.0
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
         """Focal loss of logits (N, C) against labels (N,) or (N, C)."""

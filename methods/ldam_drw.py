@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import NonNegative
+from ..benchmarks.method import Margin
 from ._shared.losses import MarginLoss
 from ._shared.margins import ldam_margins
 
@@ -29,7 +29,7 @@ class LdamDrw(MarginLoss):
         max_margin: margin of the rarest class, in units of the cosine.
     """
 
-    max_margin: NonNegative = 0.5
+    max_margin: Margin = 0.5
 
     def margins(self, counts: Tensor) -> Tensor:
         """Margins proportional to n^(-1/4), (C,)."""

@@ -31,12 +31,12 @@ from torch import Tensor
 from ..benchmarks.method import (
     Batch,
     BelowOne,
-    Count,
     Fraction,
     Moment,
     Needs,
     NonNegative,
     Now,
+    SmallCount,
     Split,
     Stage,
     drop_empty,
@@ -87,7 +87,7 @@ class M2m(OnBase):
     gamma: Fraction = 0.9
     lam: NonNegative = 0.5
     step: NonNegative = 0.1
-    iterations: Count = 10
+    iterations: SmallCount = 10
     random_start: Literal["legacy", "per_sample"] = "legacy"
     seeds: Literal["batch", "noise"] = "batch"
     source: Literal["other_seed", "own_seed"] = "other_seed"

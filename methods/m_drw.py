@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..benchmarks.method import NonNegative
+from ..benchmarks.method import Margin
 from ._shared.losses import MarginLoss
 
 
@@ -29,7 +29,7 @@ class MDrw(MarginLoss):
         margin: margin of every class, in units of the cosine.
     """
 
-    margin: NonNegative = 0.35
+    margin: Margin = 0.35
 
     def margins(self, counts: Tensor) -> Tensor:
         """The same margin for every class, (C,)."""

@@ -36,6 +36,7 @@ from ..benchmarks.errors import UserError
 from ..benchmarks.method import (
     Backbone,
     Batch,
+    Factor,
     Fraction,
     Method,
     Moment,
@@ -85,7 +86,7 @@ class OPeN(Method):
     strength: NonNegative = 75.0
     noise_space: Literal["pixel", "normalised"] = "pixel"
     control: Literal["none", "drop"] = "none"
-    append: NonNegative = 0.0
+    append: Factor = 0.0
     epoch_length: Literal["dataset", "balanced"] = "dataset"
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import Method, NonNegative, Now
+from ..benchmarks.method import Exponent, Method, Now
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Oversample(Method):
         gamma: strength of rebalancing: 0 draws images uniformly, 1 draws classes uniformly.
     """
 
-    gamma: NonNegative = 1.0
+    gamma: Exponent = 1.0
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor:
         """Unnormalised class probabilities (C,), the same in every epoch."""

@@ -31,6 +31,7 @@ from ..benchmarks.method import (
     NonNegative,
     Now,
     PositiveInt,
+    SmallInt,
     Split,
     Stage,
     drop_empty,
@@ -69,7 +70,7 @@ class RSG(OnBase):
 
     base: str = "ldam-drw"
     preset: Literal["suite", "reference"] = "suite"
-    centers: PositiveInt = 15
+    centers: SmallInt = 15
     frequent: Fraction | None = None
     transfer: Fraction | None = None
     start: Moment = 0.8

@@ -26,7 +26,7 @@ def summaries(kind: str) -> list[tuple[str, str]]:
         return [*ours, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
     if kind in ("recipes", "suites"):
         files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
-        texts = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+        texts = {name: path.read_text(encoding="utf-8-sig") for name, path in files.items()}
         return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
     plugins = [load(kind, name) for name in names(kind)]
     return [(f"{p.name}:PATH" if getattr(p.cls, "paths", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
@@ -52,8 +52,8 @@ def cards(name: str) -> list[RenderableType]:
             parts += ["", table] if table.row_count else []
     if name in recipe_names() or name.endswith(".toml"):
         heading = [f"\nRecipe '{name}':\n"] if parts else []
-        text = recipe_file(name).read_text(encoding="utf-8").rstrip()
-        parts += [*heading, Text(text, no_wrap=True, overflow="ignore")]  # keep the file's line breaks
+        text = recipe_file(name).read_text(encoding="utf-8-sig").rstrip()
+        parts += [*heading, Text(text, no_wrap=True, overflow="ignore")]  # with the line breaks of the file
     if not parts:
         candidates = {each for kind in ("methods", "datasets", "recipes") for each, _ in summaries(kind)}
         raise unknown("method, dataset or recipe", name, candidates)

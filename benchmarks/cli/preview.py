@@ -7,13 +7,13 @@ from typing import Any
 
 import rich_click as click
 
-from ..utils.options import PATH, RUN_OPTIONS, RUNS, add_options, option
+from ..utils.options import PATH, RUN_OPTIONS, RUNS, FractionType, add_options, option
 
 
 @click.command()
 @option("--method", "-m", required=True, metavar="NAME", help="A name or a .py file.")
 @option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
-@option("--progress", default=0.99, type=click.FloatRange(0, 1), help="Fraction of training: 0: start, 1: end.")
+@option("--progress", default=0.99, type=FractionType(), help="Moment of training: 0 its start, 1 its end.")
 @option("--out", default="runs/look.png", type=PATH, help="A .png, .svg or .pdf file.")
 @option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Seed of the run whose network is used.")
 @RUNS

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import rich_click as click
 from rich.console import Console
 
-from ..errors import INTERRUPTED, UserError
+from ..errors import UserError
 from ..utils.device import find_device
 from ..utils.options import DEVICE, RESULTS, RUN_OPTIONS, RUNS, add_options, names_option, option
 
@@ -38,13 +37,8 @@ def run(
 
     torch_device = find_device(device)
     plan = make_plan(methods, datasets, RunRequest(seeds=",".join(options.pop("seeds")), **options))
-    console = Console(stderr=True)
-    try:
-        with ProgressLine(console) as line:
-            records, failures = run_missing(plan, torch_device, results, runs, line, line.say)
-    except KeyboardInterrupt:
-        console.print("Interrupted. Run the same command again to resume after the last finished epoch.")
-        sys.exit(INTERRUPTED)
+    with ProgressLine(Console(stderr=True)) as line:
+        records, failures = run_missing(plan, torch_device, results, runs, line, line.say)
     if not quiet:
         from ...report.document import run_document
         from ...report.outputs.terminal import terminal

@@ -10,10 +10,14 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
+
+from ..errors import UserError
+from ..utils.signals import ignored_interrupts
 
 PRELOAD = (  # the server ignores a name that it cannot import
     "ltbench.benchmarks.sweeps.fork_server_init",
@@ -24,19 +28,24 @@ PRELOAD = (  # the server ignores a name that it cannot import
     "torch._dynamo",  # torch imports it when the first optimiser is created
     "sklearn.datasets",  # for digits-lt
 )
-_PDEATHSIG = 1  # Linux: prctl option that requests a signal when the parent dies
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+LONGEST = 60  # bytes of the folder's path; multiprocessing adds up to 40
+_PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
 
 
 def start_fork_server(threads: str | None = None) -> ForkServerContext:
     """Start the fork server if it is not running, and return its multiprocessing context.
 
     Args:
-        threads: value of OMP_NUM_THREADS for all children; torch reads it when the server imports torch.
+        threads: value of OMP_NUM_THREADS for all children; torch reads it once, when the server imports it.
+
+    Raises:
+        UserError: there is no folder for temporary files whose path is short enough.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     variables = {"LTBENCH_EVERY": "5", "COLUMNS": "100"} | ({"OMP_NUM_THREADS": threads} if threads else {})
-    with _environment(variables), _ignored_interrupts():
+    with _environment(variables), ignored_interrupts(), short_temporary_folder():
         ensure_running()
     return context
 
@@ -45,6 +54,27 @@ def die_with_parent() -> None:
     """Ask the kernel to kill this process when its parent dies. Linux only; elsewhere it does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def short_temporary_folder() -> Iterator[None]:
+    """Within the block temporary files lie where the path of a socket, 107 bytes at most, has room.
+
+    Raises:
+        UserError: no such folder can be written.
+    """
+    before = tempfile.tempdir
+    folders = [before or os.environ.get("TMPDIR", ""), *SHORT_FOLDERS]
+    usable = (
+        folder for folder in folders if folder and len(os.fsencode(folder)) <= LONGEST and os.access(folder, os.W_OK)
+    )
+    tempfile.tempdir = next(usable, None)
+    if tempfile.tempdir is None:
+        raise UserError("No folder for temporary files can be written; set TMPDIR to one with a short path.")
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager
@@ -60,16 +90,3 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-@contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Make processes started within the block ignore SIGINT, so that Ctrl-C does not end the server while it imports.
-
-    The server's children restore the default handler.
-    """
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

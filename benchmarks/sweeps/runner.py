@@ -100,6 +100,11 @@ class _Job:
         except Timeout:
             self.say(f"another process is training it; postponed: {path}")
             return None
+        except PermissionError as error:
+            raise RunFailed(
+                f"Cannot write {lock.lock_file}: permission denied. It may be another user's; choose another folder "
+                "with --runs."
+            ) from error
         try:
             if path.exists():  # finished by the other process in the meantime
                 return _read(run, path)

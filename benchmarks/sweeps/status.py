@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from ..records.store import NewerRecord, read_record
@@ -39,11 +38,11 @@ def state_of(unit: Unit, results: Path, runs: Path) -> State:
     try:
         if finished(unit, results):
             return State(unit, "done")
+        folder = runs / unit.id
+        if locked(folder):
+            return State(unit, "running", last_line(folder / LOG))
     except UserError as error:
         return State(unit, "failed", str(error))
-    folder = runs / unit.id
-    if locked(folder):
-        return State(unit, "running", last_line(folder / LOG))
     if (folder / FAILED).exists():
         return State(unit, "failed", last_line(folder / FAILED))
     return State(unit, "missing")
@@ -78,15 +77,20 @@ def finished(unit: Unit, results: Path) -> bool:
 
 
 def locked(folder: Path) -> bool:
-    """Whether a process holds the lock of a run's folder."""
-    if not (folder / "run.lock").exists():
-        return False
-    lock = FileLock(folder / "run.lock")
+    """Whether a process holds the lock of a run's folder.
+
+    Raises:
+        UserError: the folder or its lock cannot be read.
+    """
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        with (folder / "run.lock").open("rb") as file:  # that of another user cannot be opened for writing
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    lock.release()
+    except FileNotFoundError:
+        return False
+    except PermissionError as error:
+        raise UserError(f"Cannot read {error.filename}: permission denied.") from error
     return False
 
 
@@ -108,9 +112,12 @@ def last_line(path: Path) -> str:
 
 
 def running_now(runs: Path) -> list[str]:
-    """One line for each run in a folder that is being trained, whatever suite it belongs to."""
-    return [
-        f"{path.parent.name}: {last_line(path.parent / LOG) or 'no log'}"
-        for path in sorted(runs.glob("*/run.lock"))
-        if locked(path.parent)
-    ]
+    """A line for each run in a folder that a process is training, whatever suite it belongs to."""
+    lines = []
+    for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
+        try:
+            if locked(folder):
+                lines.append(f"{folder.name}: {last_line(folder / LOG) or 'no log'}")
+        except UserError as error:
+            lines.append(f"{folder.name}: {error}")
+    return lines

@@ -19,6 +19,7 @@ from ..split import DataRoot, Dataset, Source
 from .run_spec import RunSpec
 
 MOST_SEEDS = 10_000
+MOST_DIGITS = 40  # of a range
 PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
 
 
@@ -163,7 +164,7 @@ def parse_seeds(text: str) -> list[int]:
     seeds: list[int] = []
     for part in text.split(","):
         first, dots, last = part.strip().partition("..")
-        if not first.isdecimal() or (dots and not last.isdecimal()):
+        if not first.isdecimal() or (dots and not last.isdecimal()) or len(part) > MOST_DIGITS:
             raise UserError(f"Cannot parse '{part}' in seeds '{text}'. Write 3, 0..2 or 0,4,7.")
         low, high = int(first), int(last) if dots else int(first)
         if high < low or high - low >= MOST_SEEDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,18 @@ class Once(click.Option):
                 raise click.UsageError(f"{self.opts[0]} is given {len(values)} times: {', '.join(values)}.", ctx)
             opts = {**opts, str(self.name): values[0]}
         return super().consume_value(ctx, opts)
+
+
+class FractionType(click.FloatRange):
+    """A number from 0 to 1; click itself lets "nan" through."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 1)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number; a usage error if it is none."""
+        number: float = super().convert(value, param, ctx)
+        return self.fail(f"{value} is no number from 0 to 1.", param, ctx) if math.isnan(number) else number
 
 
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:

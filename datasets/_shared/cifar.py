@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,23 +12,13 @@ import torch
 
 from ...benchmarks.errors import UserError
 from ...benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, long_tail_counts, select
+from .byte_pickle import read_bytes_and_text
 from .supply import Supply
 
 # Normalisation used by LDAM-DRW and its successors, also for CIFAR-100. The true standard deviations differ (0.247
 # 0.243 0.262 for CIFAR-10), but published results use these values.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
-
-# Everything needed to unpickle an array from the published files or from Python 3 (pickle protocols 4 and 5). The
-# functions are taken from an array because the name of their module depends on the version of NumPy.
-_ALLOWED = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): np.empty(1).__reduce__()[0],
-    ("numpy._core.multiarray", "_reconstruct"): np.empty(1).__reduce__()[0],
-    ("numpy.core.numeric", "_frombuffer"): np.empty(1).__reduce_ex__(5)[0],
-    ("numpy._core.numeric", "_frombuffer"): np.empty(1).__reduce_ex__(5)[0],
-}
 
 
 @dataclass
@@ -141,9 +129,9 @@ class CifarLT(Source):
 
     def _class_names(self, path: Path, key: str) -> list[str]:
         names = self._read(path).get(key)
-        if not isinstance(names, list) or not names:
-            raise UserError(f"{self.supply.name}: {path} contains no class names under '{key}'.")
-        return [str(name) for name in names]
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{self.supply.name}: {path} holds no class names under '{key}'.")
+        return names
 
     def _read_all(self, folder: Path, files: list[list[str]], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
         """Images uint8 (N, 3, 32, 32) and labels int64 (N,) of several files, concatenated in order."""
@@ -157,33 +145,21 @@ class CifarLT(Source):
             shape = getattr(images, "shape", type(images).__name__)
             raise UserError(f"{self.supply.name}: {path} should contain uint8 images (N, 3072) but contains {shape}.")
         if not isinstance(labels, list) or len(labels) != len(images):
-            raise UserError(f"{self.supply.name}: {path} contains {len(images)} images but not one label for each.")
-        if not all(isinstance(label, int) and 0 <= label < num_classes for label in labels):
-            raise UserError(f"{self.supply.name}: {path} contains a label that is not an integer below {num_classes}.")
+            raise UserError(f"{self.supply.name}: {path} holds {len(images)} images but not one label for each.")
+        if not all(type(label) is int and 0 <= label < num_classes for label in labels):
+            raise UserError(f"{self.supply.name}: {path} holds a label that is not an integer below {num_classes}.")
         return images.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
 
     def _read(self, path: Path) -> dict[Any, Any]:
         try:
-            with path.open("rb") as file, warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # NumPy 2.4 warns about the Python 2 dtypes of these files
-                content = _ArraysOnly(file, encoding="latin1").load()
+            content = read_bytes_and_text(path)
             if isinstance(content, dict):
                 return content
-            raise pickle.UnpicklingError("it does not contain a dictionary")
+            raise ValueError("it holds no dictionary")
         except Exception as error:  # a damaged pickle can raise nearly any exception
             raise UserError(
-                f"{self.supply.name}: {path} is truncated or damaged ({error}). "
-                f"Delete it and get it again ({self.supply.how})."
+                f"{self.supply.name}: {path} is truncated or damaged ({error}). Get it again ({self.supply.how})."
             ) from error
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickler of plain values and NumPy arrays only, because a manipulated pickle could run arbitrary code."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which does not belong in a file of images")
-        return _ALLOWED[module, name]
 
 
 def _md5(path: Path) -> str:

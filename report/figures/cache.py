@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ...benchmarks.utils.atomic_write import write_atomically
 from ...benchmarks.utils.formatting import counted
+from ...benchmarks.utils.signals import Stopped, ignored_interrupts
 from ..logits import Scores
 from ..statistics import Setting
 from . import figures
@@ -102,9 +103,21 @@ def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | N
         # Spawned because a fork would copy locks that threads of the caller hold.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(processes, mp_context=context) as pool:
-            drawn = list(pool.map(draw, stale))
+            drawn = _draw_in(pool, stale)
     new = {job.stem: of_job for job, of_job in zip(stale, drawn, strict=True)}
     return [names[job.stem] or new.get(job.stem, []) for job in jobs]
+
+
+def _draw_in(pool: ProcessPoolExecutor, jobs: Sequence[Job]) -> list[list[str]]:
+    """Draw in the processes of a pool, which end if this one is interrupted."""
+    with ignored_interrupts():
+        drawn = pool.map(draw, jobs)
+    try:
+        return list(drawn)
+    except (KeyboardInterrupt, Stopped):
+        for process in multiprocessing.active_children():
+            process.terminate()
+        raise
 
 
 @style()

@@ -30,7 +30,7 @@ class Block(BaseModel):
         set: NAME=VALUE texts; METHOD.NAME applies to that method only.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     methods: Names
     datasets: Names
@@ -63,8 +63,10 @@ def read_suite(name: str) -> Suite:
         UserError: the suite does not exist or is invalid; the message names file, line and field.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if path.is_fifo():  # reading it would wait for ever
+        raise UserError(f"The suite {path} is a named pipe; write it to a file first.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         return Suite.model_validate(tomllib.loads(text))
     except OSError as error:
         if name.endswith(".toml"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from ltbench.benchmarks.cli.cards import cards
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.recipe import load_recipe, recipe_names
+from ltbench.benchmarks.recipe import FOLDER, load_recipe, recipe_names
+from ltbench.benchmarks.records.suites import read_suite
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
 TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
@@ -142,3 +145,19 @@ def test_a_small_dataset_is_trained_for_more_epochs(images: int, settings: dict[
 def test_the_length_of_other_recipes_is_in_epochs(name: str) -> None:
     recipe = load_recipe(name)[0]
     assert recipe.lengthened(2) == recipe
+
+
+def test_a_byte_order_mark_is_no_part_of_a_recipe_or_a_suite(tmp_path: Path) -> None:
+    recipe, suite = tmp_path / "mine.toml", tmp_path / "suite.toml"
+    recipe.write_bytes(b"\xef\xbb\xbf" + (FOLDER / "digits.toml").read_bytes())
+    suite.write_bytes(b'\xef\xbb\xbf[[runs]]\nmethods = ["erm"]\ndatasets = ["digits-lt"]\n')
+    assert load_recipe(str(recipe))[0].epochs == load_recipe("digits")[0].epochs
+    assert read_suite(str(suite)).runs[0].methods == ["erm"]
+    assert not str(cards(str(recipe))[0]).startswith("\ufeff")
+
+
+def test_a_named_pipe_is_neither_recipe_nor_suite(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    for read in (load_recipe, read_suite):
+        with pytest.raises(UserError, match=r"pipe\.toml"):
+            read(str(tmp_path / "pipe.toml"))

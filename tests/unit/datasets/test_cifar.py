@@ -12,6 +12,7 @@ import torch
 import torchvision.datasets
 from ltbench.benchmarks.errors import MissingData, UserError
 from ltbench.benchmarks.split import DataRoot
+from ltbench.datasets._shared.byte_pickle import read_bytes_and_text
 from ltbench.datasets.cifar10_lt import Cifar10LT
 from ltbench.datasets.cifar100_lt import Cifar100LT
 
@@ -192,3 +193,59 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch, failure):
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fail)
     with pytest.raises(UserError, match="download the archive manually and unpack it in"):
         Cifar10LT().download(DataRoot(tmp_path, "--data-root"))
+
+
+def _pickled_array(kind: str, shape: tuple[int, int] = (1, 1), order: str = "I00") -> bytes:
+    """As Python 2 writes it: a dictionary with an array of a type from eight bytes, and one label."""
+    dtype = f"cnumpy\ndtype\n(S'{kind}'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"
+    array = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    array += f"(I1\n(I{shape[0]}\nI{shape[1]}\nt{dtype}{order}\nS'ABCDEFGH'\ntb"
+    return f"(dS'data'\n{array}sS'labels'\n(lI0\nas.".encode()
+
+
+NESTED = b"\x80\x02}q\x00" + b"N" + b"\x85" * 300_000 + b"I1\ns."
+CRAFTED = {
+    "pointers out of bytes": (_pickled_array("O8"), "should hold uint8 images"),
+    "records with a pointer": (_pickled_array("V8"), "should hold uint8 images"),
+    "a larger shape than there are bytes": (_pickled_array("u1"), "cannot reshape array of size 8"),
+    "a class of NumPy as a function": (b"cnumpy\nndarray\n(I1\nS'O'\ntR.", "_Array"),
+    "an array's function of another module": (b"cnumpy\nload\n(S'x'\ntR.", "asks to load numpy.load"),
+    "a key that is nested deeply": (NESTED, "it uses TUPLE1"),
+    "notes for the whole memory": (b"\x80\x02}r\xff\xff\xff\xff.", "it uses LONG_BINPUT"),
+    "an object": (b"cnumpy\ndtype\n)\x81.", "it uses NEWOBJ"),
+    "a set": (b"\x80\x04\x8f.", "it uses EMPTY_SET"),
+    "a float": (b"(dS'data'\nF1.5\ns.", "it uses FLOAT"),
+    "a persistent id": (b"Pdata\n.", "it uses PERSID"),
+    "an extension": (b"\x82\x01.", "it uses EXT1"),
+}
+
+
+@pytest.mark.parametrize("case", CRAFTED)
+def test_a_crafted_file_is_refused_and_harms_nothing(root, case):
+    content, sentence = CRAFTED[case]
+    (root.path / "cifar-10-batches-py/data_batch_1").write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        Cifar10LT().load(unverified(root))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("batches.meta", {"label_names": [b"ant"] * 10}, "no class names"),
+        ("batches.meta", {"label_names": [3] * 10}, "no class names"),
+        ("test_batch", {"data": np.zeros((1, 3072), np.uint8), "labels": [True]}, "not an integer below 10"),
+        ("test_batch", {"data": np.array([[object()]]), "labels": [0]}, "damaged"),
+        ("test_batch", {"data": np.zeros((1, 3072), "i1"), "labels": [0]}, "should hold uint8 images"),
+    ],
+)
+def test_other_values_are_refused(root, file, content, sentence):
+    write(root.path / "cifar-10-batches-py" / file, content)
+    with pytest.raises(UserError, match=sentence):
+        Cifar10LT(n_max=10, imbalance=10).load(unverified(root))
+
+
+@pytest.mark.parametrize(("order", "rows"), [("I00", ["ABCD", "EFGH"]), ("I01", ["ACEG", "BDFH"])])
+def test_an_array_of_python_2_is_read_by_rows_or_by_columns(tmp_path, order, rows):
+    (tmp_path / "x").write_bytes(_pickled_array("u1", (2, 4), order))
+    array = read_bytes_and_text(tmp_path / "x")["data"]
+    assert [bytes(row).decode() for row in array] == rows

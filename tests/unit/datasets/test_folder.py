@@ -77,7 +77,8 @@ def test_hidden_and_other_files_are_ignored(images):
     (images / "train/readme.md").write_text("x")
     (images / "train/.cache").mkdir()
     (images / "train/ant/folder.png").mkdir()
-    assert load(images).train.counts.tolist() == [6, 2, 10]
+    with pytest.warns(UserWarning, match="not used of"):
+        assert load(images).train.counts.tolist() == [6, 2, 10]
 
 
 @pytest.mark.parametrize(
