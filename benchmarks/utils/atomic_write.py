@@ -33,10 +33,12 @@ def write_atomically(path: Path, data: bytes | str, durable: bool = True) -> Non
                 os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())  # mkstemp creates private files, but users may share a folder
         Path(temporary).replace(path)
-    except OSError as error:
+    except BaseException as error:  # a signal must not leave the temporary file either
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+        if not isinstance(error, OSError):
+            raise
         raise UserError(
             f"Cannot write {path}: {(error.strerror or str(error)).lower()}. Free some space or choose another folder, "
             "then run the same command again; no finished work is lost."
