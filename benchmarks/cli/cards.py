@@ -1,4 +1,4 @@
-"""Names, cards and fields of plugins and recipes, for `bench list` and `bench info`."""
+"""Cards and fields of plugins and recipes, for `bench info`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,11 @@ import re
 
 from rich.console import RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from ..errors import unknown
-from ..nn.backbones import backbone_names
-from ..recipe import recipe_file, recipe_names
-from ..records.suites import suite_files
+from ..recipe import recipe_names
 from ..registry import describe, load, names
-
-
-def summaries(kind: str) -> list[tuple[str, str]]:
-    """Names and first card lines of all methods, datasets, recipes, suites or backbones.
-
-    Args:
-        kind: one of "methods", "datasets", "recipes", "suites" and "backbones".
-    """
-    if kind == "backbones":
-        ours = [(name, "") for name in backbone_names()]
-        return [*ours, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
-    if kind in ("recipes", "suites"):
-        files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
-        texts = {name: path.read_text(encoding="utf-8-sig") for name, path in files.items()}
-        return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
-    plugins = [load(kind, name) for name in names(kind)]
-    return [(f"{p.name}:PATH" if getattr(p.cls, "paths", ()) else p.name, p.card.partition("\n")[0]) for p in plugins]
+from .listing import recipe_card, summaries
 
 
 def cards(name: str) -> list[RenderableType]:
@@ -52,8 +33,7 @@ def cards(name: str) -> list[RenderableType]:
             parts += ["", table] if table.row_count else []
     if name in recipe_names() or name.endswith(".toml"):
         heading = [f"\nRecipe '{name}':\n"] if parts else []
-        text = recipe_file(name).read_text(encoding="utf-8-sig").rstrip()
-        parts += [*heading, Text(text, no_wrap=True, overflow="ignore")]  # with the line breaks of the file
+        parts += [*heading, recipe_card(name)]
     if not parts:
         candidates = {each for kind in ("methods", "datasets", "recipes") for each, _ in summaries(kind)}
         raise unknown("method, dataset or recipe", name, candidates)

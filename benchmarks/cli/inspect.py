@@ -12,7 +12,7 @@ KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_names(kind: str) -> None:
     """List all methods, datasets, recipes, suites or backbones."""
-    from .cards import summaries
+    from .listing import summaries
 
     rows = summaries(kind)
     width = max((len(name) for name, _ in rows), default=0)
@@ -24,9 +24,14 @@ def list_names(kind: str) -> None:
 @click.argument("name")
 def info(name: str) -> None:
     """Describe a method, dataset or recipe and list its fields."""
-    from .cards import cards
+    from .listing import is_recipe_alone, recipe_card
 
     console = Console(highlight=False)
+    if is_recipe_alone(name):
+        console.print(recipe_card(name))
+        return
+    from .cards import cards
+
     for part in cards(name):
         console.print(part, markup=False)
 

@@ -1,15 +1,45 @@
-"""Cards of the built-in methods, parsed from their files, so that the report need not import torch."""
+"""What can be said of built-in plugins and backbones from the text of their files, without importing torch."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
-METHODS = Path(__file__).parents[2] / "methods"
+ROOT = Path(__file__).parents[2]
+BACKBONES = ROOT / "benchmarks" / "nn" / "backbones"
 
 
 def method_cards() -> dict[str, str]:
     """Map each method's name to its card, the docstring of its module."""
-    files = sorted(path for path in METHODS.glob("*.py") if not path.stem.startswith("_"))
-    texts = {path.stem.replace("_", "-"): ast.get_docstring(ast.parse(path.read_text("utf-8"))) for path in files}
-    return {name: text for name, text in texts.items() if text}
+    return {name: card for name, card, _ in plugin_cards("methods") if card}
+
+
+def plugin_cards(kind: str) -> Iterator[tuple[str, str, bool]]:
+    """Name, card and whether a path follows the name, as in `folder:PATH`, of each built-in plugin.
+
+    Args:
+        kind: "methods" or "datasets".
+    """
+    files = {path.stem.replace("_", "-"): path for path in (ROOT / kind).glob("*.py") if not path.stem.startswith("_")}
+    for name, path in sorted(files.items()):
+        tree = ast.parse(path.read_text("utf-8"))
+        with_path = any(isinstance(node, ast.AnnAssign) and _name(node) == "paths" for node in ast.walk(tree))
+        yield name, ast.get_docstring(tree) or "", with_path
+
+
+def backbone_names() -> list[str]:
+    """Names of the built-in backbones: the keys of every dictionary `BACKBONES`."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in BACKBONES.glob("*.py")]
+    values = [
+        node.value
+        for tree in trees
+        for node in tree.body
+        if isinstance(node, ast.Assign) and _name(node) == "BACKBONES"
+    ]
+    return sorted(ast.literal_eval(key) for value in values if isinstance(value, ast.Dict) for key in value.keys if key)
+
+
+def _name(node: ast.Assign | ast.AnnAssign) -> str:
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    return target.id if isinstance(target, ast.Name) else ""

@@ -79,12 +79,11 @@ def test_a_method_by_path(cli: Cli) -> None:
 
 
 def test_a_method_of_an_installed_package(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from importlib.metadata import EntryPoint
-
     (tmp_path / "their_package.py").write_text(OUTSIDE)
+    (tmp_path / "theirs-1.dist-info").mkdir()
+    (tmp_path / "theirs-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    (tmp_path / "theirs-1.dist-info" / "entry_points.txt").write_text("[ltbench.methods]\ntheirs = their_package\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    entry = EntryPoint("theirs", "their_package", "ltbench.methods")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
     assert "theirs" in cli("list", "methods").out
     assert cli("run", "-m", "theirs", "-d", "digits-lt", *TINY).code == 0
     as_base = cli("run", "-m", "rsg", "--set", "base=theirs", "-d", "digits-lt", *TINY)

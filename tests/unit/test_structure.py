@@ -16,6 +16,7 @@ import pytest
 from helpers.tiny import carry_out, tiny_run
 from ltbench import __version__
 from ltbench.benchmarks.records.schema import json_schema
+from ltbench.benchmarks.utils.docstrings import backbone_names, plugin_cards
 
 ROOT = Path(ltbench.bench.__file__).parent
 TOP = ("benchmarks", "datasets", "methods", "report")
@@ -170,6 +171,36 @@ def test_our_datasets_folder_does_not_shadow_a_library() -> None:
 def test_help_needs_no_torch() -> None:
     code = "import sys; from ltbench import bench; bench.join(bench.SUBJECTS); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ANSWERS = """
+import sys
+from ltbench import bench
+
+KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
+for words in (*(("list", kind) for kind in KINDS), ("info", "cifar"), ("status",)):
+    bench.join(bench.SUBJECTS)(words, standalone_mode=False)
+    assert "torch" not in sys.modules, words
+"""
+
+
+def test_lists_need_no_torch(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ANSWERS], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(
+        word in done.stdout for word in ("ldam-drw", "folder:PATH", "cifar-short", "digits", "resnet32", "warmup = 5")
+    )
+
+
+def test_lists_agree_with_the_modules() -> None:
+    from ltbench.benchmarks import registry
+    from ltbench.benchmarks.nn import backbones
+
+    assert backbone_names() == backbones.backbone_names()
+    for kind in ("methods", "datasets"):
+        rows = [(name, card, path) for name, card, path in plugin_cards(kind)]
+        plugins = [registry.load(kind, name) for name in registry.names(kind)]
+        assert rows == [(p.name, p.card, bool(getattr(p.cls, "paths", ()))) for p in plugins]
 
 
 def test_version_is_the_project_s() -> None:

@@ -19,10 +19,11 @@ __all__ = ["Norm", "backbone_names", "build_backbone", "check_backbone"]
 
 
 def _families() -> dict[str, Callable[[Norm], nn.Sequential]]:
-    families: dict[str, Callable[[Norm], nn.Sequential]] = {}
+    """Map the name of each built-in backbone to the function that builds it."""
+    functions: dict[str, Callable[[Norm], nn.Sequential]] = {}
     for module in pkgutil.iter_modules(__path__):
-        families |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "BACKBONES", {})
-    return families
+        functions |= getattr(importlib.import_module(f"{__name__}.{module.name}"), "BACKBONES", {})
+    return functions
 
 
 def backbone_names() -> list[str]:

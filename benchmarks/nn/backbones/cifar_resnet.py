@@ -60,6 +60,11 @@ def resnet(depth: int, width: int, norm: Norm) -> nn.Sequential:
     return assemble(stages, width_in)
 
 
-BACKBONES = {f"resnet{depth}": partial(resnet, depth, 16) for depth in (20, 32, 44, 56, 110)} | {
-    "resnet8-narrow": partial(resnet, 8, 8)  # for the 8x8 digits
+BACKBONES = {
+    "resnet20": partial(resnet, 20, 16),
+    "resnet32": partial(resnet, 32, 16),
+    "resnet44": partial(resnet, 44, 16),
+    "resnet56": partial(resnet, 56, 16),
+    "resnet110": partial(resnet, 110, 16),
+    "resnet8-narrow": partial(resnet, 8, 8),  # for the 8x8 digits
 }

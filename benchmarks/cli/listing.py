@@ -1,0 +1,50 @@
+"""Names and first lines of plugins, recipes and suites, and the text of a recipe; imports no torch."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from rich.text import Text
+
+from ..recipe import recipe_file, recipe_names
+from ..records.suites import suite_files
+from ..utils.docstrings import backbone_names, plugin_cards
+
+GROUP = "ltbench.methods"
+
+
+def summaries(kind: str) -> list[tuple[str, str]]:
+    """Names and first card lines of all methods, datasets, recipes, suites or backbones.
+
+    Args:
+        kind: one of "methods", "datasets", "recipes", "suites" and "backbones".
+    """
+    if kind == "backbones":
+        built_in = [(name, "") for name in backbone_names()]
+        return [*built_in, ("timm:<model>", "any model of timm, such as timm:resnet10t")]
+    if kind in ("recipes", "suites"):
+        files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
+        texts = {name: path.read_text(encoding="utf-8-sig") for name, path in files.items()}
+        return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
+    rows = [(f"{name}:PATH" if path else name, card.partition("\n")[0]) for name, card, path in plugin_cards(kind)]
+    return sorted(rows + (_installed() if kind == "methods" else []))
+
+
+def _installed() -> list[tuple[str, str]]:
+    """Methods of installed packages, which are not imported here."""
+    return [(entry.name.replace("_", "-"), f"installed: {entry.value}") for entry in entry_points(group=GROUP)]
+
+
+def is_recipe_alone(name: str) -> bool:
+    """Whether a name is that of a recipe and of no built-in plugin."""
+    plugins = {plugin for kind in ("methods", "datasets") for plugin, _, _ in plugin_cards(kind)}
+    return name.endswith(".toml") or (name in recipe_names() and name not in plugins)
+
+
+def recipe_card(name: str) -> Text:
+    """Text of a recipe's file, with its line breaks.
+
+    Raises:
+        UserError: there is no such recipe.
+    """
+    return Text(recipe_file(name).read_text(encoding="utf-8-sig").rstrip(), no_wrap=True, overflow="ignore")
