@@ -127,7 +127,7 @@ class Record(Part):
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         if (expected := self.facts.id) != self.id:
-            raise ValueError(f"id is {self.id} but the contents give {expected}: something was changed by hand")
+            raise ValueError(f"id is {self.id} but the contents give {expected}: the file was edited by hand")
         problems = (self._values_problem, self._counts_problem, self._epochs_problem)
         if problem := next(filter(None, (find() for find in problems)), ""):
             raise ValueError(problem)

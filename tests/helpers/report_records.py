@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from ltbench.benchmarks.profiles import held_out_count, long_tail_counts
-from ltbench.benchmarks.records.checks import profile_problem
+from ltbench.benchmarks.records.checks import class_mean_accuracy, profile_problem
 from ltbench.benchmarks.records.parts import Best, Cost, Environment, Final, History, TrainedEpochs
 from ltbench.benchmarks.records.schema import VERSION, DatasetFacts, Record, RunFacts
 from ltbench.benchmarks.records.store import record_path, write_record
@@ -57,7 +57,7 @@ def record(
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
     epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
     recipe = recipe | {k.removeprefix("recipe."): v for k, v in changed.items() if k.startswith("recipe.")}
-    best, tests = facts.pop("best", None), sum(data.test_counts)
+    best = facts.pop("best", None)
     evaluated = {0: best or correct, epochs - 1: correct}
     environment = Environment(
         ltbench="0.1.0", commit=facts.pop("commit", "1234567890abcdef"), dirty=facts.pop("dirty", False),
@@ -77,7 +77,7 @@ def record(
         best=Best(epoch=0, correct=evaluated[0]),
         history=History(
             loss=[1.0] * epochs,
-            accuracy=[sum(hits) / tests for hits in evaluated.values()],
+            accuracy=[class_mean_accuracy(hits, data.test_counts) for hits in evaluated.values()],
             evaluated_epochs=list(evaluated),
         ),
         cost=Cost(

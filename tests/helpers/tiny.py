@@ -48,5 +48,6 @@ def planned(words: Sequence[str]) -> str:
     values = run_command.make_context("run", list(words[1:])).params
     for name in ("device", "results", "runs", "quiet"):
         del values[name]
-    (spec,) = make_plan(values.pop("methods").split(","), values.pop("datasets").split(","), RunRequest(**values))
+    values["seeds"] = ",".join(values["seeds"])
+    (spec,) = make_plan(values.pop("methods"), values.pop("datasets"), RunRequest(**values))
     return spec.id

@@ -152,7 +152,7 @@ def test_a_pickle_that_would_run_code_is_refused(root, function):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ([1, 2], "it does not contain a dictionary"),
+        ([1, 2], "it holds no dictionary"),
         ({"labels": [0]}, "should contain uint8 images"),
         ({"data": np.zeros((1, 3072)), "labels": [0]}, "should contain uint8 images"),
         ({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, r"but contains \(1, 3071\)"),
@@ -205,8 +205,8 @@ def _pickled_array(kind: str, shape: tuple[int, int] = (1, 1), order: str = "I00
 
 NESTED = b"\x80\x02}q\x00" + b"N" + b"\x85" * 300_000 + b"I1\ns."
 CRAFTED = {
-    "pointers out of bytes": (_pickled_array("O8"), "should hold uint8 images"),
-    "records with a pointer": (_pickled_array("V8"), "should hold uint8 images"),
+    "pointers out of bytes": (_pickled_array("O8"), "should contain uint8 images"),
+    "records with a pointer": (_pickled_array("V8"), "should contain uint8 images"),
     "a larger shape than there are bytes": (_pickled_array("u1"), "cannot reshape array of size 8"),
     "a class of NumPy as a function": (b"cnumpy\nndarray\n(I1\nS'O'\ntR.", "_Array"),
     "an array's function of another module": (b"cnumpy\nload\n(S'x'\ntR.", "asks to load numpy.load"),
@@ -235,7 +235,7 @@ def test_a_crafted_file_is_refused_and_harms_nothing(root, case):
         ("batches.meta", {"label_names": [3] * 10}, "no class names"),
         ("test_batch", {"data": np.zeros((1, 3072), np.uint8), "labels": [True]}, "not an integer below 10"),
         ("test_batch", {"data": np.array([[object()]]), "labels": [0]}, "damaged"),
-        ("test_batch", {"data": np.zeros((1, 3072), "i1"), "labels": [0]}, "should hold uint8 images"),
+        ("test_batch", {"data": np.zeros((1, 3072), "i1"), "labels": [0]}, "should contain uint8 images"),
     ],
 )
 def test_other_values_are_refused(root, file, content, sentence):

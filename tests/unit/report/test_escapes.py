@@ -15,7 +15,8 @@ import pytest
 from helpers.report_records import cifar, lifelike, store
 from ltbench.benchmarks.cli.progress import ProgressLine
 from ltbench.benchmarks.errors import MissingData, UserError, printable
-from ltbench.benchmarks.records.schema import Prerequisite, Record
+from ltbench.benchmarks.records.parts import Prerequisite
+from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.sweeps.dashboard import status_table
 from ltbench.report.build import build
 from ltbench.report.cli import _warn
@@ -38,7 +39,15 @@ HARMLESS = "A"
 PART = Prerequisite(
     method="erm", id="0" * 16, use="prefix", epochs=1, seconds=1, reused=True, commit="c", torch="2", device="cpu"
 )  # fmt: skip
-PLAIN = lifelike(cifar(10, 100, changed={"k": "v"}), "m", 0, 0.1, changed={"p": "q"}, source="s", prerequisites=[PART])
+PLAIN = lifelike(
+    cifar(10, 100, options={"k": "v"}, changed={"k": "v"}),
+    "m",
+    0,
+    0.1,
+    changed={"p": "q"},
+    source="s",
+    prerequisites=[PART],
+)
 PLAIN = PLAIN.model_copy(update={"history": PLAIN.history.model_copy(update={"measures": {"rejected": [(0, 0.5)]}})})
 
 

@@ -141,7 +141,7 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda z, y: (z[:-1], y[:-1]), "its test images are not those of the record"),
+        (lambda z, y: (z[:-1], y[:-1]), "other test images than the record names"),
         (lambda z, y: (z, (y + 1) % 2), "disagree with the counts in the record"),
         (lambda z, y: (np.full_like(z, np.nan), y), "not finite"),
         (lambda z, y: (z.ravel(), y), "other test images"),

@@ -136,7 +136,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "epoch": (lambda values: values.update(epoch=7), "version of the method .*epoch 7 .*does not exist"),
     "losses": (lambda values: values["history"]["losses"].pop(), "version of the method .*losses after"),
     "momentum": (lambda values: values["optimiser"]["state"].popitem(), "lacks the state of 1 parameters"),
-    "factor": (lambda values: values["optimiser"]["param_groups"][0].pop("factor"), "different parameter groups"),
+    "factor": (
+        lambda values: values["optimiser"]["param_groups"][0].pop("factor"),
+        "has other groups of parameters",
+    ),
     "optimiser": (lambda values: values["optimiser"].pop("state"), "its optimiser has param_groups"),
     "groups type": (lambda values: values["optimiser"].update(param_groups=3), "its optimiser is of another kind"),
     "group type": (lambda values: values["optimiser"].update(param_groups=[3]), "its optimiser is of another kind"),

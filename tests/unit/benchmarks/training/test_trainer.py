@@ -83,9 +83,11 @@ def test_history_notes_losses_measures_and_evaluations() -> None:
             history.evaluated(torch.tensor([[correct[0], 3 - correct[0]], [4 - correct[1], correct[1]]]))
     assert (history.epochs, history.images, history.seconds_training, history.images_per_second) == (3, 30, 1.5, 20)
     assert history.measures == {"rejected": [(0, 0.0), (1, 0.5), (2, 1.0)]}
-    assert (history.correct, history.tests) == ({0: [2, 1], 2: [1, 3]}, 7)
-    assert history.accuracies == [3 / 7, 4 / 7]
+    assert (history.correct, history.tests) == ({0: [2, 1], 2: [1, 3]}, [3, 4])
+    assert history.accuracies == [11 / 24, 13 / 24], "the mean over the classes, not over the images"
     assert history.best_epoch == 2
+    history.evaluated(torch.tensor([[2, 1], [3, 1]]))
+    assert (history.correct[2], history.best_epoch) == ([2, 1], 0), "the later evaluation counts, the first best stays"
     history.evaluated(torch.tensor([[3, 0], [4, 0]]))
-    assert (history.correct[2], history.best_epoch) == ([3, 0], 0), "the later evaluation counts, the first best stays"
+    assert history.best_epoch == 2, "1/2 > 11/24; by images both epochs have 3 of 7"
     assert History.from_dict(history.to_dict()) == history
