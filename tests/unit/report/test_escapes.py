@@ -79,7 +79,7 @@ def _unchecked(model: Any, values: dict[str, Any]) -> Any:
     update = {}
     for name in type(model).model_fields:
         old, new = getattr(model, name), values.get(name, getattr(model, name))
-        if name == "prerequisites":
+        if isinstance(old, list) and old and hasattr(type(old[0]), "model_fields"):
             new = [_unchecked(part, part_values) for part, part_values in zip(old, new, strict=True)]
         update[name] = _unchecked(old, new) if hasattr(type(old), "model_fields") else new
     return model.model_copy(update=update)
