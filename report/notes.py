@@ -25,6 +25,9 @@ def warnings(setting: Setting) -> list[str]:
     fewer = ", ".join(f"{row.label} {row.overall.n}" for row in setting.rows if row.overall.n < most)
     if fewer:
         sentences.append(f"Fewer seeds than {most}: {fewer}. These rows are not ranked with those of more seeds.")
+    reasons = {row.label: run.inactive for row in setting.rows for run in row.runs if run.inactive}
+    for label, reason in reasons.items():
+        sentences.append(f"{label} is inactive and not ranked: {reason}.")
     dirty = {row.label: [str(run.seed) for run in row.runs if _dirty(run)] for row in setting.rows}
     if any(dirty.values()):
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)

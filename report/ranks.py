@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..benchmarks.errors import UserError
-from .statistics import Row, Setting
+from .statistics import INACTIVE, Row, Setting
 
 FEWEST_DATASETS = 6  # winning on all of five datasets is not significant: 2 / 2^5 > 0.05
 FEWEST_METHODS = 3  # Friedman's test needs at least three
@@ -85,9 +85,10 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
 
 def _equal_seeds(setting: Setting) -> list[Row]:
     """The largest set of rows with equally many seeds; of two such sets the one with more seeds."""
-    often = Counter(row.overall.n for row in setting.rows)
-    seeds = max(often, key=lambda n: (often[n], n))
-    return [row for row in setting.rows if row.overall.n == seeds]
+    active = [row for row in setting.rows if row.apart != INACTIVE]
+    often = Counter(row.overall.n for row in active)
+    seeds = max(often, key=lambda n: (often[n], n), default=0)
+    return [row for row in active if row.overall.n == seeds]
 
 
 def notes(over: Ranks) -> list[str]:

@@ -15,6 +15,7 @@ from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
 from .groups import ALL, GROUPINGS, Group, Grouping
 
 FEWER_SEEDS = "fewer seeds"
+INACTIVE = "inactive"  # too short a training for what the method adds to its base
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Row:
         overall: mean of the per-class accuracies.
         groups: group name to the mean of its classes' accuracies; None where the group is empty.
         repeats: records left out because another with the same id was there.
-        apart: why the row is not ranked with the others of its setting, such as `FEWER_SEEDS`; "" where it is.
+        apart: why the row is not ranked with the others of its setting, `FEWER_SEEDS` or `INACTIVE`; "" where it is.
     """
 
     label: str
@@ -185,10 +186,16 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
 
 
 def _ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Rows of most seeds by accuracy; the others below, which are not ranked with them."""
+    """Sort rows by number of seeds and accuracy; rows that are not ranked with the first ones come last."""
     most = max(row.overall.n for row in rows)
-    ordered = sorted(rows, key=lambda row: (-row.overall.n, -row.overall.mean, row.label))
-    return tuple(replace(row, apart=FEWER_SEEDS) if row.overall.n < most else row for row in ordered)
+    marked = [replace(row, apart=_apart(row, most)) for row in rows]
+    return tuple(sorted(marked, key=lambda row: (row.apart == INACTIVE, -row.overall.n, -row.overall.mean, row.label)))
+
+
+def _apart(row: Row, most: int) -> str:
+    if any(run.inactive for run in row.runs):
+        return INACTIVE
+    return FEWER_SEEDS if row.overall.n < most else ""
 
 
 def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:

@@ -20,7 +20,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
 from ...benchmarks.errors import UserError, printable
-from ..statistics import Row, Setting
+from ..statistics import FEWER_SEEDS, Row, Setting
 
 COLUMN, PAGE = 3.4, 7.0  # width in inches of one column of a two-column page, and of the whole page
 FORMATS = ("png", "svg", "pdf")
@@ -121,7 +121,7 @@ def short(text: str, letters: int = 32) -> str:
 
 def name_of(row: Row, width: int = 30) -> str:
     """A row's label in up to three lines, with the number of its seeds where it has fewer than others."""
-    seeds = f" [{row.overall.n}\N{NO-BREAK SPACE}seed{'s' * (row.overall.n > 1)}]" if row.apart else ""
+    seeds = f" [{row.overall.n}\N{NO-BREAK SPACE}seed{'s' * (row.overall.n > 1)}]" if row.apart == FEWER_SEEDS else ""
     lines = textwrap.wrap(printable(row.label) + seeds, width, subsequent_indent="  ", max_lines=3, placeholder=" …")
     return "\n".join(lines)
 

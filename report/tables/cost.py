@@ -8,7 +8,7 @@ from ...benchmarks.utils.formatting import duration
 from ..costs import Costs, comparable, costs, optimism
 from ..paired_tests import FEWEST, Paired, difference, verdict
 from ..sources import Evidence
-from ..statistics import Row, Setting
+from ..statistics import INACTIVE, Row, Setting
 from ..text import NONE, in_points, signed, size
 from .table import WORDS, Table
 
@@ -24,7 +24,7 @@ def cost(setting: Setting, evidence: Evidence) -> Table:
         gain, spent = optimism(row), costs(row)
         lines.append(
             {"method": row.label}
-            | (_against(gap, row is base, name) if base else {})
+            | (_against(gap, row, setting) if base else {})
             | ({_BEST: signed(gain)} if setting.options.optimism else {})
             | _spent(spent)
         )
@@ -41,10 +41,15 @@ def cost(setting: Setting, evidence: Evidence) -> Table:
     )
 
 
-def _against(gap: Paired | None, is_base: bool, name: str) -> dict[str, str]:
-    if is_base:
+def _against(gap: Paired | None, row: Row, setting: Setting) -> dict[str, str]:
+    name = setting.options.baseline
+    if row is setting.baseline:
         return {f"minus {name}": NONE, "verdict": "the baseline", "pairs": NONE}
-    return {f"minus {name}": in_points(gap), "verdict": verdict(gap), "pairs": str(gap.n) if gap else "0"}
+    return {
+        f"minus {name}": in_points(gap),
+        "verdict": row.apart if row.apart == INACTIVE else verdict(gap),
+        "pairs": str(gap.n) if gap else "0",
+    }
 
 
 def _spent(spent: Costs) -> dict[str, str]:
@@ -66,7 +71,7 @@ def _unrounded(gap: Paired | None, row: Row, setting: Setting) -> dict[str, Any]
         "high": gap.high if gap else None,
         "p": gap.p if gap else None,
         "pairs": gap.n if gap else 0 if base and row is not base else None,
-        "verdict": verdict(gap) if base and row is not base else None,
+        "verdict": _against(gap, row, setting)["verdict"] if base and row is not base else None,
     }
 
 
@@ -87,6 +92,8 @@ def _notes(setting: Setting) -> list[str]:
             "Best − last epoch: gain from choosing the best evaluated epoch on the test split, in percentage points; "
             "no other number here uses that epoch."
         )
+        if any(run.version == 2 and len(set(run.dataset.test_counts)) > 1 for run in setting.runs):
+            notes.append("Records of schema 2 chose that epoch by plain accuracy: the difference can be negative.")
     timed = (
         ""
         if comparable(setting)

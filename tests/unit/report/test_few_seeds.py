@@ -130,3 +130,26 @@ def test_ranks_over_datasets_take_rows_of_equally_many_seeds() -> None:
         for seed in range(seeds)
     ]
     assert ranks(settings(records)).mean.to_dict() == {"c": 1, "b": 2, "a": 3}
+
+
+def test_an_inactive_row_is_last_and_gets_no_verdict() -> None:
+    """It has the base's numbers bit for bit: a difference of 0.0, not separable, would mislead."""
+    reason = "none of its 3 epochs begins after defer = 0.8"
+    inactive = [lifelike(DATA, "m-drw", k, 0.9).model_copy(update={"inactive": reason}) for k in range(3)]
+    (setting,) = settings([*runs(), *inactive])
+    assert [row.label for row in setting.rows] == [*ORDER, "m-drw"]
+    assert setting.apart["m-drw"] == "inactive"
+    cost = next(table for table in tables(setting, Evidence()) if table.name == "cost")
+    (line,) = (line for line in cost.lines if line["method"] == "m-drw")
+    assert (line["verdict"], cost.numbers["m-drw"]["verdict"]) == ("inactive", "inactive")
+    assert f"m-drw is inactive and not ranked: {reason}." in notes(setting)
+
+
+def test_the_best_epoch_of_unequal_test_classes_is_not_below_the_last() -> None:
+    """By images the first evaluation is better (901 of 1010), by classes the last one."""
+    from helpers.report_records import dataset
+
+    data = dataset([100, 10]).model_copy(update={"test_counts": [1000, 10]})
+    with pytest.raises(ValueError, match=r"best\.epoch is not the best"):
+        record(data, [500, 9], best=[900, 1])
+    assert record(data, [900, 1], best=[500, 9]).history.accuracy == [0.7, 0.5]

@@ -91,3 +91,33 @@ def test_history_notes_losses_measures_and_evaluations() -> None:
     history.evaluated(torch.tensor([[3, 0], [4, 0]]))
     assert history.best_epoch == 2, "1/2 > 11/24; by images both epochs have 3 of 7"
     assert History.from_dict(history.to_dict()) == history
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "reason"),
+    [
+        ("drs", (), "defer = 0.8"),
+        ("drw", (), "defer = 0.8"),
+        ("ldam-drw", (), "defer = 0.8"),
+        ("open", (), "start = 0.8"),
+        ("rsg", ("rsg.base=ldam-drw", "rsg.start=0"), "base.defer = 0.8"),
+        ("ldam-drw", ("ldam-drw.defer=1",), ""),  # LDAM, on purpose
+        ("drs", ("drs.defer=0.5",), ""),
+        ("drs", ("drs.defer=1",), "those of erm"),
+        ("erm", (), ""),
+        ("oversample", (), ""),
+    ],
+)
+def test_a_run_too_short_for_its_method_says_so(method: str, settings: tuple[str, ...], reason: str) -> None:
+    short, long = tiny_run(method, epochs=4, settings=settings), tiny_run(method, epochs=5, settings=settings)
+    assert (reason in short.inactive) if reason else not short.inactive
+    assert bool(long.inactive) == (reason == "those of erm")
+    assert any("will not be ranked" in caution for caution in short.cautions) == bool(reason)
+
+
+def test_the_record_of_a_run_too_short_for_its_method_says_so(tmp_path: Path) -> None:
+    records = {epochs: carry_out(tiny_run("drw", epochs=epochs), tmp_path) for epochs in (4, 5)}
+    assert records[4].inactive == "none of its 4 epochs begins after defer = 0.8"
+    assert records[5].inactive == ""
+    erm = carry_out(tiny_run("erm", epochs=4), tmp_path)
+    assert records[4].final == erm.final, "bit for bit"
