@@ -23,6 +23,7 @@ SUBJECTS = [  # modules with commands in COMMANDS
     "ltbench.benchmarks.cli.inspect",
     "ltbench.benchmarks.cli.preview",
     "ltbench.benchmarks.cli.records",
+    "ltbench.benchmarks.cli.clean",
     "ltbench.benchmarks.cli.speed",
     "ltbench.report.cli",
 ]
