@@ -45,7 +45,7 @@ commands=(
 folder=${{folders[$SLURM_ARRAY_TASK_ID]}}
 mkdir -p "$folder" && rm -f "$folder/{failed}"
 echo "$ bench (job $SLURM_ARRAY_JOB_ID, task $SLURM_ARRAY_TASK_ID)" >> "$folder/{log}"
-export OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-1}} COLUMNS=100
+export OMP_NUM_THREADS=${{OMP_NUM_THREADS:-${{SLURM_CPUS_PER_TASK:-1}}}} COLUMNS=100
 eval "exec ${{commands[$SLURM_ARRAY_TASK_ID]}}" >> "$folder/{log}" 2>&1 &
 child=$!
 trap 'kill -INT $child' INT TERM
