@@ -149,7 +149,7 @@ def test_the_orientation_tag_is_applied(images):
 
 def test_sixteen_bit_images_are_refused(images):
     save(images / "train/bee/x.png", 3000, mode="I;16")
-    with pytest.raises(UserError, match=r"x\.png \(more than 8 bits a pixel"):
+    with pytest.raises(UserError, match=r"x\.png \(more than 8 bits per channel"):
         load(images)
 
 

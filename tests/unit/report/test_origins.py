@@ -1,4 +1,4 @@
-"""Rows whose parts were made under different circumstances say so."""
+"""Warnings about runs whose parts were computed in different environments."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def test_notes_name_the_rows_and_what_differs() -> None:
     runs += [run(seed=0), run(seed=1, trained=trained((2, {"commit": "f" * 40, "dirty": True}), (1, {})))]
     (setting,) = settings(runs)
     text = " ".join(notes(setting))
-    assert "made under different circumstances: drs, seed 1 (commit, uncommitted changes)." in text
+    assert "computed in different environments: drs, seed 1 (commit, uncommitted changes)." in text
     assert "Made with uncommitted changes: drs, seed 1." in text
     assert "commits 12345678, ffffffff" in text
-    assert "different circumstances" not in " ".join(notes(settings(runs[:3])[0]))
+    assert "different environments" not in " ".join(notes(settings(runs[:3])[0]))
 
 
 def test_earlier_records_differ_in_what_they_name() -> None:

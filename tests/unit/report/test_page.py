@@ -210,6 +210,6 @@ def test_tables_are_folded_and_empty_columns_left_out(page: Page) -> None:
 
 def test_cards_are_linked_from_rows(page: Page) -> None:
     page.locator(".unfold", has_text="ldam-drw").first.click()
-    page.locator(".detail:visible a", has_text="what ldam-drw does").click()
+    page.locator(".detail:visible a", has_text="about ldam-drw").click()
     assert page.locator("#m-ldam-drw").is_visible()
     assert "Cao et al. 2019" in page.locator("#m-ldam-drw").inner_text()
