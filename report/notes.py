@@ -62,7 +62,7 @@ def _shared(setting: Setting) -> list[str]:
 
 
 def _epochs(setting: Setting) -> str:
-    """Sentence on the reported epoch and the number of epochs, which differs between rows if a method adds a stage."""
+    """Sentence on the reported epoch and the number of epochs, which depends on the stages of a method."""
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
@@ -94,7 +94,7 @@ def _dirty(run: Record) -> bool:
 
 
 def _mixed(row: Row) -> str:
-    """Label of a row, seeds of its runs with different environments, and the facts that differ; "" without such runs."""
+    """Label of a row, seeds of its runs with mixed environments, and the facts that differ; "" if there are none."""
     differing = {str(run.seed): mixed(run) for run in row.runs}
     names = dict.fromkeys(name for of_run in differing.values() for name in of_run)
     seeds = [seed for seed, of_run in differing.items() if of_run]

@@ -30,7 +30,7 @@ def inverse_weights(counts: Tensor) -> Tensor:
 
 
 def class_weights(counts: Tensor, kind: str, beta: float) -> Tensor:
-    """Class weights of a kind, `effective` or `inverse`, with a mean of 1; float32 (C,)."""
+    """Class weights with a mean of 1; float32 (C,)."""
     return effective_number_weights(counts, beta) if kind == "effective" else inverse_weights(counts)
 
 
