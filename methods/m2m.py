@@ -99,7 +99,7 @@ class M2m(OnBase):
         return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network g, and the epochs before translation begins, as far as the base shares them with ERM."""
+        """A finished ERM network g, and the epochs before translation that the base shares with an ERM run."""
         before, shared = epochs_before(self.start, epochs), self.make_base().needs(epochs)
         prefix = before if self.base == "erm" else min(before, shared.prefix)
         return replace(shared, prefix=prefix, network=True, other_seed=self.source == "other_seed")

@@ -41,9 +41,7 @@ def _check_instructions(data: bytes) -> None:
         tuples += instruction.name.startswith("TUPLE")
         noted = int(argument or 0) if instruction.name.endswith("PUT") else 0
         if instruction.name not in _INSTRUCTIONS or tuples > MOST_TUPLES or noted > MOST_NOTES:
-            raise pickle.UnpicklingError(
-                f"it uses the pickle instruction {instruction.name} in a way that no image file needs"
-            )
+            raise pickle.UnpicklingError(f"it uses {instruction.name} in a way that no image file needs")
 
 
 def _unwrapped(content: Any) -> Any:

@@ -104,7 +104,7 @@ def test_list_and_info(cli: Cli) -> None:
     assert "max_margin" in cli("info", "ldam-drw").out
     assert "int, >= 1 or None" in cli("info", "rsg").out
     assert "hold out a tenth of each class" in cli("info", "digits-lt").out
-    both = cli("info", "open").out  # a method and a recipe
+    both = cli("info", "open").out  # `open` is a method and a recipe
     assert "noise_grad" in both
     assert 'augment = "simclr"' in both
 

@@ -29,7 +29,7 @@ def batch(key: str, classes: int, per_class: int, seed: int) -> dict:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Data root with a few images of both datasets; torchvision's checksums are replaced by theirs."""
+    """Data root with a few images of both datasets, whose checksums replace those in torchvision."""
     for reference, key, classes in (("CIFAR10", "labels", 10), ("CIFAR100", "fine_labels", 100)):
         published = getattr(torchvision.datasets, reference)
         folder = tmp_path / published.base_folder
@@ -196,7 +196,7 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch, failure):
 
 
 def _pickled_array(kind: str, shape: tuple[int, int] = (1, 1), order: str = "I00") -> bytes:
-    """As Python 2 writes it: a dictionary with an array of a type from eight bytes, and one label."""
+    """Pickle as Python 2 writes it: a dictionary of an array, built from eight bytes, and a list with one label."""
     dtype = f"cnumpy\ndtype\n(S'{kind}'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"
     array = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
     array += f"(I1\n(I{shape[0]}\nI{shape[1]}\nt{dtype}{order}\nS'ABCDEFGH'\ntb"
@@ -205,8 +205,8 @@ def _pickled_array(kind: str, shape: tuple[int, int] = (1, 1), order: str = "I00
 
 NESTED = b"\x80\x02}q\x00" + b"N" + b"\x85" * 300_000 + b"I1\ns."
 CRAFTED = {
-    "pointers out of bytes": (_pickled_array("O8"), "should hold uint8 images"),
-    "records with a pointer": (_pickled_array("V8"), "should hold uint8 images"),
+    "pointers out of bytes": (_pickled_array("O8"), "should contain uint8 images"),
+    "records with a pointer": (_pickled_array("V8"), "should contain uint8 images"),
     "a larger shape than there are bytes": (_pickled_array("u1"), "cannot reshape array of size 8"),
     "a class of NumPy as a function": (b"cnumpy\nndarray\n(I1\nS'O'\ntR.", "_Array"),
     "an array's function of another module": (b"cnumpy\nload\n(S'x'\ntR.", "asks to load numpy.load"),
@@ -235,7 +235,7 @@ def test_a_crafted_file_is_refused_and_harms_nothing(root, case):
         ("batches.meta", {"label_names": [3] * 10}, "no class names"),
         ("test_batch", {"data": np.zeros((1, 3072), np.uint8), "labels": [True]}, "not an integer below 10"),
         ("test_batch", {"data": np.array([[object()]]), "labels": [0]}, "damaged"),
-        ("test_batch", {"data": np.zeros((1, 3072), "i1"), "labels": [0]}, "should hold uint8 images"),
+        ("test_batch", {"data": np.zeros((1, 3072), "i1"), "labels": [0]}, "should contain uint8 images"),
     ],
 )
 def test_other_values_are_refused(root, file, content, sentence):

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, what is left out and said, and what strangers may put there."""
+"""Search for images in class folders: files used, files left out with a warning, and malicious files."""
 
 import os
 import shutil

@@ -38,7 +38,7 @@ def test_worked_example_of_logit_adjustment() -> None:
 
 
 def test_worked_example_of_another_test_prior() -> None:
-    """PC-softmax for the uniform and for the reversed prior."""
+    """Logits adjusted by PC-softmax to the uniform prior and to the reversed prior of the training set."""
     uniform = np.exp(Z[0] - log_prior(COUNTS))
     assert uniform / uniform.sum() == pytest.approx([0.180307, 0.331656, 0.488037], abs=1e-5)
     reverse = np.exp(Z[0] - log_prior(COUNTS) + log_prior(COUNTS[::-1]))
@@ -170,7 +170,7 @@ def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, 
 
 
 def other_content(kind: str, path: Path) -> bytes:
-    """Sound files that are no logits."""
+    """Valid NumPy files that are not logits."""
     np.savez_compressed(path, logits=np.zeros((200, 2)), labels=np.zeros(200, int))
     compressed = bytearray(path.read_bytes())
     compressed[60:70] = b"0123456789"
