@@ -93,11 +93,12 @@ class BLT(Method):
         limit: maximum number of ascent steps.
         rounding: whether the number of hallucinated images per batch is rounded up or down (reference code).
         start_image: start of the ascent: image of the batch, or a random training image of its class (reference code).
-        grad_accumulate: sum the gradients of all steps instead of clearing them (reference code).
+        grad_accumulate: whether to sum the gradients of all steps (reference code) instead of clearing them.
         confusion: images on which confusion is measured: held-out images, or the training images themselves.
         target: class to move towards: sampled from the confusion matrix of each epoch, sampled from that of the first
             stage, or uniformly random.
-        instead: append hallucinated images, newly augmented training images of the same classes, or nothing.
+        instead: images to append to the batch: hallucinated images, newly augmented training images of the same
+            classes, or none.
         attack: precision of convolutions and matrix products during the ascent.
     """
 
@@ -136,7 +137,7 @@ class BLT(Method):
         return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
 
     def needs(self, epochs: int) -> Needs:
-        """Start from a complete ERM run (`first=erm`), with held-out images to measure confusion on."""
+        """A complete ERM run as shared prefix (`first=erm`), and held-out images (`confusion=validation`)."""
         return Needs(prefix=epochs if self.first == "erm" else 0, validation=self.confusion == "validation")
 
     def head(self, default: Head) -> Head:
@@ -243,7 +244,7 @@ class BLT(Method):
         TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Hallucinated images per batch, mean steps, fraction at the step limit, images per batch without a slot.
+        """Hallucinated images per batch, steps per image, fraction of images at the step limit, images without a slot.
 
         After the first epoch of the second stage, which appends no images, the number of tail classes instead.
         """

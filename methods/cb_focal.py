@@ -25,7 +25,7 @@ class CBFocal(ClassWeighted):
 
     Attributes:
         gamma: exponent that down-weights well-classified images; 0 is weighted cross-entropy.
-        inside: derive the probability from the weighted cross-entropy (reference code).
+        inside: whether to derive the probability from the weighted cross-entropy (reference code).
     """
 
     gamma: Exponent = 1.0

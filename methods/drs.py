@@ -35,7 +35,7 @@ class DRS(Method):
     beta: BelowOne = 0.9999
 
     def needs(self, epochs: int) -> Needs:
-        """Start from the epochs of an ERM run before re-sampling begins."""
+        """The prefix shared with an ERM run: the epochs before re-sampling begins."""
         return Needs(prefix=epochs_before(self.defer, epochs))
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:

@@ -99,7 +99,7 @@ class M2m(OnBase):
         return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network g, and the epochs before translation that the base shares with an ERM run."""
+        """A finished ERM network g, and the prefix shared with an ERM run: at most the epochs before translation."""
         before, shared = epochs_before(self.start, epochs), self.make_base().needs(epochs)
         prefix = before if self.base == "erm" else min(before, shared.prefix)
         return replace(shared, prefix=prefix, network=True, other_seed=self.source == "other_seed")
@@ -200,7 +200,7 @@ class M2m(OnBase):
         return measures
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Remove g and the counts."""
+        """Remove g and the counts, and finish the network as the base does."""
         del net.source
         TALLY.detach(net)
         return super().finish(net, train)

@@ -113,7 +113,7 @@ class OPeN(Method):
                 raise ValueError(why)
 
     def needs(self, epochs: int) -> Needs:
-        """Start from the epochs of an ERM run before noise begins."""
+        """The prefix shared with an ERM run: the epochs before noise begins."""
         return Needs(prefix=epochs_before(self.start, epochs))
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:

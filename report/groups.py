@@ -95,7 +95,7 @@ def _shots(name: str, classes: list[int], bound: str) -> Group:
 
 
 def _thirds(counts: Sequence[int], largest: int) -> Grouping:
-    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes each are many and few, and the remaining ones are medium."""
+    """Thirds as in Kim et al. 2020 (M2m): the C // 3 largest classes are many, the C // 3 smallest are few."""
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""

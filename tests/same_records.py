@@ -152,7 +152,7 @@ class Side:
         return matches, False
 
     def comparable(self, case: Case, matches: dict[str, Any]) -> dict[str, Any]:
-        """Values to compare by path, under the names of newer code."""
+        """Values to compare, by path; fields that were renamed have the names of newer code."""
         for record in matches.get("records", {}).values():
             for new, old in RENAMED.items():
                 for part in (record["hyperparameters"], record["changed"]):

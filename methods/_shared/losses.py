@@ -103,7 +103,7 @@ def focal_loss(
         labels: int64 (N,) or class probabilities (N, C); rows labelled IGNORED are ignored.
         gamma: exponent that down-weights well-classified images, >= 0.
         weights: class weights w (C,); None for equal weights of 1.
-        inside: derive p from the weighted cross-entropy (reference code of LDAM) instead of the unweighted one.
+        inside: whether to derive p from the weighted cross-entropy (reference code of LDAM).
     """
     losses = F.cross_entropy(logits, labels, weights if inside else None, reduction="none")  # 0 where a row is IGNORED
     error = (-torch.expm1(-losses)).clamp(min=1e-12)  # for gamma < 1, the gradient at 0 would be infinite

@@ -24,7 +24,9 @@ def tail_classes(counts: Tensor, most: int) -> Tensor:
 
 
 def target_probabilities(confusion: Tensor) -> Tensor:
-    """Off-diagonal confusion, normalised per true class; a class without errors keeps a row of zeros; (C, C).
+    """Confusion matrix without its diagonal, each row divided by its sum; (C, C).
+
+    The row of a class without errors is zero.
 
     Args:
         confusion: counts or sums of probabilities (C, C), [true, predicted].

@@ -83,7 +83,7 @@ _WITHOUT_ROWS = ("sizes", "counts")  # figures of at most two rows, which need n
 
 
 def figures(setting: Setting, scores: Mapping[str, Scores]) -> dict[str, Figure]:
-    """Figures by short name, all that the records and the logits of a setting allow."""
+    """Figures of a setting by short name, without those for which records or logits lack data."""
     drawings = {name: kind.draw(kind.rows(setting), scores) for name, kind in FIGURES.items()}
     return {name: figure for name, figure in drawings.items() if figure is not None}
 

@@ -57,7 +57,7 @@ def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Pat
 
 
 def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
-    """Records are equal for interruptions after the first epoch and before the last one, in the deferred phase."""
+    """A run interrupted after its first epoch or before its last one has the record of an uninterrupted run."""
     whole = carry_out(tiny_run(name, epochs=10), tmp_path / "whole")
     for stop in (1, whole.final.epoch):
         folder = tmp_path / f"stop{stop}"

@@ -80,7 +80,7 @@ def test_a_killed_sweep_resumes(tmp_path: Path, undisturbed: dict[str, dict[str,
 
 @pytest.mark.slow
 def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Its child processes die with it and are restarted from a new server."""
+    """The runs that the server has forked die with it and are restarted from a new server."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)

@@ -64,7 +64,7 @@ def wait_until(
 
 
 def workers(folder: Path) -> list[int]:
-    """Ids of the session leaders that have a run's log in a folder open."""
+    """Process ids of the runs that have their logs open in a folder; each run leads its own session."""
     pids = []
     for entry in Path("/proc").iterdir():
         try:
