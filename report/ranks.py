@@ -96,7 +96,7 @@ def notes(over: Ranks) -> list[str]:
     verdict = (
         "at least two methods differ; a bar joins methods that Nemenyi's test does not separate"
         if over.p < ALPHA
-        else "the test shows no difference between the methods, whatever their order"
+        else "the test shows no difference between the methods, regardless of their order"
     )
     each = ", ".join(f"{name} {rank:.2f}" for name, rank in over.mean.items())
     return [

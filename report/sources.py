@@ -53,7 +53,7 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
     if not records:
         raise UserError(
             f"There is no record in {results}. Make one with `bench run --dataset <name> --method <name>`, or name the "
-            f"folder that holds your results.{left_out(problems)}"
+            f"folder that contains your results.{left_out(problems)}"
         )
     names = {record.dataset.name for record in records}
     for name in datasets or ():

@@ -103,7 +103,7 @@ def legend(figure: Figure, axes: Axes) -> None:
     """Add a legend above the axes, with as many columns as the longest entry allows."""
     handles, labels = axes.get_legend_handles_labels()
     width, height = figure.get_size_inches()
-    columns = min(len(labels), max(1, int(width * 18 / (max(map(len, labels)) + 8))))  # about 18 letters per inch
+    columns = min(len(labels), max(1, int(width * 18 / (max(map(len, labels)) + 8))))  # about 18 characters per inch
     figure.set_size_inches(width, height + 0.15 * math.ceil(len(labels) / columns))  # the axes keep their height
     # Entries are reordered to run row by row, as in the table; matplotlib fills column by column.
     order = [k for start in range(columns) for k in range(start, len(labels), columns)]

@@ -87,7 +87,7 @@ def test_a_method_of_an_installed_package(cli: Cli, monkeypatch: pytest.MonkeyPa
     assert "theirs" in cli("list", "methods").out
     assert cli("run", "-m", "theirs", "-d", "digits-lt", *TINY).code == 0
     as_base = cli("run", "-m", "rsg", "--set", "base=theirs", "-d", "digits-lt", *TINY)
-    assert (as_base.code, "a base is a method of the suite" in as_base.err) == (2, True)
+    assert (as_base.code, "a base must be a method of the suite" in as_base.err) == (2, True)
 
 
 def test_list_and_info(cli: Cli) -> None:

@@ -210,7 +210,7 @@ def test_version_is_the_project_s() -> None:
 def test_committed_schema_is_the_model_s_and_accepts_a_record(tmp_path: Path) -> None:
     committed = (ROOT / "benchmarks" / "records" / "record.schema.json").read_text()
     assert committed == json_schema(), (
-        "write it anew: python -m ltbench.benchmarks.records.schema > benchmarks/records/record.schema.json"
+        "regenerate it: python -m ltbench.benchmarks.records.schema > benchmarks/records/record.schema.json"
     )
     record = carry_out(tiny_run(), tmp_path)
     jsonschema.validate(json.loads(record.to_json()), json.loads(committed))

@@ -156,7 +156,7 @@ def test_variants_have_a_figure_of_their_own() -> None:
     assert {row.label for row in variants(setting).rows} == {"ldam-drw", "ldam-drw (scale=10)", "ldam-drw (scale=20)"}
     assert caption(setting, "shots").endswith("(variants have a figure of their own)")
     (only,) = settings(runs[3:])
-    assert len(main_rows(only).rows) == 1, "without the plain row, the best variant stands for the method"
+    assert len(main_rows(only).rows) == 1, "without the plain row, the best variant represents the method"
 
 
 HOSTILE = ["$x_1$", "a_b", "100%", "\\alpha", "$\\frac$", "_x", "\x1b[31m\n", "\u202e", "^{", "$"]
