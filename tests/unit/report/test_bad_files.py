@@ -71,7 +71,7 @@ def test_commands_name_bad_files_and_go_on(
     answer = cli(*words)
     assert answer.code == code
     if "--across" in words:
-        assert "No two runs differ in recipe.precision alone" in answer.err, "of the good ones"
+        assert "no two runs with the same seed that differ only in recipe.precision" in answer.err, "valid records only"
         return
     for name in NAMES:
         assert answer.err.count(f"results/{name}.json") == 1, name

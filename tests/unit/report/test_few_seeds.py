@@ -98,7 +98,7 @@ def test_compare_shows_the_pairs_and_no_verdict() -> None:
 
 def test_numbers_of_one_have_no_plural() -> None:
     single, many = (record(DATA, [500] * 10, epochs=epochs) for epochs in (1, 3))
-    assert circumstances(single)["epochs"] == "1 (train 1); the result is the last one"
+    assert circumstances(single)["epochs"] == "1 (train 1); the result is that of the last epoch"
     assert circumstances(single)["speed"].endswith("1 thread")
     assert "after 1 epoch." in " ".join(notes(settings([single])[0]))
     assert "after 3 epochs." in " ".join(notes(settings([many])[0]))

@@ -98,7 +98,7 @@ def test_rows_of_fewer_seeds_stay_below_when_sorted(page: Page) -> None:
 
 
 def test_sorting_understands_durations_and_signs(page: Page) -> None:
-    page.locator("summary", has_text="Difference to erm").first.click()
+    page.locator("summary", has_text="Difference from erm").first.click()
     costs = page.locator("table.board").nth(1)
     names = costs.locator("thead th").all_inner_texts()
     costs.locator("thead th").nth(names.index("minus erm")).locator("button").click()
