@@ -7,8 +7,8 @@ Images collection, which its authors have withdrawn.
 How to get it: `bench data download cifar100-lt` (169 MB), or unpack the official "python version" below the data
 root.
 Counts: 500 training images per class before subsampling. exp: n_k = trunc(500 * (1/R)^(k/99)) for label k; R = 100
-leaves 10,847 images, 500 to 5 per class. R = 200 is in fact 250, because 2.5 images become 2. step: the second half of
-the classes keeps trunc(500 / R). Labels are in alphabetical order of the class names; class 0 is the largest.
+leaves 10,847 images, 500 to 5 per class. R = 200 is in fact 250, because 2.5 images become 2. step: each class of the
+second half keeps trunc(500 / R). Labels are in alphabetical order of the class names; class 0 is the largest.
 Selection: `selection` = "shuffled" is the choice of the reference code (NumPy's legacy generator, seed 0), with nested
 subsets over R; "seed:<n>" is another random choice; "first" takes the first images of each class in file order (RSG,
 M2m). Results differ noticeably between choices.

@@ -6,7 +6,7 @@ Terms: published for research without a formal licence; cite the report. The ima
 Images collection, which its authors have withdrawn.
 How to get it: `bench data download cifar10-lt` (171 MB), or unpack the official "python version" below the data root.
 Counts: 5,000 training images per class before subsampling. exp: n_k = trunc(5000 * (1/R)^(k/9)) for label k; R = 100
-leaves 12,406 images, 5000 to 50 per class. step: the second half of the classes keeps trunc(5000 / R). Labels are in
+leaves 12,406 images, 5000 to 50 per class. step: each class of the second half keeps trunc(5000 / R). Labels are in
 alphabetical order of the class names; class 0 is the largest.
 Selection: `selection` = "shuffled" is the choice of the reference code (NumPy's legacy generator, seed 0), with nested
 subsets over R; "seed:<n>" is another random choice; "first" takes the first images of each class in file order (RSG,

@@ -4,7 +4,7 @@ Origin: the test part of UCI's "Optical Recognition of Handwritten Digits" (E. A
 distributed with scikit-learn. Terms: CC BY 4.0.
 Counts: per class, in file order, the first 100 images are the training pool, the next 24 are reserved for validation,
 and the last 50 are the test set (500 images, balanced). The images are ordered by writer, so the test set contains
-mostly other writers; a shuffled split would share writers and give accuracies that are five points higher. n_k =
+mostly other writers; a shuffled split would share writers and raise accuracies by five percentage points. n_k =
 trunc(100 * (1/R)^(k/9)): R = 10 leaves 403 images, R = 50 leaves 276 (100 to 2 per class). R = 100 is the limit, with
 one image in each of the last two classes.
 Selection: `split_seed` = 0 keeps the natural order (0 is the largest class) and the first images of the pool; any other
@@ -13,8 +13,8 @@ matters more than the method: report a mean over at least five values.
 Preprocessing: grey levels 0..16 are scaled to 0..255 and repeated in three channels of 8x8; mean 0.3053, standard
 deviation 0.3760. Do not flip (a mirrored digit is not a digit); shifts by one pixel are harmless.
 Known defects: none; no two images are identical.
-Caveats: the size of the test set alone gives a run a standard error of 1.3 to 2.2 points. Logistic regression has an
-accuracy of 70 % at R = 50, and of 83 % with balanced class weights.
+Caveats: because the test set is small, the accuracy of a run has a standard error of 1.3 to 2.2 percentage points.
+Logistic regression has an accuracy of 70 % at R = 50, and of 83 % with balanced class weights.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class DigitsLT(Source):
     split_seed: Annotated[int, Ge(0), Le(2**32 - 1)] = 0
 
     def load(self, root: DataRoot) -> Dataset:
-        """Read scikit-learn's file; the data root is not used.
+        """Read scikit-learn's file and select the training and test images; the data root is not used.
 
         Raises:
             UserError: scikit-learn's file differs from the one that the split is defined on.

@@ -36,7 +36,7 @@ from ..benchmarks.split import DataRoot, Dataset, Ratio, Source, Split, long_tai
 from ._shared.class_folders import FORMATS, find_images
 from ._shared.memory import available_memory, check_memory
 
-Files = list[list[Path]]  # files of each class
+Files = list[list[Path]]  # image files of each class
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Folder(Source):
     """A folder of your own images.
 
     Attributes:
-        path: folder with `train` and `test`; a relative path starts at the working directory.
+        path: folder that contains `train` and `test`, absolute or relative to the working directory.
         profile: `natural` uses all images, `exp` and `step` subsample the training set.
         imbalance: size ratio of the largest to the smallest class, for `exp` and `step`; 100 by default.
         selection: `shuffled`, `first` or `seed:<n>`, for `exp` and `step`.
@@ -92,12 +92,12 @@ class Folder(Source):
         folder = Path(self.path).expanduser()
         if not folder.is_dir():
             raise UserError(
-                f"There is no folder {folder}; folder:PATH needs one with train/ and test/.{similar_path(folder)}"
+                f"There is no folder {folder}; folder:PATH must contain train/ and test/.{similar_path(folder)}"
             )
         return folder
 
     def _cut(self, train: Files) -> Files:
-        """The training files that the profile keeps."""
+        """Training files of each class after subsampling to the class sizes of the profile."""
         if self.profile == "natural":
             if self.imbalance is not None:
                 raise UserError("folder: imbalance has no meaning for profile 'natural'; add profile 'exp' or 'step'.")
@@ -126,7 +126,7 @@ class Folder(Source):
         images = np.empty((len(paths), 3, self.size, self.size), np.uint8)
         # Pillow releases the interpreter lock while decoding.
         with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            warnings.simplefilter("error", DecompressionBombWarning)  # a few would fill the memory
+            warnings.simplefilter("error", DecompressionBombWarning)  # a few huge images would fill the memory
             for image, pixels in zip(images, pool.map(self._read, paths), strict=True):
                 image[:] = pixels
         labels = np.repeat(np.arange(len(files)), [len(of_class) for of_class in files])
@@ -139,7 +139,7 @@ class Folder(Source):
         try:
             with Image.open(path, formats=FORMATS) as opened:
                 if opened.mode.startswith(("I", "F")):
-                    raise ValueError("more than 8 bits a pixel; save it as an 8-bit image")
+                    raise ValueError("more than 8 bits per channel; save it as an 8-bit image")
                 opened.draft(None, (2 * self.size, 2 * self.size))  # a large JPEG need not be decoded in full
                 image = ImageOps.exif_transpose(opened)
             if image.mode == "P":  # a direct conversion to RGB warns about palettes with transparency
@@ -149,7 +149,7 @@ class Folder(Source):
         except Exception as error:  # a damaged file can raise nearly any exception
             reason = " ".join(str(error).split())
             if isinstance(error, UnidentifiedImageError):
-                reason = f"its content is none of {', '.join(FORMATS)}"
+                reason = f"its format is none of {', '.join(FORMATS)}"
             raise UserError(
                 f"folder: cannot read the image {path} ({reason}). Repair or replace it, or move it elsewhere."
             ) from error

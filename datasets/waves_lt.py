@@ -47,7 +47,7 @@ class WavesLT(Source):
         classes: number of classes.
         size: height and width in pixels.
         difficulty: 0 (trivial) to 1 (hard).
-        n_max: images of the largest class.
+        n_max: number of training images of the largest class.
         test_per_class: number of test images per class.
         seed: seed of the patterns and images, independent of the seed of a training run.
     """
@@ -64,10 +64,14 @@ class WavesLT(Source):
     seed: Annotated[int, Ge(0), Le(2**64 - 1)] = 0
 
     def load(self, root: DataRoot) -> Dataset:
-        """Generate both splits; the data root is not used."""
+        """Generate the training and test images; the data root is not used.
+
+        Raises:
+            UserError: the images do not fit in memory.
+        """
         counts = long_tail_counts(self.n_max, self.classes, self.imbalance, self.profile)
         check_memory("waves-lt", sum(counts), self.test_per_class * self.classes, self.size, available_memory())
-        # Margins for shifts: prototypes move a little, nuisance fields anywhere.
+        # Padding for the random shifts: at most `_reach` pixels for prototypes, a whole period for nuisance fields.
         prototypes = [_wrapped(self._prototype(label), self._reach) for label in range(self.classes)]
         bank = [_wrapped(_field(self._generator(NUISANCE, n), self.size), self.size) for n in range(NUISANCES)]
         d = self.difficulty
@@ -92,7 +96,7 @@ class WavesLT(Source):
         return round(self.difficulty * self.size / 8)
 
     def _generator(self, *purpose: int) -> np.random.Generator:
-        """A generator of its own for each purpose, so that no draw depends on another."""
+        """A separate random generator for each purpose, so that no draw depends on another."""
         return np.random.default_rng((self.seed, *purpose))
 
     def _prototype(self, label: int) -> np.ndarray:

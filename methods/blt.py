@@ -67,7 +67,7 @@ from ._shared.rows import append_rows, capacity
 from ._shared.tally import Tally
 
 SECOND = "hallucinate"
-DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # of the second stage, reference code
+DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # learning-rate drops of the second stage, reference code
 BACKBONE_RATE = 0.1
 TALLY = Tally("blt_count", ("batches", "images", "steps", "at_limit", "no_slot"))
 
@@ -83,18 +83,22 @@ class BLT(Method):
         beta: feature norm at which a logit reaches half of its largest value.
         first: start of the second stage: an ERM run, or a first stage with the squashing-cosine classifier.
         second: length of the second stage, as a multiple of the recipe's epochs.
-        tail: largest number of training images of a tail class; if no class is that small, the smallest third.
+        tail: largest number of training images of a tail class; if no class is that small, the smallest third of the
+            classes is the tail.
         low: smallest threshold on the probability of the confusing class.
-        high: largest threshold.
-        threshold: uniform between `low` and `high`, or one of `low`, `high` and their mean (reference code).
+        high: largest threshold on the probability of the confusing class.
+        threshold: distribution of the threshold: uniform between `low` and `high`, or one of `low`, `high` and their
+            mean (reference code).
         step: step size of the ascent, in units of normalised pixels.
         limit: maximum number of ascent steps.
         rounding: whether the number of hallucinated images per batch is rounded up or down (reference code).
-        start_image: start from the image of the batch, or from a random training image of its class (reference code).
-        grad_accumulate: sum the gradients of all steps instead of clearing them (reference code).
+        start_image: start of the ascent: image of the batch, or a random training image of its class (reference code).
+        grad_accumulate: whether to sum the gradients of all steps (reference code) instead of clearing them.
         confusion: images on which confusion is measured: held-out images, or the training images themselves.
-        target: class to move towards: by the confusion of each epoch, by that of the first stage, or at random.
-        instead: append hallucinated images, newly augmented training images of the same classes, or nothing.
+        target: class to move towards: sampled from the confusion matrix of each epoch, sampled from that of the first
+            stage, or uniformly random.
+        instead: images to append to the batch: hallucinated images, newly augmented training images of the same
+            classes, or none.
         attack: precision of convolutions and matrix products during the ascent.
     """
 
@@ -122,18 +126,18 @@ class BLT(Method):
         """Check that `low` does not exceed `high`.
 
         Raises:
-            ValueError: it does.
+            ValueError: `low` is above `high`.
         """
         if self.low > self.high:
             raise ValueError(f"low = {self.low:g} is above high = {self.high:g}")
 
     def stages(self, epochs: int) -> list[Stage]:
-        """A stage of ERM, then a stage with hallucinated images."""
+        """A first stage without and a second stage with hallucinated images."""
         slower = (("backbone.", BACKBONE_RATE),)
         return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
 
     def needs(self, epochs: int) -> Needs:
-        """A complete ERM run, and held-out images on which to measure confusion."""
+        """A complete ERM run as shared prefix (`first=erm`), and held-out images (`confusion=validation`)."""
         return Needs(prefix=epochs if self.first == "erm" else 0, validation=self.confusion == "validation")
 
     def head(self, default: Head) -> Head:
@@ -147,7 +151,7 @@ class BLT(Method):
         return Classifier(layers, head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Set the head of the first stage; for the second, attach a new head and derive what hallucination needs."""
+        """Set the head of the first stage; for the second, attach a new head and set up the hallucination."""
         classes = train.num_classes
         self.routed_ = stage.name == SECOND and bool(batchnorms(net.backbone))
         if stage.name != SECOND:
@@ -177,7 +181,7 @@ class BLT(Method):
 
     @torch.no_grad()
     def _confusion(self, net: Classifier, train: Split) -> Tensor:
-        """Sums of probabilities (C, C), [true, predicted], over held-out or training images."""
+        """Confusion matrix (C, C), [true, predicted]: probabilities summed over held-out or training images."""
         split = train if self.confusion == "train_soft" else train.validation
         assert split is not None, "needs() asked for held-out images"
         logits, device = self.view_.freeze(net), train.labels.device
@@ -188,12 +192,12 @@ class BLT(Method):
         return sums
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Class probability n^(1 - gamma) in the second stage."""
+        """Unnormalised class probabilities n^(1 - gamma), (C,), in the second stage; None in the first."""
         return counts.double() ** (1 - self.gamma) if now.stage == SECOND else None
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """The batch with hallucinated images appended, from the second epoch of the second stage on."""
+        """Append hallucinated images to the batch, from the second epoch of the second stage on."""
         if now.stage != SECOND or now.epoch == 0 or self.instead == "none":
             return batch
         images, labels, device = batch.images, batch.labels, batch.labels.device
@@ -214,7 +218,7 @@ class BLT(Method):
         return extended._replace(origin=origin, towards=torch.cat([labels, towards]))
 
     def _hallucinated(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-        """Perturbed images and their numbers of steps, int64 (S,); with `instead=augment` the images unchanged."""
+        """Perturbed images (S, 3, H, W) and their numbers of steps, int64 (S,); unchanged with `instead=augment`."""
         if self.instead != "hallucinate":
             return begin, torch.zeros_like(towards)
         ascent = Ascent(self.step * net.normalise.std**2, self.limit, self.grad_accumulate)
@@ -228,21 +232,21 @@ class BLT(Method):
         return self.low + (self.high - self.low) * uniform
 
     def _another(self, label: Tensor, uniform: Tensor, now: Now) -> Tensor:
-        """A random training image of each class, with new augmentation."""
+        """Random training images, one for each label (S,), with new augmentation; (S, 3, H, W)."""
         first, counts, order = self.images_
         return now.fresh(order[first[label] + (uniform.double() * counts[label]).long()])
 
     def _count(self, net: Classifier, tails: Tensor, valid: Tensor, steps: Tensor, slots: int) -> None:
-        """Add the counts of a batch to the tally; `tails` is its number of tail-class rows, ()."""
+        """Add the counts of a batch to the tally; `tails` is the number of tail-class rows in the batch, ()."""
         missing = (number_of_sources(tails, self.p, self.rounding == "ceil") - slots).clamp(0)
         at_limit = valid & (steps == self.limit)
         values = (torch.ones_like(tails), valid.sum(), (steps * valid).sum(), at_limit.sum(), missing)
         TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Hallucinated images per batch, mean steps, fraction at the step limit, images per batch without a slot.
+        """Hallucinated images per batch, steps per image, fraction of images at the step limit, images without a slot.
 
-        After the first epoch of the second stage, which hallucinates nothing, the number of tail classes instead.
+        After the first epoch of the second stage, which appends no images, the number of tail classes instead.
         """
         if now.stage != SECOND:
             return {}

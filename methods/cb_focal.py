@@ -24,8 +24,8 @@ class CBFocal(ClassWeighted):
     """Focal loss with class weights.
 
     Attributes:
-        gamma: how strongly well-classified images are down-weighted; 0 is weighted cross-entropy.
-        inside: derive the probability from the weighted cross-entropy (reference code).
+        gamma: exponent that down-weights well-classified images; 0 is weighted cross-entropy.
+        inside: whether to derive the probability from the weighted cross-entropy (reference code).
     """
 
     gamma: Exponent = 1.0

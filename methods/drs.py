@@ -35,11 +35,11 @@ class DRS(Method):
     beta: BelowOne = 0.9999
 
     def needs(self, epochs: int) -> Needs:
-        """The epochs of an ERM run before re-sampling begins."""
+        """The prefix shared with an ERM run: the epochs before re-sampling begins."""
         return Needs(prefix=epochs_before(self.defer, epochs))
 
     def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Unnormalised class probabilities (C,), images x weight per image; None before re-sampling begins."""
+        """Unnormalised class probabilities (C,), class size times weight; None before re-sampling begins."""
         if now.progress < self.defer:
             return None
         return counts * class_weights(counts, self.weighting, self.beta)

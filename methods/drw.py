@@ -20,5 +20,5 @@ class DRW(DeferredWeights):
     """Cross-entropy with class weights that apply after a fraction of training."""
 
     def needs(self, epochs: int) -> Needs:
-        """The epochs of an ERM run before the weights apply."""
+        """The prefix shared with an ERM run: the epochs before the weights apply."""
         return Needs(prefix=epochs_before(self.defer, epochs))

@@ -19,10 +19,10 @@ from ._shared.losses import focal_loss
 
 @dataclass
 class Focal(Method):
-    """Focal loss.
+    """Cross-entropy that down-weights well-classified images.
 
     Attributes:
-        gamma: how strongly well-classified images are down-weighted; 0 is ERM.
+        gamma: exponent that down-weights well-classified images; 0 is ERM.
     """
 
     gamma: Exponent = 1.0

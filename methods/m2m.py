@@ -64,20 +64,21 @@ TALLY = Tally("m2m_count", ("candidates", "no_seed", "coin", "no_slot", "gate", 
 
 @dataclass
 class M2m(OnBase):
-    """Rare-class images by translation, after a fraction `start` of training.
+    """Translation of frequent-class images into rare-class images, after a fraction `start` of training.
 
     Attributes:
         base: name of the method whose loss is used. Its class weights, if it has any, apply from `start` on, in
             addition to class-balanced sampling (`base.defer=1`: never).
         start: fraction of training before translation and class-balanced sampling (160 of 200 epochs).
-        beta: the larger, the more images the seed's class must have; None chooses 0.999, 0.99 or 0.9 by class sizes.
+        beta: parameter of the seed's acceptance; with a larger beta, the seed's class must have more images; None
+            chooses 0.999, 0.99 or 0.9 according to the class sizes.
         gamma: smallest probability of the new class, predicted by g, with which a translated image is accepted.
-        lam: weight of the seed class's logit, from the network in training.
+        lam: weight, in the attack's objective, of the seed class's logit under the network in training.
         step: Euclidean length of an attack step, in pixel values in [0, 1].
         iterations: number of attack steps.
         random_start: noise added before the attack: as in the reference code, or with a norm of 0.5 per image.
-        seeds: what is translated: images of the batch, or noise.
-        source: g is the ERM run of the neighbouring seed, or of the run's own seed.
+        seeds: start images of the attack: images of the batch, or noise.
+        source: ERM run that provides g: the run of the neighbouring seed, or the run of the same seed.
         attack: precision of convolutions and matrix products during the attack.
     """
 
@@ -98,13 +99,13 @@ class M2m(OnBase):
         return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network g, and the first epochs of the base up to the beginning of translation."""
+        """A finished ERM network g, and the prefix shared with an ERM run: at most the epochs before translation."""
         before, shared = epochs_before(self.start, epochs), self.make_base().needs(epochs)
         prefix = before if self.base == "erm" else min(before, shared.prefix)
         return replace(shared, prefix=prefix, network=True, other_seed=self.source == "other_seed")
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Derive the constants of each class, fold the batch norms of both networks, and attach the counts."""
+        """Compute the probabilities per class, fold the batch norms of both networks, and attach the counts."""
         super().begin_stage(stage, net, train)
         counts = train.counts
         self.beta_ = float(fitting_beta(counts)) if self.beta is None else self.beta
@@ -126,7 +127,7 @@ class M2m(OnBase):
 
     @torch.no_grad()
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """The batch with some images replaced by translated images, once translation begins."""
+        """Replace some images of the batch by translated images, once translation begins."""
         if now.progress < self.start:
             return batch
         images, labels = batch.images, batch.labels
@@ -159,7 +160,7 @@ class M2m(OnBase):
     def _translated(
         self, net: Classifier, begin: Tensor, target: Tensor, seed: Tensor, valid: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Translated images (S, 3, H, W), and whether g accepts each one as its new class, bool (S,)."""
+        """Translated images (S, 3, H, W), and the mask of those that g accepts as their new class, bool (S,)."""
         half = self.attack == "bf16"
         own, other = self.own_.freeze(net, half), self.other_.freeze(_source(net), half)
 
@@ -173,7 +174,7 @@ class M2m(OnBase):
     def _count(
         self, net: Classifier, labels: Tensor, choice: Choice, rows: Tensor, slots: tuple[Tensor, Tensor]
     ) -> None:
-        """Add the outcomes of the candidates, per class, to the tally; `slots` holds masks of valid and used slots."""
+        """Add the outcomes of the candidates per class to the tally; `slots`: masks of the valid and the used slots."""
         marks = (
             choice.candidate, choice.candidate & choice.seedless, choice.seeded & ~choice.agreed, choice.chosen,
         )  # fmt: skip
@@ -199,7 +200,7 @@ class M2m(OnBase):
         return measures
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Remove g and the counts."""
+        """Remove g and the counts, and finish the network as the base does."""
         del net.source
         TALLY.detach(net)
         return super().finish(net, train)

@@ -8,7 +8,7 @@ separate statistics for natural and for noise images; the finished network has o
 Gradients from noise: the paper allows two readings. Its listing computes the whole noise branch without gradient, layer
 by layer: noise images then train the classifier alone, acting as a prior over classes, and for the backbone OPeN is
 deferred oversampling with class weights 1 - (1 - n / n_max) x delta (`noise_grad=stop`, the default, as in the only
-published code). Its equation 13 holds only gamma and beta fixed: noise images then train every convolution
+published code). Its equation 13 fixes only gamma and beta: noise images then train every convolution
 (`affine_frozen`). With `full` they also train gamma and beta.
 Departs from the paper: clips the noise (the listing does not), adds beta (the equations subtract it), updates running
 variances with the unbiased estimate and momentum 0.1 (neither is stated). The paper's augmentation is the recipe
@@ -64,16 +64,19 @@ class OPeN(Method):
     """Pure noise images for rare classes, in the last part of training.
 
     Attributes:
-        delta: upper bound of the fraction of noise per class, approached as a class gets rarer.
+        delta: upper bound of the fraction of noise in a class, which the rarest classes approach.
         start: fraction of training before noise and class-balanced sampling (160 of 200 epochs).
         norm: normalisation of noise images: DAR-BN, a second batch norm, or one batch norm for all images.
-        noise_grad: parameters that noise images train, see the card; `paper` is stop with dar, full otherwise.
+        noise_grad: parameters that noise images train, see the method card; `paper` is `stop` for `norm=dar`, else
+            `full`.
         noise_init: state of the second batch norm when noise begins: a copy of the natural one, or a new one.
-        noise: pure noise, or noise added to the image instead of replacing it.
+        noise: replacement of an image: pure noise, or the image with added noise.
         strength: std of additive noise, in 8-bit pixel levels.
-        noise_space: noise in pixels, normalised like an image, or noise in [0, 1] at the first layer (reproduction).
+        noise_space: space of the noise in [0, 1]: pixels, which are then normalised, or the input of the first layer,
+            as in the independent reproduction.
         control: `drop` leaves noise images out of the batch.
-        append: noise images appended per natural image, with uniformly drawn labels; no replacement or oversampling.
+        append: number of noise images appended per natural image, with uniformly drawn labels; if positive, images are
+            neither replaced nor oversampled.
         epoch_length: draws per epoch once noise begins: the size of the training split, or classes x largest class.
     """
 
@@ -90,10 +93,10 @@ class OPeN(Method):
     epoch_length: Literal["dataset", "balanced"] = "dataset"
 
     def __post_init__(self) -> None:
-        """Refuse settings that contradict each other, and settings without effect, which would only change the id.
+        """Reject settings that contradict each other, and settings without effect, which would only change the id.
 
         Raises:
-            ValueError: the message names the settings.
+            ValueError: such settings are given; the message names them.
         """
         gradient = self.noise_grad not in ("paper", "stop")
         for wrong, why in (
@@ -110,7 +113,7 @@ class OPeN(Method):
                 raise ValueError(why)
 
     def needs(self, epochs: int) -> Needs:
-        """The epochs of an ERM run before noise begins."""
+        """The prefix shared with an ERM run: the epochs before noise begins."""
         return Needs(prefix=epochs_before(self.start, epochs))
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
@@ -172,7 +175,7 @@ class OPeN(Method):
         return int(counts.max()) * len(counts)
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """The batch with noise images in place of some images, or appended, once noise begins."""
+        """Replace some images of the batch by noise images, or append noise images, once noise begins."""
         if now.progress < self.start:
             return batch
         if self.append:

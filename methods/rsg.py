@@ -48,24 +48,24 @@ FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # defaults for the long-tailed and
 
 @dataclass
 class RSG(OnBase):
-    """Rare-class sample generator.
+    """A generator of rare-class feature maps inside the backbone, with the loss of another method.
 
     Attributes:
         base: name of the method whose loss is used; `--set rsg.base.NAME=VALUE` sets its hyper-parameters.
-        preset: `suite`, or `reference` for the semantics of the reference code.
+        preset: rules that the suite corrects (`suite`) or keeps as in the reference code (`reference`).
         centers: number of centres per class.
         frequent: fraction of classes that count as frequent; None for 0.2, or 0.5 with a step profile.
         transfer: strength of the transfer, in [0, 1]; scales how often each map of the smaller group is reused; None
             for 1, or 0.01 with a step profile.
         start: fraction of training before maps are generated (160 of 200 epochs).
-        insert: down-sampling of the backbone before which the generator is inserted, counted from 1; None for the
-            second to last.
+        insert: number, from 1, of the down-sampling stage before which the generator is inserted; None for the second
+            to last.
         cesc_weight: weight of the centre and contrastive losses.
         mv_weight: weight of the MV loss.
-        mv_rows: vectors of the MV loss: channels of a position, consecutive numbers in memory, or set by the preset.
+        mv_rows: vectors of the MV loss: channels of a position, consecutive numbers in memory, or the preset's choice.
         conv1_kernel: kernel size of the contrastive module's first convolution; 3 in the paper, 1 in its code.
         cesc_reduction: `position_mean` divides the centre loss by the number of positions; use it if centres diverge.
-        detach_rare: stop the gradient from generated maps to the layers below (reference code).
+        detach_rare: stop the gradient from generated maps to the layers below the generator (reference code).
     """
 
     base: str = "ldam-drw"
@@ -83,7 +83,7 @@ class RSG(OnBase):
     detach_rare: bool = True
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Choose the frequent classes and the cut of the backbone, and attach the generator.
+        """Choose the frequent classes and the position of the generator in the backbone, and attach the generator.
 
         Raises:
             UserError: the backbone cannot be cut at `insert`, or `frequent` makes all or no classes frequent.
@@ -151,7 +151,7 @@ class RSG(OnBase):
         return extra + self._upper_loss(net, both, labels, empty, now)
 
     def _centre_losses(self, net: Classifier, maps: Tensor, labels: Tensor) -> Tensor:
-        """Sum of centre and contrastive losses, used before maps are generated; no gradient reaches the maps."""
+        """Sum of centre and contrastive losses, for epochs without generated maps; no gradient reaches the backbone."""
         generator, detached = cast(Generator, net.rsg), maps.detach().float()
         centre = self._centre_loss(generator, detached, labels, generator.assignment(detached, labels))
         return centre + generator.pair_loss(detached, labels)

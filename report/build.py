@@ -37,9 +37,12 @@ def build(
         sources: folders and files to read.
         out: folder to write to; created if missing.
         datasets: names of the datasets to report; None for all.
-        options: choices of the reader, such as the baseline.
+        options: options of the report, such as the baseline.
         formats: file formats of the figures, any of png, svg and pdf; if empty, no figures are drawn.
         say: callback that receives a sentence before each slow step.
+
+    Returns:
+        The written files, warnings about unusable input files, and the output for the console.
 
     Raises:
         UserError: there are no records, or none for a requested dataset or baseline.
@@ -98,7 +101,7 @@ def _check_baseline(all_settings: list[Setting], options: Options) -> None:
     """Check that the baseline has a row, unless it is the default.
 
     Raises:
-        UserError: it has none.
+        UserError: no row has the label that was requested as baseline.
     """
     labels = {row.label for setting in all_settings for row in setting.rows}
     if options.baseline not in labels and options.baseline != Options.baseline:
@@ -108,7 +111,7 @@ def _check_baseline(all_settings: list[Setting], options: Options) -> None:
 def _over_datasets(
     all_settings: list[Setting], formats: Sequence[str]
 ) -> tuple[list[str], Picture | None, dict[str, bytes]]:
-    """Sentences on the ranks over datasets, or on why there are none; the rank diagram, and its files by name."""
+    """Sentences on the ranks, or the reason why there are none; the rank diagram or None; its files by name."""
     try:
         over = ranks.ranks(all_settings)
     except UserError as error:

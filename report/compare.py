@@ -24,8 +24,8 @@ def compare_rows(
     """Compare two rows in every setting in which both have records.
 
     Args:
-        a: a method, or the label of a row.
-        b: the method or row to compare with.
+        a: label of a row, or name of a method that has only one row.
+        b: label or method of the row that is subtracted.
         sources: folders of records and logits.
         datasets: names of datasets; None for all.
         options: definition of the groups; the baseline is `b`.
@@ -33,7 +33,7 @@ def compare_rows(
             each, with the setting's id in its name.
 
     Raises:
-        UserError: there are no records or rows with these names, or `out` has another format.
+        UserError: there are no records or rows with these names, or `out` has an unsupported format.
     """
     suffix = picture_format(out) if out else ""
     records, bad_records = read_records(sources.results, datasets)
@@ -49,7 +49,7 @@ def compare_rows(
 
 
 def find_row(setting: Setting, name: str) -> Row | None:
-    """The row with this label, or else the only row of the method with this name; None if there is neither."""
+    """The row with this label, or else the only row of the method with this name; None if there is no such row."""
     for row in setting.rows:
         if row.label == name:
             return row

@@ -23,10 +23,10 @@ Pairs = list[tuple[Record, Record]]
 
 
 def compare_values(field: str, a: str, b: str, sources: Sources, datasets: Sequence[str] | None) -> Report:
-    """Report with the table of `compare_across`, from the records of some datasets or of all.
+    """Report with the table of `compare_across`, from the records of some datasets, or of all if `datasets` is empty.
 
     Raises:
-        UserError: see `compare_across`; or there are no records.
+        UserError: there are no records, or `compare_across` raises an error.
     """
     records, problems = read_records(sources.results, datasets)
     table = compare_across(field, a, b, records)
@@ -43,7 +43,8 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
         records: records to choose from.
 
     Raises:
-        UserError: the recipe has no such field, the values are equal, or no two runs differ in the field alone.
+        UserError: the recipe has no such field, the values are equal, or no two runs with the same seed differ only in
+            the field.
     """
     if field not in Recipe.model_fields:
         raise unknown("field of a recipe", field, set(Recipe.model_fields))
@@ -55,7 +56,7 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
     means = _means_over_methods(groups)
     notes = [
         f"Difference: {a} minus {b} in percentage points of the mean per-class accuracy, paired by seed, with its "
-        f"{LEVEL:.0%} interval (Student's t). The last line uses the mean over all methods for each dataset and seed, "
+        f"{LEVEL:.0%} interval (Student's t). The last row uses the mean over all methods for each dataset and seed, "
         f"a sample of {len(means)}, because methods with the same seed may share a training."
     ]
     return Table(
@@ -101,7 +102,7 @@ def _normalised(text: str) -> str:
 
 
 def _rest(record: Record, field: str) -> str:
-    """Key of everything that a result depends on, except the seed and one field of the recipe."""
+    """JSON of everything that a result depends on, except the seed and one field of the recipe."""
     facts = {
         "dataset": record.dataset.model_dump(include={"name", "profile", "imbalance", "checksum", "options"}),
         "recipe": {key: value for key, value in recipe_facts(record.recipe).items() if key != field},

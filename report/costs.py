@@ -13,7 +13,7 @@ from .statistics import Row, Setting, mean_accuracy
 
 @dataclass(frozen=True)
 class Costs:
-    """Cost of a row; times are means over its seeds, memory and parameters are maxima.
+    """Cost of a row; times are means over its seeds, memory and parameters are maxima over its seeds.
 
     Attributes:
         epoch: training seconds per epoch, without evaluation.
@@ -43,7 +43,7 @@ def costs(row: Row) -> Costs:
 
 
 def total_seconds(run: Record) -> float:
-    """Seconds of a run and of the trainings that it builds on; epochs that they share count once."""
+    """Seconds of a run and of the trainings that it builds on, with shared epochs counted once."""
     own = sum(part.seconds for part in run.cost.prerequisites if part.use == "prefix")
     return run.cost.seconds - own + borrowed_seconds(run)
 
@@ -57,7 +57,7 @@ def borrowed_seconds(run: Record) -> float:
 
 
 def optimism(row: Row) -> float:
-    """Accuracy of the epoch that is best on the test split minus that of the last epoch, in [0, 1], mean over seeds."""
+    """Accuracy of the best epoch on the test split minus that of the last epoch, as a fraction, mean over seeds."""
     tests = np.array(row.runs[0].dataset.test_counts)
     best = [float(np.mean(np.array(run.best.correct) / tests)) for run in row.runs]
     return float(np.mean(best) - np.mean([mean_accuracy(run) for run in row.runs]))

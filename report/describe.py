@@ -1,4 +1,4 @@
-"""Description of a record, or of the records of a row: circumstances, and the command that reproduces them."""
+"""Description of a record or of the records of a row: provenance, cost, and the command that reproduces them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .origins import commits, parts_in_words
 from .statistics import Row, changes, mean_accuracy
 from .text import NONE, size
 
-_OF_ONE_RUN = ("record", "seed", "time", "interruptions", "builds on")  # facts that are not shared by a row
+_OF_ONE_RUN = ("record", "seed", "time", "interruptions", "builds on")  # facts that belong to a single run of a row
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Detail:
     Attributes:
         method: name of the method.
         command: command that reproduces the records.
-        facts: circumstances shared by the records, name to text.
+        facts: facts that the records share, name to text.
         runs: facts of each record, name to text.
     """
 
@@ -40,7 +40,7 @@ class Detail:
 
 
 def command(record: Record, seeds: Sequence[int] = ()) -> str:
-    """The command that reproduces a record, with its own seed or with others; PATH stands for unrecorded paths."""
+    """Command that reproduces a record, with its own seed unless `seeds` is given; PATH stands for unrecorded paths."""
     data = record.dataset
     method = f"PATH/{record.method.replace('-', '_')}.py" if record.source else record.method
     words = [
@@ -67,7 +67,7 @@ def _value(value: Any) -> str:
 
 
 def circumstances(record: Record) -> dict[str, str]:
-    """The circumstances of a record, name to text: everything that its numbers depend on, and its cost."""
+    """Facts about a record, name to text: everything that its numbers depend on, and its cost."""
     data, environment, cost = record.dataset, record.environment, record.cost
     verified = {True: "yes", False: "no", None: "no checksum is published"}[data.verified]
     stages = ", ".join(f"{name} {epochs}" for name, epochs in cost.epochs_per_stage.items())

@@ -42,8 +42,8 @@ class Section:
         title: dataset and recipe.
         dataset: name of the dataset.
         warnings: sentences that restrict the use of the numbers.
-        tables: tables that have lines; the first one stands directly below the title, without a heading.
-        numbers: unrounded numbers of all tables, name to number, for each row of the setting.
+        tables: tables that have rows; the first one is printed directly below the title, without a heading.
+        numbers: unrounded numbers of all tables by CSV column, one mapping for each row of the setting.
         pictures: figures of the setting.
         details: description of each row, shown on the page when the row is expanded.
     """
@@ -65,8 +65,8 @@ class Document:
     Attributes:
         sections: one section per setting, in the order of the report.
         ranks: sentences on the ranks over several datasets.
-        diagram: figure of these ranks, or None.
-        cards: method name to card, for the methods that have a row.
+        diagram: rank diagram; None if there are no ranks or no figures.
+        cards: documentation cards by method, for the methods that have a row.
     """
 
     sections: Sequence[Section]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..benchmarks.errors import unknown
 
-# rule: (smallest n of "many", largest n of "few"); classes in between are "medium".
+# Rule to the smallest n of "many" and the largest n of "few"; classes in between are "medium".
 _BOUNDS = {"A": (101, 19), "B": (101, 20), "C": (100, 20)}
 _USERS = {
     "A": "Liu et al. 2019 (OLTR), text; Wang et al. 2021 (RSG)",
@@ -15,7 +15,9 @@ _USERS = {
     "C": "Liu et al. 2019 (OLTR), code",
 }
 RULES = tuple(_BOUNDS)
-EXPLAINED = "; ".join(f"{rule}: {few + 1} to {many - 1}" for rule, (many, few) in _BOUNDS.items())  # what is medium
+EXPLAINED = "; ".join(
+    f"{rule}: {few + 1} to {many - 1}" for rule, (many, few) in _BOUNDS.items()
+)  # sizes of medium classes
 _EQUAL = "all classes have the same number of training images"
 
 
@@ -39,9 +41,9 @@ class Grouping:
     """Division of all classes into groups.
 
     Attributes:
-        rule: definition of the groups in words.
-        groups: the groups in the order of their columns.
-        first: whether the first group has the `most` or the `fewest` training images.
+        rule: definition of the groups, as text for the notes.
+        groups: groups in the order of their columns.
+        first: `most` or `fewest`, depending on how many training images the classes of the first group have.
     """
 
     rule: str
@@ -69,7 +71,7 @@ def shot_groups(counts: Sequence[int], rule: str = "A") -> Grouping:
         rule: A, B or C.
 
     Raises:
-        UserError: there is no such rule.
+        UserError: the rule is unknown.
 
     Source: Liu et al. 2019 (OLTR); their text has A, their code C. B: Kozerawski et al. 2020 (BLT).
     """
@@ -93,7 +95,7 @@ def _shots(name: str, classes: list[int], bound: str) -> Group:
 
 
 def _thirds(counts: Sequence[int], largest: int) -> Grouping:
-    """Thirds as in Kim et al. 2020 (M2m): C // 3 classes at either end, and the remaining classes in the middle."""
+    """Thirds as in Kim et al. 2020 (M2m): the C // 3 largest classes are many, the C // 3 smallest are few."""
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
@@ -141,7 +143,7 @@ def equal_groups(counts: Sequence[int], profile: str) -> Grouping:
 
 
 def _unless(reason: str, parts: dict[str, list[int]]) -> tuple[Group, ...]:
-    """The parts as groups, or empty groups if there is a reason against the division."""
+    """The parts as groups; empty groups if `reason` is not empty, which is then why they are missing."""
     return tuple(Group(name, () if reason else tuple(classes), reason) for name, classes in parts.items())
 
 

@@ -15,8 +15,8 @@ from .statistics import Row, Setting, Spread, spread
 
 TAUS = np.arange(-10, 41) / 10  # strengths of the adjustment; 0 leaves the logits unchanged, 1 removes the prior
 BINS = 15
-RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # of the shifted test priors, in both directions
-_CHUNK = 2_000  # images at a time, so that many classes do not fill the memory
+RATIOS = (50.0, 25.0, 10.0, 5.0, 2.0)  # imbalance ratios of the shifted test priors, in both directions
+_CHUNK = 2_000  # images processed at a time, which limits the memory for many classes
 _FLOAT32 = float(np.finfo(np.float32).max)
 _TIES = 0.005  # fraction of test images whose prediction may change by rounding to float16
 
@@ -28,7 +28,8 @@ class Scores:
     Attributes:
         hits: correct test predictions per class with logits adjusted by each of TAUS, (len(TAUS), C).
         hits_by_prior: correct test predictions per class with logits adjusted to each prior of `tail_priors`, (11, C).
-        bins: number of images, sum of confidences, and hits in each bin of confidence, unadjusted, (BINS, 3).
+        bins: number of images, sum of confidences and number of correct predictions per bin of confidence, with
+            unadjusted logits, (BINS, 3).
     """
 
     hits: np.ndarray
@@ -102,41 +103,41 @@ def read_scores(records: Iterable[Record], runs: Path) -> tuple[dict[str, Scores
 
 
 def read_logits(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (N, C), numbers of float32 or less, and labels int64 (N,) of a file that a run wrote.
+    """Logits (N, C), floating point and finite in float32, and labels, int64 (N,), from a file that a run wrote.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it holds something else; the message says what.
+        OSError: the file cannot be read.
+        ValueError: the file is damaged or has other contents; the message gives the reason without the path.
     """
     try:
         with path.open("rb") as file, np.load(file) as stored:  # numpy leaves a damaged file open
             logits, labels = stored["logits"], stored["labels"]
     except OSError:
         raise
-    except Exception as error:  # of many kinds, if it is something else
+    except Exception as error:  # a damaged file can raise nearly any exception
         reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"it is damaged or no file of logits ({reason})") from error
+        raise ValueError(f"it is damaged or not a file of logits ({reason})") from error
     if logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
-        raise ValueError(f"it holds logits of type {logits.dtype} and labels of type {labels.dtype}")
+        raise ValueError(f"it contains logits of type {logits.dtype} and labels of type {labels.dtype}")
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError("it holds other test images than the record names")
+        raise ValueError("its test images are not those of the record")
     if not logits.size:
-        raise ValueError("it holds no test images")
+        raise ValueError("it contains no test images")
     if not (float(logits.min()) >= -_FLOAT32 and float(logits.max()) <= _FLOAT32):  # false for NaN, too
-        raise ValueError("it holds numbers that are not finite")
+        raise ValueError("it contains numbers that are not finite")
     return logits, labels.astype(np.int64)
 
 
 def _checked(logits: np.ndarray, labels: np.ndarray, record: Record) -> Scores:
-    """The scores of stored logits.
+    """Scores of stored logits, after a check against the record.
 
     Raises:
-        ValueError: the logits are not those from which the record counts its correct predictions.
+        ValueError: the test images or the numbers of correct predictions per class differ from those of the record.
     """
     tests = record.dataset.test_counts
     classes, counts = np.unique(labels, return_counts=True)
     if logits.shape[1] != len(tests) or classes.tolist() != list(range(len(tests))) or counts.tolist() != tests:
-        raise ValueError("it holds other test images than the record names")
+        raise ValueError("its test images are not those of the record")
     checked = scores(logits, labels, record.dataset.train_counts)
     plain = checked.hits[np.flatnonzero(TAUS == 0)[0]]
     if np.abs(plain - record.final.correct).sum() > max(1, _TIES * len(labels)):
@@ -149,7 +150,7 @@ class Correction:
     """Mean per-class accuracy of a row before and after logit adjustment, over the seeds that have logits.
 
     Attributes:
-        row: the row.
+        row: row of the setting.
         plain: accuracy as trained.
         adjusted: accuracy with tau = 1, which needs no tuning.
         best_tau, best: the tau that is best on the test split and its accuracy; an upper bound, not a result.
@@ -194,12 +195,12 @@ def corrections(setting: Setting, scores: Mapping[str, Scores]) -> list[Correcti
 
 
 def curve(run: Record, scores: Mapping[str, Scores]) -> np.ndarray:
-    """Mean per-class accuracy at each of TAUS, float64 (len(TAUS),) in [0, 1]."""
+    """Mean per-class accuracy with logits adjusted by each of TAUS, float64 (len(TAUS),) in [0, 1]."""
     return group_curve(run, scores, range(len(run.dataset.test_counts)))
 
 
 def group_curve(run: Record, scores: Mapping[str, Scores], classes: Iterable[int]) -> np.ndarray:
-    """Mean accuracy of some classes at each of TAUS, float64 (len(TAUS),) in [0, 1]."""
+    """Mean accuracy of some classes with logits adjusted by each of TAUS, float64 (len(TAUS),) in [0, 1]."""
     accuracies: np.ndarray = scores[run.id].hits / np.array(run.dataset.test_counts)
     means: np.ndarray = accuracies[:, list(classes)].mean(1)
     return means

@@ -1,4 +1,4 @@
-"""Notes below a leaderboard: warnings, common properties of the rows, definitions of the columns, and origin."""
+"""Notes below a leaderboard: warnings, common properties of the rows, definitions of the columns, and provenance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def notes(setting: Setting) -> list[str]:
 
 
 def warnings(setting: Setting) -> list[str]:
-    """Sentences that restrict the use of the numbers."""
+    """Warnings: unverified files, fewer seeds, uncommitted changes, different environments, duplicate records."""
     sentences = []
     if setting.dataset.verified is False:
         sentences.append("Verified: no. The dataset's files do not match the published checksums.")
@@ -33,16 +33,15 @@ def warnings(setting: Setting) -> list[str]:
         each = "; ".join(f"{label}, {_seeds(seeds)}" for label, seeds in dirty.items() if seeds)
         sentences.append(f"Made with uncommitted changes: {each}.")
     if parts := [text for row in setting.rows if (text := _mixed(row))]:
-        sentences.append(f"Parts of a run were made under different circumstances: {'; '.join(parts)}.")
+        sentences.append(f"Parts of a run were computed in different environments: {'; '.join(parts)}.")
     repeats = [(row.label, row.repeats) for row in setting.rows if row.repeats]
     return sentences + [
-        f"{label}: {counted(n, 'record')} left out, which repeat{'s' * (n == 1)} a run that is there already."
-        for label, n in repeats
+        f"{label}: {counted(n, 'record')} left out, because another record has the same id." for label, n in repeats
     ]
 
 
 def missing_groups(setting: Setting) -> list[str]:
-    """One sentence for each reason for empty columns."""
+    """One sentence for each reason why columns are empty."""
     reasons: dict[str, list[str]] = {}
     for group in setting.groups:
         if group.missing:
@@ -66,7 +65,7 @@ def _shared(setting: Setting) -> list[str]:
 
 
 def _epochs(setting: Setting) -> str:
-    """Sentence on the reported epoch and the number of epochs, which differs between rows if a method adds a stage."""
+    """Sentence on the reported epoch and the number of epochs, which depends on the stages of a method."""
     by_label = {row.label: sorted({run.final.epoch + 1 for run in row.runs}) for row in setting.rows}
     totals = sorted({total for run in by_label.values() for total in run})
     if len(totals) == 1:
@@ -76,7 +75,7 @@ def _epochs(setting: Setting) -> str:
 
 
 def _prerequisites(setting: Setting) -> list[str]:
-    """One sentence for each method whose runs other rows build on."""
+    """One sentence for each method that provides shared trainings for the rows of other methods."""
     words = {"prefix": "first epochs", "network": "a finished network to learn from"}
     users: dict[str, dict[str, list[str]]] = {}
     for row in setting.rows:
@@ -93,12 +92,12 @@ def _prerequisites(setting: Setting) -> list[str]:
 
 
 def _dirty(run: Record) -> bool:
-    """Whether the run, or a training that it builds on, was made with uncommitted changes."""
+    """Whether a process of the run, or of a training that it builds on, ran code with uncommitted changes."""
     return any(process.get("dirty") for process in facts(run))
 
 
 def _mixed(row: Row) -> str:
-    """The seeds of a row whose parts differ in their circumstances, and in which; empty if there are none."""
+    """Label of a row, seeds of its runs with mixed environments, and the facts that differ; "" if there are none."""
     differing = {str(run.seed): mixed(run) for run in row.runs}
     names = dict.fromkeys(name for of_run in differing.values() for name in of_run)
     seeds = [seed for seed, of_run in differing.items() if of_run]

@@ -1,4 +1,4 @@
-"""What the parts of a run were made with: the processes that trained and evaluated it and what it builds on."""
+"""Provenance of a run: code, software and hardware of all processes that trained and evaluated it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ Facts = dict[str, object]
 
 
 def facts(run: Record) -> list[Facts]:
-    """Circumstances, name to value, of all processes that a run and its shared trainings were made in.
+    """Facts about the environment, name to value, of each process that computed a run or its shared trainings.
 
-    Unknown ones are left out. Of shared trainings earlier records have a few circumstances of the last process.
+    Unknown facts are left out, except that an unknown commit is "unknown". Records of older versions describe only the
+    last process of a shared training, with few facts.
     """
     processes = [vars(run.environment), *(vars(part.environment) for part in run.trained)]
     for shared in run.cost.prerequisites:
@@ -28,7 +29,7 @@ def _stated(process: Mapping[str, object]) -> Facts:
 
 
 def mixed(run: Record) -> list[str]:
-    """Names of the circumstances that differ between the parts of a run."""
+    """Names of the facts that differ between the processes of a run."""
     values: dict[str, set[object]] = {}
     for process in facts(run):
         for name, value in process.items():
@@ -40,19 +41,19 @@ _WORDS = {"dirty": "uncommitted changes", "cpu": "processor"}
 
 
 def distinct(runs: Sequence[Record], name: str) -> list[str]:
-    """The values of a circumstance in all processes of some runs, sorted."""
+    """Different values of a fact in all processes of some runs, as sorted strings."""
     return sorted({str(process[name]) for run in runs for process in facts(run) if name in process})
 
 
 def commits(run: Record) -> str:
-    """The commits of all processes of a run, shortened, with a star where there were uncommitted changes."""
+    """Abbreviated commits of all processes of a run, separated by commas; a star marks uncommitted changes."""
     return ", ".join(
         sorted({f"{str(process['commit'])[:8]}{'*' * (process.get('dirty') is True)}" for process in facts(run)})
     )
 
 
 def parts_in_words(run: Record) -> str:
-    """Which epochs of a run were trained with what; empty if all were trained as it was evaluated."""
+    """Environment of each span of epochs and of the evaluation, as one text; "" if all environments are equal."""
     if all(part.environment == run.environment for part in run.trained):
         return ""
     evaluation = f"evaluation: {_in_words(run.environment)}"

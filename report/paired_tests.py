@@ -21,7 +21,7 @@ _NOTHING = 1e-12  # smaller differences of accuracies are rounding errors
 
 @dataclass(frozen=True)
 class Paired:
-    """Difference of two rows over the seeds that both have, as a fraction, not in points.
+    """Difference between the accuracies of two rows over their shared seeds, as fractions.
 
     Attributes:
         mean: mean of the differences.
@@ -70,7 +70,7 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def permutation_test(values: np.ndarray) -> float:
-    """Two-sided p-value: fraction of sign changes of the values (n,) whose mean is at least as far from 0.
+    """Two-sided p-value: fraction of sign changes of the values (n,) whose mean is at least as far from 0 as observed.
 
     All 2^n sign changes are enumerated if n <= 16; otherwise 65,536 are sampled with a fixed seed, the observed signs
     included. The smallest possible value is 2 / 2^n: 0.0625 for 5 pairs, so that 5 seeds never reach 0.05.
@@ -89,7 +89,7 @@ def permutation_test(values: np.ndarray) -> float:
 
 
 def paired_runs(a: Row, b: Row) -> list[tuple[Record, Record]]:
-    """Pairs of runs of the seeds that both rows have, in the order of seeds."""
+    """Pairs of runs with the same seed, one from each row, in the order of the seeds."""
     of_a, of_b = ({run.seed: run for run in row.runs} for row in (a, b))
     return [(of_a[seed], of_b[seed]) for seed in sorted(of_a.keys() & of_b.keys())]
 
@@ -101,5 +101,5 @@ def difference(a: Row, b: Row, classes: Sequence[int] | None = None) -> Paired |
 
 
 def verdict(difference: Paired | None) -> str:
-    """The verdict on a difference; `no seed in common` for None."""
+    """One of `VERDICTS` for a difference; `no seed in common` for None."""
     return difference.verdict if difference else "no seed in common"

@@ -28,7 +28,7 @@ class PublishedTable(BaseModel):
 
     Attributes:
         source: paper or repository that published the numbers.
-        where: table, section or file.
+        where: table, section or file within the source.
         evidence: where the numbers were read: `[X]` for paper X, `[code X]`, `[readme X]` or `[issue X#k]`; a dagger
             marks numbers quoted from memory or found only in a secondary source.
         backbone: name of the backbone as in the recipes.
@@ -108,10 +108,10 @@ def read_published(path: Path = FILE) -> list[PublishedTable]:
 
 @dataclass(frozen=True)
 class Match:
-    """A published number and the corresponding number of ours.
+    """A published accuracy and our accuracy of the same row.
 
     Attributes:
-        label: label of the row.
+        label: label of the row of the setting.
         group: `many`, `medium` or `few`; "" for all classes.
         table: table of the published number.
         accuracy: published accuracy in percent.
@@ -130,7 +130,7 @@ class Match:
 
 
 def matches(setting: Setting, tables: Sequence[PublishedTable]) -> list[Match]:
-    """Matches of the rows of a setting with published numbers of the same dataset, profile, imbalance and label."""
+    """Published numbers for the rows of a setting: same dataset, profile and imbalance, same row label."""
     data, pairs = setting.dataset, []
     split = data.profile if data.profile == "natural" else f"{data.profile}{data.imbalance:g}"
     for row in setting.rows:

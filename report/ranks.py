@@ -37,8 +37,9 @@ class Ranks:
 def ranks(settings: Iterable[Setting]) -> Ranks:
     """Rank the methods that have records on enough common datasets.
 
-    Of each dataset (name, profile, imbalance) the setting with most rows counts, and of its rows those with equally
-    many seeds. Methods that the fewest datasets have are left out until six datasets have all of the others.
+    Each dataset (name, profile, imbalance) is represented by its setting with the most rows, and there by the largest
+    set of rows with equally many seeds. Methods with the fewest datasets are left out, one by one, until at least six
+    datasets have records of all remaining methods.
 
     Raises:
         UserError: there are too few datasets or methods, or the extra `stats` is not installed.
@@ -48,7 +49,7 @@ def ranks(settings: Iterable[Setting]) -> Ranks:
     table = _common(settings)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings of its dependencies
+            warnings.simplefilter("ignore")  # its dependencies warn on import
             from scikit_posthocs import posthoc_nemenyi_friedman
     except ImportError as error:
         raise UserError("Ranks over datasets need scikit-posthocs: pip install 'ltbench[stats]'.") from error
@@ -84,7 +85,7 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
 
 
 def _equal_seeds(setting: Setting) -> list[Row]:
-    """The largest set of rows with equally many seeds; of two such sets the one with more seeds."""
+    """The largest set of rows with equally many seeds; if two sets are equally large, the one with more seeds."""
     active = [row for row in setting.rows if row.apart != INACTIVE]
     often = Counter(row.overall.n for row in active)
     seeds = max(often, key=lambda n: (often[n], n), default=0)
@@ -96,7 +97,7 @@ def notes(over: Ranks) -> list[str]:
     verdict = (
         "at least two methods differ; a bar joins methods that Nemenyi's test does not separate"
         if over.p < ALPHA
-        else "the test shows no difference between the methods, whatever their order"
+        else "the test shows no difference between the methods, regardless of their order"
     )
     each = ", ".join(f"{name} {rank:.2f}" for name, rank in over.mean.items())
     return [

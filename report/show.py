@@ -1,4 +1,4 @@
-"""One record for the terminal: its numbers, its circumstances, and the command that reproduces it."""
+"""One record for the terminal: accuracies, provenance, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .sources import Evidence, left_out
 from .statistics import changes, settings
 from .tables import tables
 
-_SHORTEST = 4  # smallest number of digits of an id
+_SHORTEST = 4  # smallest number of digits that an abbreviated id may have
 
 
 def find_record(text: str, results: Path, warn: Callable[[str], None] = lambda text: None) -> Record:
-    """The record of a path, or of the first digits of an id among the valid records of a folder.
+    """Read a record, given its path, or the first digits of its id among the valid records of a folder.
 
     Args:
-        text: the path, or the digits.
-        results: the folder.
-        warn: receives a sentence for each file of the folder that is left out.
+        text: path of the record, or first digits of its id, at least four.
+        results: folder that is searched for the id.
+        warn: callback that receives a sentence for each invalid file in the folder.
 
     Raises:
-        UserError: there is no such record, or several, or the file is not a valid record.
+        UserError: no record or several records match, or the file is not a valid record.
     """
     if text.endswith(".json") or Path(text).is_file():
         return read_record(Path(text))
@@ -71,7 +71,7 @@ def _parts(record: Record) -> Iterator[RenderableType]:
         yield ""
     if record.history.measures:
         last_values = {name: pairs[-1][1] for name, pairs in record.history.measures.items() if pairs}
-        yield literal(f"measured by the method in its last epoch: {changes(last_values)}")
+        yield literal(f"last values measured by the method: {changes(last_values)}")
         yield ""
     facts = RichTable.grid(padding=(0, 2))
     facts.add_column(min_width=10)

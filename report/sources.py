@@ -1,4 +1,4 @@
-"""Input of a report: records, stored logits, published numbers, method cards."""
+"""Inputs of a report: records, stored logits, published numbers, method cards."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Sources:
     """Folders and files that a report reads.
 
     Attributes:
-        results: folder with records.
-        runs: folder with the logits of runs; may be missing.
-        published: file of published numbers.
-        cards: method name to card.
+        results: folder of records.
+        runs: folder of runs, which may contain stored logits; may be missing.
+        published: TOML file of published numbers.
+        cards: documentation cards by method.
     """
 
     results: Path
@@ -53,7 +53,7 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
     if not records:
         raise UserError(
             f"There is no record in {results}. Make one with `bench run --dataset <name> --method <name>`, or name the "
-            f"folder that holds your results.{left_out(problems)}"
+            f"folder that contains your results.{left_out(problems)}"
         )
     names = {record.dataset.name for record in records}
     for name in datasets or ():
@@ -63,5 +63,5 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
 
 
 def left_out(problems: Sequence[str]) -> str:
-    """How many files are left out, and why the first of them; empty if there are none."""
+    """Number of files left out and the reason for the first one, as text after a space; "" if there are none."""
     return f" {len(problems)} left out there; the first: {problems[0]}" if problems else ""

@@ -1,4 +1,4 @@
-"""Accuracies of records, and their grouping into settings, whose rows may be compared, and rows, one per method."""
+"""Accuracies of records, grouped into settings (one leaderboard each) and rows (one method and hyper-parameters)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ INACTIVE = "inactive"  # too short a training for what the method adds to its ba
 
 @dataclass(frozen=True)
 class Options:
-    """Choices of the reader of a report.
+    """Options of a report.
 
     Attributes:
-        rule: convention for many, medium and few: A, B or C.
-        groups: groups of classes in the tables: the name of a grouping, such as `shots` or `five`, or `both` for all.
-        baseline: row to compare the others with: a method, or the label of a row.
+        rule: definition of many-, medium- and few-shot classes, A, B or C; see `shot_groups`.
+        groups: grouping of classes in the tables, such as `shots` or `five`, or `both` for all.
+        baseline: label of the row to compare the others with; for default hyper-parameters, the name of the method.
         optimism: show the gain from choosing the best epoch on the test split.
         published: show published numbers beside ours.
     """
@@ -39,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Spread:
-    """Accuracy over seeds, in [0, 1]: mean, sample standard deviation (None for one seed), number of seeds."""
+    """Mean, sample standard deviation (None for one seed) and number of seeds of an accuracy or error in [0, 1]."""
 
     mean: float
     sd: float | None
@@ -51,12 +51,12 @@ class Row:
     """The runs of one method with one set of hyper-parameters.
 
     Attributes:
-        label: the method with what was changed, distinct within its setting.
-        runs: one record per seed, by seed.
-        overall: mean of the per-class accuracies.
-        groups: group name to the mean of its classes' accuracies; None where the group is empty.
-        repeats: records left out because another with the same id was there.
-        apart: why the row is not ranked with the others of its setting, `FEWER_SEEDS` or `INACTIVE`; "" where it is.
+        label: name of the method, with its changed hyper-parameters; unique within its setting.
+        runs: one record per seed, in the order of the seeds.
+        overall: mean per-class accuracy.
+        groups: mean per-class accuracy of each group by name; None for an empty group.
+        repeats: number of records left out because another record has the same id.
+        apart: reason why the row is not ranked in its setting, `FEWER_SEEDS` or `INACTIVE`; "" if it is ranked.
     """
 
     label: str
@@ -69,17 +69,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Setting:
-    """Images and recipe that the rows of a leaderboard have in common, and these rows.
+    """Rows of a leaderboard, and the dataset and recipe that they have in common.
 
     Attributes:
-        id: 8 hex digits, which depend on dataset and recipe.
-        title: dataset and recipe in words, unique within a report.
+        id: 8 hex digits derived from dataset and recipe.
+        title: dataset and recipe as text, unique within a report.
         dataset: facts about the dataset.
         recipe: fields of the recipe, name to value.
-        all_groupings: name to grouping, as in `GROUPINGS`.
-        rows: most seeds first, of equally many the highest overall mean.
-        options: what the reader chose.
-        methods: of all settings, in the order of their colours; the baseline has none.
+        all_groupings: groupings of the classes by name, as in `GROUPINGS`.
+        rows: rows sorted by number of seeds, then by overall mean, both descending.
+        options: options of the report.
+        methods: names of the methods of all settings, in the order of their colours, without the baseline.
     """
 
     id: str
@@ -114,12 +114,12 @@ class Setting:
 
     @property
     def baseline(self) -> Row | None:
-        """The row that others are compared with; None if it has no records."""
+        """The row that the others are compared with; None if it has no records in this setting."""
         return next((row for row in self.rows if row.label == self.options.baseline), None)
 
     @property
     def apart(self) -> dict[str, str]:
-        """Label to reason of the rows that are not ranked with the others."""
+        """Reason by label, for the rows that are not ranked with the others."""
         return {row.label: row.apart for row in self.rows if row.apart}
 
     @property
@@ -214,7 +214,7 @@ def changes(values: dict[str, Any]) -> str:
 
 
 def label_of(record: Record) -> str:
-    """Row label of a record: the method with its changed hyper-parameters."""
+    """Row label of a record: the method, with its changed hyper-parameters and the checksum of a third-party file."""
     changed = changes({k: v for k, v in record.changed.items() if not k.startswith("recipe.")})
     source = f"file {record.source[:8]}" if record.source else ""
     words = ", ".join(filter(None, [source, changed]))

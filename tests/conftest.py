@@ -1,4 +1,4 @@
-"""Shared fixtures: calling the command line in this process, and static shapes as on a GPU."""
+"""Shared fixtures: the command line, called in the test process, and static shapes as on a GPU."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
 @pytest.fixture
 def slots() -> Iterator[None]:
-    """Use static shapes, as on a GPU, where the host never reads a value."""
+    """Use static shapes with empty slots, as on a GPU, where the host never reads a value."""
     with static_shapes():
         yield

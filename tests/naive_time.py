@@ -1,7 +1,7 @@
 """Speed-up of the two most expensive parts, M2m's attack and RSG's centre loss, over naive implementations.
 
 Not a test; run `python tests/naive_time.py`. Sizes are those of CIFAR-10-LT at ratio 100 with ResNet-32 and batches of
-128. Implementations are timed alternately in one process with one thread; the tests show that they agree.
+128. Implementations are timed alternately in one process with one thread; tests check that their results agree.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CPU, BATCH, ROUNDS = torch.device("cpu"), 128, 5
 
 
 def attacks() -> dict[str, Callable[[], Tensor]]:
-    """Our attack on the average number of translated rows, and the published attack on all candidates.
+    """Functions to time: our attack on the mean number of translated rows, and the published attack on all candidates.
 
     The published attack is timed with gradients of images alone, and with gradients of all weights as well.
     """
@@ -75,7 +75,7 @@ def _with(net: torch.nn.Module, source: torch.nn.Module) -> torch.nn.Module:
 
 
 def centre_losses() -> dict[str, Callable[[], Tensor]]:
-    """Our centre loss, the published form with one tensor of all differences, and a loop over samples and centres."""
+    """Functions to time: our centre loss, the published form with all differences in one tensor, and a naive loop."""
     torch.manual_seed(0)
     method = Generator(10, 32, 15, 1, False)
     torch.nn.init.normal_(method.centres)
@@ -102,7 +102,7 @@ def centre_losses() -> dict[str, Callable[[], Tensor]]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Time all implementations and print their speed-ups."""
     torch.set_num_threads(1)
     for name, forms in (("M2m's attack", attacks()), ("RSG's centre loss, forward and backward", centre_losses())):
         seconds = alternate(forms, ROUNDS, CPU)

@@ -26,16 +26,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Intended changes. Names on the left are those of newer code.
-LDAM = "m2m.base=ldam"  # LDAM without weights; now a value of ldam-drw
+# Intended changes. On the left of `RENAMED` are the names of newer code.
+LDAM = "m2m.base=ldam"  # LDAM without class weights; in newer code, ldam-drw with defer=1
 RENAMED = {"rsg.base": "rsg.criterion", "m2m.base": "m2m.criterion"}
 WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # output of `bench info cifar` if warm-up is in epochs instead of a fraction
 AFTER_SETTINGS: dict[str, list[str]] = {
     "m2m": ["m2m.source=own_seed"]
-}  # per method: settings that restore the earlier behaviour
+}  # settings by method that restore the earlier behaviour
 NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
               "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
-NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|version|environment|trained|inactive)\b|cost\.(?!epochs_per|parameters))"
+NEVER_COMPARED = (
+    r"command|records\.[^.]*\.((id|schema|version|environment|trained|inactive)\b|cost\.(?!epochs_per|parameters))"
+)
 
 ALWAYS = ("recipe.threads=1", "recipe.warmup=0")
 EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # older code chooses the precision by timing
@@ -69,7 +71,7 @@ erm --recipe=cifar | open --augment=simclr recipe.cutout=8 | erm --augment=autoa
 
 
 class Case(NamedTuple):
-    """One `bench run`; if `stop` is not 0, it is interrupted at that step and started again."""
+    """Settings of one `bench run`; if `stop` is not 0, the run is interrupted at that step and started again."""
 
     name: str
     method: str
@@ -79,7 +81,7 @@ class Case(NamedTuple):
 
 
 class Side:
-    """One of the two checkouts; in the folder `home`, `ltbench` is a link to it."""
+    """One of the two checkouts, which the link `ltbench` in the folder `home` makes importable."""
 
     def __init__(self, name: str, checkout: Path, home: Path, work: Path) -> None:
         self.name, self.checkout, self.home = name, checkout.resolve(), home
@@ -93,7 +95,7 @@ class Side:
         self.says = cache(lambda *words: self.python("-m", "ltbench.bench", *words).stdout)
 
     def checksum(self) -> str:
-        """SHA-256 of torch's version and of all code that affects results, wherever it is in the checkout."""
+        """SHA-256 of torch's version and of all code in the checkout that may affect results."""
         digest = hashlib.sha256(version("torch").encode())
         for path in sorted(self.checkout.rglob("*.*")):
             parts = path.relative_to(self.checkout).parts
@@ -108,13 +110,13 @@ class Side:
         return subprocess.run(command, cwd=self.home, env=self.environment, capture_output=True, text=True, check=False)
 
     def knows(self, field: str) -> bool:
-        """Whether `bench info` lists a method's field; for `recipe.warmup`, whether it is in epochs."""
+        """Whether this side has a field, according to `bench info`; for `recipe.warmup`, whether it counts epochs."""
         scope, _, name = field.partition(".")
         card, pattern = ("cifar", WHOLE_WARMUP) if scope == "recipe" else (scope, rf"(?m)^{name}  +\S")
         return bool(re.search(pattern, self.says("info", card)))
 
     def spelled(self, word: str, epochs: int) -> str:
-        """Word of a command in the spelling of this side, on which a setting may have another name or unit."""
+        """A word of a command, translated to this side if a setting has another name or unit there."""
         matches = re.fullmatch(r"--set=([\w.-]+)=(.*)", word)
         if not matches or matches[1] not in (*RENAMED, "recipe.warmup") or self.knows(matches[1]):
             return word
@@ -134,7 +136,7 @@ class Side:
         return [self.spelled(word, case.epochs) for word in words]
 
     def outcome(self, case: Case) -> tuple[dict[str, Any], bool]:
-        """Results of a case on this side, and whether they were kept from an earlier comparison."""
+        """Results of a case on this side, and whether they come from an earlier comparison."""
         words, file = self.command(case), self.kept / (case.name.replace(" ", "_") + ".json")
         if file.exists() and (expected := json.loads(file.read_text()))["command"] == [*words, case.stop]:
             return expected, True
@@ -152,7 +154,7 @@ class Side:
         return matches, False
 
     def comparable(self, case: Case, matches: dict[str, Any]) -> dict[str, Any]:
-        """Values to compare by path, with the names of newer code."""
+        """Values to compare, by path; fields that were renamed have the names of newer code."""
         for record in matches.get("records", {}).values():
             for new, old in RENAMED.items():
                 for part in (record["hyperparameters"], record["changed"]):
@@ -186,7 +188,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def listed(group: str, table: str, always: tuple[str, ...], epochs: int) -> Iterator[Case]:
-    """Cases of a table; each entry is a method, followed by settings, with or without scope, and options."""
+    """Cases of a table; an entry is a method, then options and settings, whose scope is the method by default."""
     for line in re.split(r"[|\n]", table.strip()):
         method, *words = line.split()
         settings = [word if "." in word.partition("=")[0] else f"{method}.{word}" for word in words if word[0] != "-"]

@@ -1,7 +1,7 @@
 """Smoke benchmark: the suite `smoke`, with every method on tiny subsets of digits-lt and waves-lt.
 
 Fails if a run fails (for example with a non-finite loss), if a record is missing or invalid, or if a method learns
-nothing (less than twice the accuracy of chance on the test split). Takes under two minutes on two cores.
+nothing (a test accuracy below twice the chance level). Takes under two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ltbench.benchmarks.sweeps.units import make_units
 
 
 def learned(record: Record) -> bool:
-    """Whether the accuracy on the balanced test split is at least twice that of chance."""
+    """Whether the accuracy on the balanced test split is at least twice the chance level."""
     tests = record.dataset.test_counts
     return sum(record.final.correct) / sum(tests) >= 2 / len(tests)
 

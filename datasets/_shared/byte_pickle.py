@@ -1,4 +1,4 @@
-"""Reading pickles from strangers: arrays of bytes, integers and text in lists and dictionaries, and nothing else."""
+"""Safe reader of untrusted pickles: uint8 arrays, integers, text and containers of these; all else is refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-MOST_TUPLES = 1000  # a published file has about ten; the hash of deeply nested ones would exhaust the C stack
-MOST_NOTES = 2**20  # a published file has about 30,000; Python reserves memory for the largest number
+MOST_TUPLES = 1000  # a published file has about ten; hashing deeply nested tuples would overflow the C stack
+MOST_NOTES = 2**20  # largest memo index; a published file needs about 30,000; Python allocates memory up to the index
 _INSTRUCTIONS = {
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "INT", "LONG", "LONG1", "BININT", "BININT1",
     "BININT2", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
@@ -22,12 +22,13 @@ _INSTRUCTIONS = {
 
 
 def read_bytes_and_text(path: Path) -> Any:
-    """The content of a pickle, with NumPy arrays of uint8; an array of another type becomes None.
+    """Contents of a pickle; arrays that are values of the outermost dictionary are restored.
 
-    No class of NumPy takes part: with one, a crafted file could have bytes taken for pointers to objects.
+    An array of another type than uint8 becomes None. The pickle cannot call NumPy, whose array constructor would let a
+    crafted file pass arbitrary bytes off as pointers to objects.
 
     Raises:
-        Exception: of nearly any kind, if the file is damaged or asks for anything else.
+        Exception: nearly any exception, if the file is damaged or contains anything else.
     """
     data = path.read_bytes()
     _check_instructions(data)
@@ -40,18 +41,18 @@ def _check_instructions(data: bytes) -> None:
         tuples += instruction.name.startswith("TUPLE")
         noted = int(argument or 0) if instruction.name.endswith("PUT") else 0
         if instruction.name not in _INSTRUCTIONS or tuples > MOST_TUPLES or noted > MOST_NOTES:
-            raise pickle.UnpicklingError(f"it uses {instruction.name} in a way that no file of images needs")
+            raise pickle.UnpicklingError(f"it uses {instruction.name} in a way that no image file needs")
 
 
 def _unwrapped(content: Any) -> Any:
-    """The content with arrays in place of their stand-ins, as far as these are values of a dictionary."""
+    """Replace the stand-ins among the values of a dictionary by their arrays; return any other content unchanged."""
     if not isinstance(content, dict):
         return content
     return {key: value.array if isinstance(value, _Array) else value for key, value in content.items()}
 
 
 class _Reader(pickle.Unpickler):
-    """Replaces what a pickled array refers to; the names of the modules depend on NumPy's version."""
+    """Unpickler that loads `_STAND_INS` in place of NumPy's classes and functions, and refuses every other name."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
@@ -59,24 +60,28 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _STAND_INS:
             return _STAND_INS[module, name]
-        raise pickle.UnpicklingError(f"it asks to load {module}.{name}, which does not belong in a file of images")
+        raise pickle.UnpicklingError(f"it asks to load {module}.{name}, which no image file needs")
 
 
 class _Type:
-    """Takes the place of numpy.dtype."""
+    """Stand-in for numpy.dtype.
+
+    Attributes:
+        is_byte: whether the type is uint8.
+    """
 
     def __init__(self, name: Any, *_: Any) -> None:
         self.is_byte = name in ("u1", "|u1")
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order and alignment, which a byte has none of."""
+        """Ignore byte order and alignment, which do not matter for single bytes."""
 
 
 class _Array:
-    """Takes the place of numpy.ndarray.
+    """Stand-in for numpy.ndarray.
 
     Attributes:
-        array: uint8; None for an array of another type.
+        array: the restored array, uint8; None if the pickled array has another type.
     """
 
     array: np.ndarray | None = None
@@ -86,7 +91,7 @@ class _Array:
         self.fill(data, kind, shape, "F" if by_columns else "C")
 
     def fill(self, data: Any, kind: Any, shape: Any, order: Any) -> _Array:
-        """Take the pixels from bytes, or from text as Python 2 wrote them."""
+        """Set `array` from bytes, or from Latin-1 text as in pickles of Python 2; return the stand-in."""
         if isinstance(kind, _Type) and kind.is_byte:
             content = data.encode("latin1") if isinstance(data, str) else bytes(data)
             self.array = np.frombuffer(content, np.uint8).reshape(shape, order=order)
@@ -101,6 +106,7 @@ def _array_of(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
     return _Array().fill(data, kind, shape, order)
 
 
+# NumPy 2 renamed numpy.core to numpy._core.
 _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,

@@ -23,12 +23,12 @@ STD = (0.2023, 0.1994, 0.2010)
 
 @dataclass
 class CifarLT(Source):
-    """Base class of cifar10-lt and cifar100-lt, with the file lists and checksums of torchvision.
+    """Base class of cifar10-lt and cifar100-lt; torchvision provides file names and checksums.
 
     Attributes:
-        supply: how to get the files.
+        supply: expected files and instructions for getting them.
         reference: name of the class in torchvision.datasets that lists file names and checksums.
-        labels_key: key of the labels in a file.
+        labels_key: key of the labels in the dictionary of a data file.
         profile, imbalance, selection, n_max: options, described in the subclasses.
     """
 
@@ -49,7 +49,7 @@ class CifarLT(Source):
         return getattr(torchvision.datasets, self.reference)
 
     def load(self, root: DataRoot) -> Dataset:
-        """Verify and read all files. Training images are ordered by class, test images as in the file.
+        """Verify and read all files. Training images are sorted by class; test images keep the order of the file.
 
         Raises:
             MissingData: a file is missing.
@@ -130,7 +130,7 @@ class CifarLT(Source):
     def _class_names(self, path: Path, key: str) -> list[str]:
         names = self._read(path).get(key)
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{self.supply.name}: {path} holds no class names under '{key}'.")
+            raise UserError(f"{self.supply.name}: {path} contains no class names under '{key}'.")
         return names
 
     def _read_all(self, folder: Path, files: list[list[str]], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,9 +145,9 @@ class CifarLT(Source):
             shape = getattr(images, "shape", type(images).__name__)
             raise UserError(f"{self.supply.name}: {path} should contain uint8 images (N, 3072) but contains {shape}.")
         if not isinstance(labels, list) or len(labels) != len(images):
-            raise UserError(f"{self.supply.name}: {path} holds {len(images)} images but not one label for each.")
+            raise UserError(f"{self.supply.name}: {path} contains {len(images)} images but not one label for each.")
         if not all(type(label) is int and 0 <= label < num_classes for label in labels):
-            raise UserError(f"{self.supply.name}: {path} holds a label that is not an integer below {num_classes}.")
+            raise UserError(f"{self.supply.name}: {path} contains a label that is not an integer below {num_classes}.")
         return images.reshape(-1, 3, 32, 32), np.array(labels, dtype=np.int64)
 
     def _read(self, path: Path) -> dict[Any, Any]:
@@ -155,7 +155,7 @@ class CifarLT(Source):
             content = read_bytes_and_text(path)
             if isinstance(content, dict):
                 return content
-            raise ValueError("it holds no dictionary")
+            raise ValueError("it does not contain a dictionary")
         except Exception as error:  # a damaged pickle can raise nearly any exception
             raise UserError(
                 f"{self.supply.name}: {path} is truncated or damaged ({error}). Get it again ({self.supply.how})."

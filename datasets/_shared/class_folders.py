@@ -1,4 +1,4 @@
-"""Images in a folder for each class: which files they are, and what is left out."""
+"""Search for the image files of a dataset that has one folder per class."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from pathlib import Path
 
 from ...benchmarks.errors import UserError, look_alike, similar_path
 
-# Pillow opens more, some of them with programs of others: EPS starts Ghostscript. All of these are pixels.
+# Pillow supports more formats, some through external programs: EPS starts Ghostscript. These need none.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
-EXAMPLES = 3  # names of each kind in the message
+EXAMPLES = 3  # largest number of names that the warning lists for each reason
 
-Unused = defaultdict[str, list[str]]  # reason to names
+Unused = defaultdict[str, list[str]]  # maps a reason to the names of the files and folders that are left out
 
 
 def find_images(folder: Path) -> tuple[list[str], list[list[Path]], list[list[Path]]]:
-    """Class names, and the sorted training and test files of each class; one warning for all that is left out.
+    """Find the class names, and the sorted training and test files of each class.
+
+    One warning lists all files and folders that are left out; others name pairs of classes whose names look alike.
 
     Raises:
-        UserError: a folder cannot be read, a class has no training or no test image, or there is only one class.
+        UserError: a folder is missing or cannot be read, the name of a class is not valid Unicode, a class has no
+            training or no test image, or there is only one class.
     """
     unused: Unused = defaultdict(list)
     try:
@@ -54,10 +57,10 @@ def _check_names(names: list[str], train: dict[str, list[Path]], test: dict[str,
 
 
 def _classes(part: Path, unused: Unused) -> dict[str, list[Path]]:
-    """The images of each class, also of those that have none."""
+    """Sorted image files by class name; empty lists for classes without images."""
     if not part.is_dir():
         raise UserError(
-            f"folder: there is no {part}; expected are train/<class>/ and test/<class>/.{similar_path(part)}"
+            f"folder: {part} does not exist; images belong in train/<class>/ and test/<class>/.{similar_path(part)}"
         )
     classes = {}
     for entry in sorted(part.iterdir()):
@@ -71,19 +74,19 @@ def _classes(part: Path, unused: Unused) -> dict[str, list[Path]]:
 
 
 def _class_name(folder: Path) -> str:
-    """The name of a folder, the same in every locale.
+    """The name of a folder, decoded as UTF-8 in every locale.
 
     Raises:
-        UserError: it is no text.
+        UserError: the name is not valid UTF-8.
     """
     try:
         return os.fsencode(folder.name).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"folder: the name of class {folder.name!a} is no valid Unicode; rename it.") from error
+        raise UserError(f"folder: the name of class {folder.name!a} is not valid Unicode; rename it.") from error
 
 
 def _images(folder: Path, unused: Unused) -> Iterator[Path]:
-    """The images in a folder and in those below it; links to folders are followed, but never back."""
+    """Image files in a folder and its subfolders; links to folders are followed unless they lead to a parent folder."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -94,7 +97,7 @@ def _images(folder: Path, unused: Unused) -> Iterator[Path]:
             unused["empty folders"].append(here.name)
         back = [each for each in folders if here.resolve().is_relative_to((here / each).resolve())]
         hidden = [each for each in [*folders, *files] if each.startswith(".")]
-        unused["links that lead back"] += back
+        unused["links to parent folders"] += back
         unused["hidden"] += hidden
         folders[:] = [each for each in folders if each not in (*back, *hidden)]
         for path in (here / each for each in files if each not in hidden):
@@ -107,7 +110,7 @@ def _images(folder: Path, unused: Unused) -> Iterator[Path]:
 
 
 def _say(folder: Path, unused: Unused, names: list[str]) -> None:
-    """Warn of all that is left out, and of classes that may be one."""
+    """Warn about the files and folders that are left out, and about pairs of class names that look alike."""
     counts = [
         f"{len(left_out)} {reason} ({', '.join(sorted(left_out)[:EXAMPLES])}{', ...' * (len(left_out) > EXAMPLES)})"
         for reason, left_out in unused.items()
@@ -117,12 +120,12 @@ def _say(folder: Path, unused: Unused, names: list[str]) -> None:
         warnings.warn(f"folder: not used of {folder}: {'; '.join(counts)}.", stacklevel=4)
     for name, other in combinations(names, 2):
         if hint := look_alike(name, [other]):
-            warnings.warn(f"folder: class '{name}' may be another one, too.{hint}", stacklevel=4)
+            warnings.warn(f"folder: classes '{name}' and '{other}' may be the same class.{hint}", stacklevel=4)
 
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Suffixes of FORMATS, in lower case."""
+    """File name suffixes of FORMATS in lower case, with the dot."""
     from PIL import Image
 
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS)

@@ -1,4 +1,4 @@
-"""Whether the images of a dataset fit into the memory."""
+"""Check that the images of a dataset fit into memory."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from ...benchmarks.errors import UserError
 
 
 def check_memory(name: str, train: int, test: int, size: int, available: int | None) -> None:
-    """Refuse a dataset that exceeds the memory before an hour of decoding.
+    """Raise an error, before any image is decoded, if the images would not fit into memory.
 
-    Training keeps the images and padded copies of them and of their mirror images: under five times their bytes.
+    The training images are estimated at five times their size, because augmentation also stores padded copies of them
+    and of their mirror images.
 
     Args:
-        name: of the dataset.
-        train: number of its training images.
-        test: number of its test images.
-        size: height and width of an image.
-        available: bytes, see `available_memory`.
+        name: name of the dataset, for the message.
+        train: number of training images.
+        test: number of test images.
+        size: height and width of an image in pixels.
+        available: available memory in bytes, see `available_memory`; None skips the check.
 
     Raises:
-        UserError: they exceed 80 % of the memory; the message names a size that fits.
+        UserError: the images need more than 80 % of the available memory; the message names a size that fits.
     """
     images = 5 * train + test
     needed = images * 3 * size**2
-    if available is not None and needed > 0.8 * available:  # training needs some too
+    if available is not None and needed > 0.8 * available:  # the rest is for training
         fits = int((0.8 * available / (3 * images)) ** 0.5)
         raise UserError(
             f"{name}: {train + test} images of {size}x{size} need {needed / 1e9:.1f} GB of memory; "
@@ -33,7 +34,7 @@ def check_memory(name: str, train: int, test: int, size: int, available: int | N
 
 
 def available_memory() -> int | None:
-    """Bytes available without swapping, or None if the system does not report them."""
+    """Memory in bytes that is available without swapping, or None if the system does not report it."""
     try:
         with Path("/proc/meminfo").open() as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))

@@ -11,7 +11,7 @@ from ...benchmarks.split import DataRoot
 
 @dataclass(frozen=True)
 class Supply:
-    """How to get a dataset, for the error message when it is missing.
+    """Expected files of a dataset and instructions for getting them, for the error message when they are missing.
 
     Attributes:
         name: name of the dataset in the suite, such as `cifar10-lt`.

@@ -1,1 +1,1 @@
-"""What several methods use; no file here is a plugin."""
+"""Parts shared by several methods; no file here is a plugin."""

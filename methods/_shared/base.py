@@ -1,4 +1,4 @@
-"""Base class of methods that are built on another method's loss, and the check of that other method."""
+"""Base class of methods that use the head and loss of another method, their base, and the check of the base."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_ho
 from ...benchmarks.network import Classifier, Head
 from ...benchmarks.registry import Plugin, base_of, configure, load
 
-CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that its holder calls
+CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that the method on it calls
 
 
 @dataclass
 class OnBase(Method):
-    """A method with a base, whose head and criterion it uses.
+    """A method that uses the head and the loss of another method, its base.
 
     Attributes:
-        base: name of the method whose head and loss are used.
-        base_values: hyper-parameter of the base; unless set, the value that this method chooses or the base's default.
+        base: name of the base.
+        base_values: hyper-parameters of the base; those that are not given take the value from `own_values` or else the
+            base's default.
     """
 
     base: str = "erm"
@@ -32,11 +33,13 @@ class OnBase(Method):
         """Fill in the hyper-parameters of the base.
 
         Raises:
-            UserError: the base or a hyper-parameter is unknown, the base is not of the suite, or it overrides a hook
-                that is never called on a base.
+            UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, or it overrides
+                a hook that is never called on a base.
         """
-        if self.base.endswith(".py") or load("methods", self.base).source:  # its contents would not enter the id
-            raise UserError(f"base = {self.base}: a base is a method of the suite, not a file or an installed package.")
+        if self.base.endswith(".py") or load("methods", self.base).source:  # the id does not depend on its contents
+            raise UserError(
+                f"base = {self.base}: a base must be a method of the suite, not a file or a method of another package."
+            )
         plugin = load("methods", self.base)
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
@@ -53,7 +56,7 @@ class OnBase(Method):
         return base
 
     def needs(self, epochs: int) -> Needs:
-        """The needs of the base, without the epochs of another method."""
+        """Needs of the base, except that no epochs are shared with a run of another method."""
         return dataclasses.replace(self.make_base().needs(epochs), prefix=0)
 
     def head(self, default: Head) -> Head:
@@ -66,16 +69,20 @@ class OnBase(Method):
         self.base_.begin_stage(stage, net, train)
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """The base's loss of logits (N, C) against labels (N,) or (N, C)."""
+        """Loss of the base for logits (N, C) and labels (N,) or (N, C)."""
         return self.base_.criterion(logits, labels, now)
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """The network as finished by the base."""
+        """Finish the network as the base does."""
         return self.make_base().finish(net, train)
 
 
 def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
-    """Check that a base overrides only hooks that its holder calls.
+    """Check that a base overrides only hooks in `CALLED`.
+
+    Args:
+        plugin: the base.
+        holder: class name of the method on the base, for the message.
 
     Raises:
         UserError: the base overrides other hooks; the message names them.

@@ -30,7 +30,13 @@ def inverse_weights(counts: Tensor) -> Tensor:
 
 
 def class_weights(counts: Tensor, kind: str, beta: float) -> Tensor:
-    """Class weights of a kind, `effective` or `inverse`, with a mean of 1; float32 (C,)."""
+    """Class weights with a mean of 1; float32 (C,).
+
+    Args:
+        counts: training images per class, int64 (C,), all positive.
+        kind: `effective` for inverse effective numbers, `inverse` for inverse counts.
+        beta: parameter of the effective number, in [0, 1); unused for `inverse`.
+    """
     return effective_number_weights(counts, beta) if kind == "effective" else inverse_weights(counts)
 
 

@@ -21,7 +21,7 @@ class Pairs(NamedTuple):
     Attributes:
         frequent: int64 (N,), row of the frequent-class sample of each slot.
         rare: int64 (N,), row of the rare-class sample of each slot.
-        valid: bool (N,), mask of the valid slots; the others hold arbitrary rows.
+        valid: bool (N,), mask of the valid slots; the rows of other slots are arbitrary.
     """
 
     frequent: Tensor
@@ -30,11 +30,11 @@ class Pairs(NamedTuple):
 
 
 class Contrast(nn.Module):
-    """Binary classifier of map pairs, same class or not: convolution, ReLU, 3x3 convolution, spatial mean, linear.
+    """Classifier of pairs of maps, same class or not: convolution, ReLU, 3x3 convolution, spatial mean, linear layer.
 
     The spatial mean of the 3x3 convolution is linear in the sums of its input over the nine shifted windows, so the
-    convolution itself is not computed. The result is exact and some 30 times cheaper on ResNet-32, where the
-    convolution would cost more than the backbone.
+    convolution itself is not computed. The result is the same up to rounding and some 30 times cheaper on ResNet-32,
+    where the convolution would cost more than the backbone.
 
     Args:
         width: channels of each map.
@@ -82,7 +82,8 @@ class Generator(nn.Module):
         width: channels D of the maps.
         centres: number of centres K per class.
         kernel: size of the contrastive module's first convolution.
-        memory_rows: vectors of the MV loss are D consecutive numbers in memory, as in the reference code.
+        memory_rows: use D consecutive numbers in memory as the vectors of the MV loss, as in the reference code,
+            instead of the channels of a position.
     """
 
     def __init__(self, classes: int, width: int, centres: int, kernel: int, memory_rows: bool) -> None:
@@ -122,7 +123,7 @@ class Generator(nn.Module):
         return F.cross_entropy(self.contrast(maps[:half], maps[half : 2 * half]), same)
 
     def displacements(self, maps: Tensor, labels: Tensor, assignment: Tensor) -> Tensor:
-        """Maps minus the nearest centre of their class, detached, (N, D, H, W)."""
+        """Maps minus the centre of their class with the largest assignment, which is detached; (N, D, H, W)."""
         nearest = self.centres[labels, assignment.argmax(1)].detach()
         return maps - nearest[:, :, None, None]
 
@@ -137,7 +138,7 @@ class Generator(nn.Module):
 
         Returns:
             The transformed displacements of the frequent maps (N, D, H, W), which give the generated maps when added
-            to the rare maps, and the MV loss (). Only the transform receives gradient.
+            to the rare maps, and the MV loss (). Only the transform receives gradients.
         """
         moved = self.displacements(maps, labels, assignment)
         far, near = moved[pairs.frequent], moved[pairs.rare]
@@ -166,7 +167,10 @@ class Generator(nn.Module):
 
 
 def frequent_classes(counts: Tensor, fraction: float) -> Tensor:
-    """Mask of the round(fraction x C) largest classes, between 1 and C - 1, ties to the lower index; bool (C,)."""
+    """Mask of the round(fraction x C) largest classes, at least 1 and at most C - 1; bool (C,).
+
+    Of equally large classes, those with lower indices are chosen.
+    """
     order = counts.argsort(descending=True, stable=True)
     number = min(max(round(fraction * len(counts)), 1), len(counts) - 1)
     return torch.zeros_like(counts, dtype=torch.bool).index_fill_(0, order[:number], True)

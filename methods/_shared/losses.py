@@ -1,6 +1,6 @@
-"""Losses that several methods build on: methods that define a head, constants of the class sizes, and a criterion.
+"""Losses on which several methods build: base classes with class weights and margins, and the focal loss.
 
-All of them ignore rows labelled IGNORED.
+All losses ignore rows labelled IGNORED.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class ClassWeighted(Method):
     """Cross-entropy with class weights; the weighted sum over a batch is divided by the sum of the weights.
 
     Attributes:
-        weighting: class weight: inverse effective number or inverse count.
+        weighting: class weights proportional to the inverse effective number or to the inverse count.
         beta: parameter of the effective number, in [0, 1); 0 gives equal weights.
     """
 
@@ -37,7 +37,7 @@ class ClassWeighted(Method):
         self.weights_ = class_weights(train.counts, self.weighting, self.beta)
 
     def current_weights(self, now: Now) -> Tensor | None:
-        """Class weights (C,) at the current point of training, or None while there are none."""
+        """Class weights (C,) at the current point of training; None for unweighted loss."""
         return self.weights_
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
@@ -75,7 +75,7 @@ class MarginLoss(DeferredWeights):
         raise NotImplementedError
 
     def head(self, default: Head) -> Head:
-        """A cosine head."""
+        """The cosine head, in place of the default."""
         return CosineHead
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
@@ -101,9 +101,9 @@ def focal_loss(
     Args:
         logits: (N, C).
         labels: int64 (N,) or class probabilities (N, C); rows labelled IGNORED are ignored.
-        gamma: how strongly well-classified images are down-weighted, >= 0.
-        weights: class weights w (C,), or None for 1.
-        inside: derive p from the weighted cross-entropy (reference code of LDAM) instead of the unweighted one.
+        gamma: exponent that down-weights well-classified images, >= 0.
+        weights: class weights w (C,); None for equal weights of 1.
+        inside: whether to derive p from the weighted cross-entropy (reference code of LDAM).
     """
     losses = F.cross_entropy(logits, labels, weights if inside else None, reduction="none")  # 0 where a row is IGNORED
     error = (-torch.expm1(-losses)).clamp(min=1e-12)  # for gamma < 1, the gradient at 0 would be infinite

@@ -21,8 +21,8 @@ def ldam_loss(cosines: Tensor, labels: Tensor, margins: Tensor, scale: float, we
     Args:
         cosines: (N, C), in [-1, 1].
         labels: int64 (N,), or class probabilities (N, C), which then also weight the margins.
-        margins: (C,).
-        scale: factor of the cosines; absent from the paper's formulas but essential in the code.
+        margins: margin of each class (C,), in units of the cosine.
+        scale: factor of the cosines; it is missing from the paper's formulas but essential in the reference code.
         weights: class weights (C,); with labels (N,), the sum over the batch is divided by the sum of the weights.
     """
     classes = torch.arange(cosines.shape[1], device=cosines.device)  # one_hot would synchronise with the device

@@ -1,4 +1,4 @@
-"""The arithmetic of OPeN (Zada et al., ICML 2022): choice of the images to replace, and noise images."""
+"""Tensor operations of OPeN (Zada et al., ICML 2022): choice of the images to replace, and noise images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def noise_fraction(counts: Tensor, delta: float) -> Tensor:
-    """Probability of each class that a drawn image is replaced by noise, (1 - n / n_max) x delta (equation 1); (C,)."""
+    """Probability, per class, that a drawn image is replaced by noise: (1 - n / n_max) x delta, equation 1; (C,)."""
     return (delta * (1 - counts.double() / counts.max())).float()
 
 

@@ -1,4 +1,4 @@
-"""Separate forward passes for natural and noise images, which save the useless gradients of noise on a CPU."""
+"""Separate forward passes for natural and noise images, which avoid the unused gradients of noise on a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ...benchmarks.nn.dar_batch_norm import noise_rows
 def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
     """Whether noise rows pass no gradient to any parameter of a routed backbone.
 
-    This holds if a batch norm follows every parameter. It is tested on four random images with a copy of the network.
+    This is the case if a batch norm follows every parameter. It is tested with four random images on a perturbed copy
+    of the network.
 
     Args:
         net: network in training mode, with batch norms converted with `noise_grad="stop"`.
@@ -35,7 +36,7 @@ def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
 
 
 def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
-    """Features (N, width): natural rows with gradient, noise rows without and normalised with their own statistics.
+    """Features (N, width), natural rows with gradients; noise rows without, and normalised with their own statistics.
 
     Args:
         net: network with batch norms converted with `noise_grad="stop"`.
@@ -52,7 +53,7 @@ def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
 
 
 def _without_kept_casts(images: Tensor) -> torch.autocast:
-    """The current autocast without its cache, in which older versions of torch keep casts that have no gradient."""
+    """The current autocast without its cache, because older versions of torch cache casts that have no gradient."""
     kind = images.device.type
     return torch.autocast(
         kind, torch.get_autocast_dtype(kind), enabled=torch.is_autocast_enabled(kind), cache_enabled=False

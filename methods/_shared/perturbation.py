@@ -1,6 +1,6 @@
-"""The arithmetic of BLT (Kozerawski et al., ACCV 2020), vectorised.
+"""Tensor operations of BLT (Kozerawski et al., ACCV 2020), vectorised.
 
-On a GPU, shapes are static and nothing here synchronises with the device.
+On a GPU, shapes are static and no operation synchronises with the device.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ def tail_classes(counts: Tensor, most: int) -> Tensor:
 
 
 def target_probabilities(confusion: Tensor) -> Tensor:
-    """Off-diagonal confusion, normalised per true class; a class without errors keeps a row of zeros; (C, C).
+    """Confusion matrix without its diagonal, each row divided by its sum; (C, C).
+
+    The row of a class without errors is zero.
 
     Args:
         confusion: counts or sums of probabilities (C, C), [true, predicted].
@@ -54,7 +56,7 @@ def choose_sources(
         tail: mask of the rows of a tail class, bool (N,).
         uniform: random numbers (N,) in [0, 1), which determine the order.
         fraction: fraction of the tail rows to sample.
-        slots: number of slots; rows beyond it are dropped.
+        slots: number of slots; if more rows are sampled, the rest is dropped.
         ceil: round the number of rows up (paper) instead of down (reference code).
     """
     rows = (uniform + 2 * ~tail).argsort()[:slots]
@@ -62,7 +64,7 @@ def choose_sources(
 
 
 def number_of_sources(tails: Tensor, fraction: float, ceil: bool) -> Tensor:
-    """Number of images in a fraction of `tails` rows, rounded up or down; () float64; tolerates rounding errors."""
+    """Product of `tails`, (), and `fraction`, rounded up or down with a tolerance for rounding errors; float64 ()."""
     product = tails.double() * fraction
     return (product - 1e-9).ceil() if ceil else (product + 1e-9).floor()
 
@@ -72,7 +74,7 @@ class Ascent:
     """Settings of the gradient ascent.
 
     Attributes:
-        step: step size, a number or a tensor that broadcasts over an image.
+        step: step size, a number or a tensor that broadcasts with the images.
         limit: maximum number of steps.
         accumulate: sum the gradients of all steps instead of clearing them, as the reference code does.
     """
@@ -90,11 +92,11 @@ def ascend(
     Images that have reached their threshold are dropped from further steps where `host_reads_freely` allows it.
 
     Args:
-        images: (N, ...).
-        logits: function from images to logits (N, C).
+        images: start images (N, 3, H, W).
+        logits: function from images (N, 3, H, W) to logits (N, C).
         target: class whose logit is raised, int64 (N,).
         threshold: probability of the target class above which an image stops, (N,).
-        ascent: step size and limit.
+        ascent: settings of the ascent.
 
     Returns:
         The perturbed images, detached, and the number of steps of each image, int64 (N,).

@@ -26,12 +26,12 @@ def draw_columns(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 
 def capacity(size: int, probability: float, fraction: float = 1.0) -> int:
-    """Number of slots that suffices for a fraction of the marked rows in all but one of some 700 batches (3 std).
+    """Number of slots that suffices for a fraction of the marked rows in all but one of about 700 batches (3 std).
 
     Args:
-        size: rows of the batch.
+        size: number of rows of the batch.
         probability: probability that a row is marked.
-        fraction: fraction of the marked rows that need a slot.
+        fraction: fraction of the marked rows that needs a slot.
     """
     most = size * probability + 3 * math.sqrt(size * probability * (1 - probability))
     return max(1, math.ceil(fraction * min(size, most)))
@@ -44,7 +44,7 @@ def layout_of(images: Tensor, model: Tensor) -> Tensor:
 
 
 def append_rows(batch: Batch, images: Tensor, labels: Tensor) -> Batch:
-    """The batch with synthetic images (M, 3, H, W) and their labels (M,) appended."""
+    """Append synthetic images (M, 3, H, W) and their labels (M,) to a batch, marked as synthetic."""
     positions = torch.arange(len(batch.labels) + len(labels), device=batch.labels.device)
     return Batch(
         layout_of(torch.cat([batch.images, images]), batch.images),

@@ -24,7 +24,7 @@ class Tally:
     rows: Sequence[str]
 
     def attach(self, net: Classifier, zero: Tensor) -> None:
-        """Register the buffer, filled with zeros; `zero`, () or (C,), gives shape, dtype and device of a count."""
+        """Register the buffer, filled with zeros; each count gets shape, () or (C,), dtype and device of `zero`."""
         net.register_buffer(self.buffer, zero.new_zeros(len(self.rows), *zero.shape), persistent=False)
 
     def reset(self, net: Classifier) -> None:
@@ -32,12 +32,12 @@ class Tally:
         net.get_buffer(self.buffer).zero_()
 
     def add(self, net: Classifier, *values: Tensor) -> None:
-        """Add one value, () or (C,), to each row."""
+        """Add one value, () or (C,), to each count, in the order of `rows`."""
         counts = net.get_buffer(self.buffer)
         counts += torch.stack(values)
 
     def read(self, net: Classifier) -> dict[str, list[float]]:
-        """Counts of each row as a list of C numbers, or of one; synchronises, so do not call it within a step."""
+        """Counts by name, lists of C numbers or of one; synchronises with the device, so do not call it in a step."""
         counts = net.get_buffer(self.buffer)
         return dict(zip(self.rows, counts.reshape(len(self.rows), -1).tolist(), strict=True))
 

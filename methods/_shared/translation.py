@@ -1,7 +1,7 @@
-"""The arithmetic of M2m (Kim, Jeong, Shin, CVPR 2020), vectorised, with static shapes and without synchronisation.
+"""Tensor operations of M2m (Kim, Jeong, Shin, CVPR 2020), vectorised, with static shapes and no synchronisation.
 
-Rows are images of a class-balanced batch. The image of a candidate row is to be replaced by an image that is translated
-to the row's class from another row of the batch, its seed.
+Rows are images of a class-balanced batch. A candidate is a row whose image may be replaced: the image of another row,
+its seed, is translated to the class of the candidate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def acceptance(counts: Tensor, beta: Tensor | float) -> Tensor:
 
     Args:
         counts: training images per class, int64 (C,).
-        beta: in [0, 1); the larger, the more images a seed's class must have.
+        beta: parameter in [0, 1); with a larger beta, the seed's class must have more images.
     """
     surplus = (counts[:, None] - counts[None, :]).clamp(min=0).double()
     beta = torch.as_tensor(beta, dtype=torch.float64, device=counts.device)
@@ -31,9 +31,10 @@ def acceptance(counts: Tensor, beta: Tensor | float) -> Tensor:
 
 
 def fitting_beta(counts: Tensor) -> Tensor:
-    """The largest beta in BETAS that accepts at least half of the seeds for the smallest class, or else the last one.
+    """The largest beta in BETAS with which the smallest class accepts at least half of its seeds; float64 ().
 
-    0.999 suits classes with thousands of images; with hundreds, it would reject nearly all seeds. float64 ().
+    If there is none, the smallest beta. 0.999 suits classes with thousands of images; with hundreds of images, it would
+    reject nearly all seeds.
     """
     chosen = torch.tensor(BETAS[-1], dtype=torch.float64, device=counts.device)
     for beta in reversed(BETAS):
@@ -58,10 +59,10 @@ class Choice(NamedTuple):
     """Decisions on the rows of a batch before any image is translated.
 
     Attributes:
-        candidate: the drawn image is to be replaced, bool (N,).
-        seedless: no row of the batch can be the seed, bool (N,).
-        agreed: the Bernoulli draw accepts the seed, bool (N,).
-        seeds: row of the seed, int64 (N,); arbitrary if there is no possible seed.
+        candidate: mask of the rows whose image is to be replaced, bool (N,).
+        seedless: mask of the rows for which no row of the batch can be the seed, bool (N,).
+        agreed: mask of the rows whose seed is accepted by the Bernoulli draw, bool (N,).
+        seeds: row of the seed of each row, int64 (N,); arbitrary if there is no possible seed.
     """
 
     candidate: Tensor
@@ -71,12 +72,12 @@ class Choice(NamedTuple):
 
     @property
     def seeded(self) -> Tensor:
-        """Candidates that have a seed, bool (N,)."""
+        """Mask of the candidates that have a seed, bool (N,)."""
         return self.candidate & ~self.seedless
 
     @property
     def chosen(self) -> Tensor:
-        """Rows for which an image is translated, bool (N,)."""
+        """Mask of the rows for which an image is translated, bool (N,)."""
         return self.seeded & self.agreed
 
 
@@ -99,7 +100,15 @@ def choose_sources(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Ten
 
 
 def fill_slots(chosen: Tensor, slots: int) -> tuple[Tensor, Tensor]:
-    """Rows of the slots, chosen rows first, int64 (slots,), and the mask of slots with a chosen row, bool (slots,)."""
+    """Assign rows to slots, chosen rows first.
+
+    Args:
+        chosen: mask of the rows that need a slot, bool (N,).
+        slots: number of slots; if more rows are chosen, the rest gets none.
+
+    Returns:
+        The row of each slot, int64 (slots,), and the mask of the slots with a chosen row, bool (slots,).
+    """
     rows = (~chosen).to(torch.int8).argsort(stable=True)[:slots]
     return rows, chosen[rows]
 

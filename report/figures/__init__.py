@@ -13,12 +13,12 @@ from .bars import confusions, group_bars
 from .classes import class_counts, class_differences, class_lines, class_sizes
 from .curves import cost_scatter, reliability, shifted_priors, trade_off, training_curves
 
-MOST_LINES = 8  # more lines cannot be told apart
-MOST_ROWS = 40  # more named rows do not fit a page
+MOST_LINES = 8  # more lines cannot be distinguished
+MOST_ROWS = 40  # more named rows do not fit on a page
 
 
 def main_rows(setting: Setting) -> Setting:
-    """Of each method the row with its own values, or else its best one; the baseline always."""
+    """One row per method, with default hyper-parameters or else the best one, and the baseline; at most 40 rows."""
     first = {row.runs[0].method: row for row in reversed(setting.rows)}
     first |= {row.runs[0].method: row for row in setting.rows if row.label == row.runs[0].method}
     kept = [row for row in setting.rows if row is first[row.runs[0].method] or row is setting.baseline]
@@ -26,12 +26,12 @@ def main_rows(setting: Setting) -> Setting:
 
 
 def few_rows(setting: Setting) -> Setting:
-    """The best of the main rows, and the baseline: as many as lines can be told apart."""
+    """The best of the main rows, and the baseline; at most 8 rows, so that lines can be distinguished."""
     return _cut(setting, main_rows(setting).rows, MOST_LINES)
 
 
 def variants(setting: Setting) -> Setting:
-    """The rows of the methods that have several, method by method."""
+    """The rows of the methods that have several rows, method by method; at most 40 rows."""
     by_method: dict[str, list[Row]] = {}
     for row in setting.rows:
         by_method.setdefault(row.runs[0].method, []).append(row)
@@ -51,9 +51,9 @@ class Kind:
     """A kind of figure.
 
     Attributes:
-        caption: what it shows.
-        draw: from a setting and the scores of its runs by record id; None where they do not allow it.
-        rows: which rows of the setting it shows.
+        caption: caption without the setting.
+        draw: function that draws the figure of a setting, given scores by record id; None if the data do not allow it.
+        rows: function that reduces a setting to the rows that the figure shows.
     """
 
     caption: str
@@ -79,17 +79,17 @@ FIGURES: dict[str, Kind] = {
     "cost": Kind("Accuracy against training cost", lambda s, _: cost_scatter(s), few_rows),
     "counts": Kind("Training images of each class", lambda s, _: class_counts(s)),
 }
-_WITHOUT_ROWS = ("sizes", "counts")  # figures that do not show all rows anyway
+_WITHOUT_ROWS = ("sizes", "counts")  # figures of at most two rows, which need no remark on the rows left out
 
 
 def figures(setting: Setting, scores: Mapping[str, Scores]) -> dict[str, Figure]:
-    """Short name to figure: those that the records and the logits of a setting allow."""
+    """Figures of a setting by short name, without those for which records or logits lack data."""
     drawings = {name: kind.draw(kind.rows(setting), scores) for name, kind in FIGURES.items()}
     return {name: figure for name, figure in drawings.items() if figure is not None}
 
 
 def caption(setting: Setting, name: str) -> str:
-    """What a figure shows, and which rows it leaves out."""
+    """Caption of a figure, with a remark on the rows that it leaves out."""
     kind = FIGURES[name]
     shown, main = len(kind.rows(setting).rows), len(main_rows(setting).rows)
     if name in _WITHOUT_ROWS or kind.rows is variants or shown == len(setting.rows):

@@ -1,4 +1,4 @@
-"""Every row in the groups of classes: its accuracy as a point, its predictions as a bar."""
+"""Figures of all rows by group of classes: accuracies as points, predictions as stacked bars."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KINDS = (
 
 @style()
 def group_bars(setting: Setting, grouping: Grouping) -> Figure | None:
-    """Accuracy of every row overall and in each group that has classes, with standard deviations over seeds.
+    """Accuracy of every row overall and in each non-empty group, with standard deviations over seeds.
 
-    A dashed line shows the baseline. None where no group has classes, or there is no row.
+    A dashed line shows the baseline. None if all groups are empty or there is no row.
     """
     groups = [group for group in grouping.groups if group.classes]
     if not groups or not setting.rows:
@@ -38,7 +38,7 @@ def group_bars(setting: Setting, grouping: Grouping) -> Figure | None:
             if spread is None:
                 continue
             error = None if spread.sd is None else 100 * spread.sd
-            shown = look(setting, row) | {"linestyle": "", "clip_on": False}  # a point at 100 is whole
+            shown = look(setting, row) | {"linestyle": "", "clip_on": False}  # a marker at 100 is not cut off
             axes.errorbar(100 * spread.mean, y, xerr=error, elinewidth=0.8, capsize=1.5, **shown)
             if row is setting.baseline:
                 axes.axvline(100 * spread.mean, color="0.5", linewidth=0.7, linestyle="--", zorder=1)
@@ -49,10 +49,10 @@ def group_bars(setting: Setting, grouping: Grouping) -> Figure | None:
 
 @style()
 def confusions(setting: Setting) -> Figure | None:
-    """Predictions for the test images of each group: their class, one with more training images, or one with fewer.
+    """Predictions for the test images of each group: correct, a more frequent class, or a rarer one.
 
-    One bar per row and group, from the confusion matrices; None where no record has one (above 200 classes) or there
-    are no groups.
+    One bar per row and group, from confusion matrices; a fourth part shows equally frequent classes if there are any.
+    None if no row has confusion matrices (records omit them above 200 classes) or all groups are empty.
     """
     groups = [group for group in setting.parts.groups if group.classes]
     rows = [row for row in setting.rows if all(run.final.confusion for run in row.runs)]
@@ -80,7 +80,7 @@ def confusions(setting: Setting) -> Figure | None:
 
 
 def _fractions(confusion: np.ndarray, counts: np.ndarray, groups: list[Group]) -> np.ndarray:
-    """Fractions of the kinds of predictions, float64 (groups, 4): means over the classes of a group."""
+    """Fraction of each kind of prediction in `_KINDS`, mean over the classes of a group, float64 (groups, 4)."""
     rates = confusion / confusion.sum(1, keepdims=True)
     wrong = rates * ~np.eye(len(counts), dtype=bool)
     true, predicted = counts[:, None], counts[None, :]

@@ -27,12 +27,12 @@ _PAGE = "page"  # folder of the small SVGs for the HTML page
 
 @dataclass(frozen=True)
 class Job:
-    """The figures of one setting, to be drawn.
+    """Task of drawing the figures of one setting.
 
     Attributes:
         setting: setting to draw.
-        scores: record id to scores, for the setting's runs that have logits.
-        formats: file formats.
+        scores: scores by record id, for the runs of the setting that have logits.
+        formats: file formats, such as `png`.
         folder: folder to write to.
     """
 
@@ -57,7 +57,7 @@ class Job:
         return self.folder / f"{self.stem}-{name}.{suffix}"
 
     def small(self, name: str) -> Path:
-        """Path of a figure's small SVG."""
+        """Path of a figure's small SVG for the HTML page."""
         return self.folder / _PAGE / f"{self.stem}-{name}.svg"
 
     def digest(self) -> str:
@@ -109,7 +109,7 @@ def draw_all(jobs: Sequence[Job], say: Callable[[str], None], processes: int | N
 
 
 def _draw_in(pool: ProcessPoolExecutor, jobs: Sequence[Job]) -> list[list[str]]:
-    """Draw in the processes of a pool, which end if this one is interrupted."""
+    """Draw in the processes of a pool, and terminate them if this process is interrupted."""
     with ignored_interrupts():
         drawn = pool.map(draw, jobs)
     try:

@@ -1,4 +1,4 @@
-"""Figures of classes: their counts, their accuracies, and the differences to the baseline."""
+"""Figures of single classes: training images, accuracies, and differences from the baseline."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .style import (
     style,
 )
 
-NAMED_CLASSES = 20  # up to so many classes are named on an axis; more are numbered
-_MOST_COLUMNS = 200  # of a heat map; more classes are shown as means of neighbours
+NAMED_CLASSES = 20  # largest number of classes that an axis names; more are numbered
+_MOST_COLUMNS = 200  # largest number of columns of a heat map; with more classes, neighbours are averaged
 
 
 @style()
@@ -45,7 +45,9 @@ def class_counts(setting: Setting) -> Figure:
     for group, (colour, hatch) in zip(groups, shades, strict=False):
         if not group.classes:
             continue
-        edges = np.arange(start, start + len(group.classes) + 1) + 0.5  # groups lie side by side in the order of size
+        edges = (
+            np.arange(start, start + len(group.classes) + 1) + 0.5
+        )  # groups are adjacent, as classes are sorted by size
         axes.stairs(
             [counts[k] for k in group.classes], edges, baseline=bottom, fill=True, facecolor=colour, hatch=hatch,
             edgecolor="black", linewidth=0.5, label=f"{group.name} ({len(group.classes)})",
@@ -90,10 +92,10 @@ def class_lines(setting: Setting) -> Figure:
 
 @style()
 def class_differences(setting: Setting) -> Figure | None:
-    """Rows by classes: accuracy minus that of the baseline, mean over the seeds that both have, as a heat map.
+    """Heat map of rows by classes: accuracy minus that of the baseline, mean over shared seeds.
 
-    The scale covers at least ten points to either side, so that noise stays pale. None without another row than the
-    baseline, or without a baseline.
+    The colour scale covers at least +-10 percentage points, so that noise stays pale. None if there is no baseline or
+    no other row.
     """
     base = setting.baseline
     rows = [row for row in setting.rows if row is not base]
@@ -141,7 +143,7 @@ def _class_axis(axes: Axes, setting: Setting, order: list[int]) -> None:
 
 @style()
 def class_sizes(setting: Setting) -> Figure:
-    """Accuracy of each class against its training images, for the best row and the baseline (or else the last row)."""
+    """Accuracy of each class against its training images, for the baseline (or the last row) and the best other row."""
     counts = np.array(setting.dataset.train_counts)
     rows = list(setting.rows)
     base = setting.baseline or rows[-1]

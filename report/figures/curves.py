@@ -14,7 +14,7 @@ from ..logits import TAUS, Scores, group_curve, tail_priors
 from ..statistics import Row, Setting, class_accuracies
 from .style import COLUMN, PAGE, accuracy_axis, canvas, label_ends, legend, look, name_of, plain_numbers, style
 
-End = tuple[Row, float, float]  # a row, and the point of its line where its name stands
+End = tuple[Row, float, float]  # a row, and the coordinates of the point that its name labels
 _MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths that a trade-off curve marks
 
 
@@ -36,7 +36,7 @@ def training_curves(setting: Setting) -> Figure:
         right.plot(np.array(epochs_of_all) + 1, values, **look(setting, row))
         ends.append((row, epochs_of_all[-1] + 1, float(values[-1])))
     lines = [line.get_ydata() for line in left.lines]
-    wide = max(map(np.max, lines)) > 100 * min(map(np.max, lines))  # losses of different methods have different units
+    wide = max(map(np.max, lines)) > 100 * min(map(np.max, lines))  # losses of different methods have different scales
     left.set(xlabel="epoch", ylabel="training loss", **({"yscale": "log"} if wide else {"ylim": (0, None)}))
     if wide:
         plain_numbers(left.yaxis)
@@ -50,9 +50,9 @@ def training_curves(setting: Setting) -> Figure:
 
 @style()
 def cost_scatter(setting: Setting) -> Figure:
-    """Accuracy against the seconds of a run with all that it builds on; a line joins rows that no cheaper row beats.
+    """Accuracy against the seconds of a run and of the trainings that it builds on.
 
-    Rows with fewer seeds than others are not joined.
+    A line joins the rows that no cheaper row beats; rows with fewer seeds than others are not considered.
     """
     figure, axes = canvas(COLUMN, 2.2)
     points = [(costs(row).total, 100 * row.overall.mean) for row in setting.rows]
@@ -135,7 +135,7 @@ def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None
         if not runs:
             continue
         images, confidence, hits = np.sum([scores[run.id].bins for run in runs], axis=0).T
-        full = images >= max(1, 0.002 * images.sum())  # fewer images say little about a bin
+        full = images >= max(1, 0.002 * images.sum())  # a bin of fewer images is too noisy
         x, y = 100 * confidence[full] / images[full], 100 * hits[full] / images[full]
         axes.plot(x, y, **look(setting, row))
         ends.append((row, x[-1], y[-1]))
@@ -183,6 +183,6 @@ def _adjusted(axes: Axes, row: Row | None, scores: Mapping[str, Scores], weights
 
 
 def _name(axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None) -> None:
-    """Name the rows beside the ends of their lines; `more` follows their names."""
+    """Label the ends of lines with the names of their rows, each followed by a text of `more`."""
     texts = [name_of(row, 24) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
     label_ends(axes, [(x, y) for _, x, y in ends], texts, [look(setting, row)["color"] for row, _, _ in ends])

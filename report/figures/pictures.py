@@ -1,4 +1,4 @@
-"""Pictures of the input of a network: images of a batch, and the fraction of synthetic images per class."""
+"""Pictures of a network's input: images of a batch, and the fraction of synthetic images per class."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class View(Protocol):
 
 @style()
 def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -> bytes:
-    """Picture of the natural and synthetic images of a batch, as pixels and normalised, above a bar chart of classes.
+    """Draw natural and synthetic images of a batch, as pixels and normalised, above a bar chart of the classes.
 
     Args:
         title: title of the picture.
         class_names: names of the C classes.
         view: images and counts to show.
-        suffix: `png`, `svg` or `pdf`.
+        suffix: file format, `png`, `svg` or `pdf`.
 
     Returns:
-        The contents of the file.
+        The contents of the picture file.
     """
     class_names = [printable(name) for name in class_names]
     pixels, normalised, labels, synthetic = view.pixels, view.normalised, view.labels, view.synthetic

@@ -50,7 +50,7 @@ _STYLE = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")  # Okabe and Ito
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":")
-_LINE = 0.125  # inches: height of a line of names
+_LINE = 0.125  # height of a line of text in inches
 # A date would make two builds of one report differ.
 METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -103,7 +103,7 @@ def legend(figure: Figure, axes: Axes) -> None:
     """Add a legend above the axes, with as many columns as the longest entry allows."""
     handles, labels = axes.get_legend_handles_labels()
     width, height = figure.get_size_inches()
-    columns = min(len(labels), max(1, int(width * 18 / (max(map(len, labels)) + 8))))  # about 18 letters per inch
+    columns = min(len(labels), max(1, int(width * 18 / (max(map(len, labels)) + 8))))  # about 18 characters per inch
     figure.set_size_inches(width, height + 0.15 * math.ceil(len(labels) / columns))  # the axes keep their height
     # Entries are reordered to run row by row, as in the table; matplotlib fills column by column.
     order = [k for start in range(columns) for k in range(start, len(labels), columns)]
@@ -114,22 +114,22 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def short(text: str, letters: int = 32) -> str:
-    """A text as a figure shows it: literally, and not longer than so many letters."""
+    """Text for a figure: control characters are shown as escapes, and a long text is cut to `letters` characters."""
     text = printable(text)
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
 def name_of(row: Row, width: int = 30) -> str:
-    """A row's label in up to three lines, with the number of its seeds where it has fewer than others."""
+    """Label of a row in up to three lines, with the number of its seeds if it has fewer than other rows."""
     seeds = f" [{row.overall.n}\N{NO-BREAK SPACE}seed{'s' * (row.overall.n > 1)}]" if row.apart == FEWER_SEEDS else ""
     lines = textwrap.wrap(printable(row.label) + seeds, width, subsequent_indent="  ", max_lines=3, placeholder=" …")
     return "\n".join(lines)
 
 
 def look(setting: Setting, row: Row) -> dict[str, Any]:
-    """Colour, marker and line of a row, those of its method in all figures of a report; the baseline is black.
+    """Colour, marker and line style of a row, the same for a method in all figures; the baseline is black.
 
-    Markers of rows with fewer seeds than others are hollow.
+    Markers of rows that are not ranked with the others are hollow.
     """
     hollow = {"markerfacecolor": "white"} if row.apart else {}
     if row is setting.baseline:
@@ -145,7 +145,7 @@ def look(setting: Setting, row: Row) -> dict[str, Any]:
 
 
 def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    """One pair of axes for each title, side by side; each row has a line of them, with its name at the left."""
+    """Axes side by side, one per title; they share a vertical axis with one position per row, named at the left."""
     names = [name_of(row) for row in rows]
     step = 0.05 + 0.115 * max(name.count("\n") + 1 for name in names)
     longest = max(len(line) for name in names for line in name.split("\n"))
@@ -163,9 +163,9 @@ def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axe
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
-    """Name points, such as the ends of lines, at the right of the axes, each joined to its point by a thin line.
+    """Label points, such as the ends of lines, at the right of the axes; a thin line joins each label to its point.
 
-    The axes have their final limits. The figure grows where there are more names than its height has room for.
+    The limits of the axes must be final. The figure becomes taller if its height has no room for all labels.
     """
     figure = axes.figure
     assert isinstance(figure, Figure)
@@ -184,9 +184,9 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
 
 
 def spread_out(places: Sequence[float], gaps: Sequence[float]) -> np.ndarray:
-    """Ascending places in [0, 1], moved as little as possible so that neighbours keep half of both their gaps."""
+    """Move ascending places in [0, 1] as little as possible until neighbours are half the sum of their gaps apart."""
     middle = np.cumsum(gaps) - np.array(gaps) / 2
-    start = isotonic_regression(np.array(places) - middle).x  # of the lowest, without the gaps
+    start = isotonic_regression(np.array(places) - middle).x  # places with the gaps taken out
     moved: np.ndarray = np.clip(start, -middle[0], max(0, 1 - middle[-1])) + middle
     return moved
 
@@ -198,7 +198,10 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def accuracy_axis(axes: Axes, values: Iterable[float] = (0,), axis: str = "y") -> None:
-    """Accuracy in percent, up to 100; from 0, or from below the values, never above 60: noise must not fill an axis."""
+    """Scale an axis for accuracies in percent: from a multiple of 10 below all `values`, at most 60, to 100.
+
+    The wide range keeps differences within the noise small.
+    """
     low = min(60, 10 * math.floor(min(values, default=0) / 10))
     step = 20 if low <= 40 else 10
     ticks = range(100, low - 1, -step)

@@ -13,7 +13,7 @@ from .markdown import markdown
 from .page import page
 from .terminal import terminal
 
-# File name to the function that returns the text of the file; a result that is not text is printed.
+# File name to the function that returns the text of the file; `terminal` returns a rich group, which is printed.
 OUTPUTS: dict[str, Callable[[Document], str | Group]] = {
     "leaderboard.md": markdown,
     "leaderboard.tex": latex,

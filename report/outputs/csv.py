@@ -1,4 +1,4 @@
-"""leaderboard.csv: one line per row of every setting, with unrounded numbers, for other programs."""
+"""leaderboard.csv: the rows of all settings with unrounded numbers, for other programs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pandas as pd
 from ...benchmarks.errors import printable
 from ..document import Document
 
-_FORMULA = ("=", "+", "-", "@", "\u2212")  # what a spreadsheet reads a formula after, wide forms and the minus included
+_FORMULA = ("=", "+", "-", "@", "\u2212")  # first characters of a spreadsheet formula; U+2212 is the minus sign
 
 
 def csv(document: Document) -> str:
-    """Text of the file. Accuracies and differences are fractions, times are in seconds, memory is in bytes.
+    """Contents of the file. Accuracies and differences are fractions, times are in seconds, memory is in bytes.
 
-    Columns of a group are empty where the dataset has no such class, those of the logits where a row has none. `apart`
-    says why a row is not ranked with the others. The columns that end in `_rule` say how classes were divided.
+    Columns of a group are empty if no class belongs to it, columns on logits if the row has no stored logits. `apart`
+    is the reason why a row is not ranked with the others. Columns that end in `_rule` define the groups of classes.
     """
     lines = [line for section in document.sections for line in section.numbers]
     return pd.DataFrame(lines).map(_cell).to_csv(index=False, lineterminator="\n")
 
 
 def _cell(value: Any) -> Any:
-    """The cell; text that a spreadsheet would compute as a formula begins with an apostrophe, as it does there."""
+    """Value of a cell; text that a spreadsheet would read as a formula gets an apostrophe, which marks it as text."""
     if not isinstance(value, str):
         return value
     text = printable(value)

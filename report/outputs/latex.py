@@ -20,14 +20,14 @@ _TEX = {
 }  # fmt: skip
 
 _SENTENCES = "16em"  # width of columns of sentences
-# Width of the first column, which shrinks with the number of columns: smallest number of columns to width.
+# Width of the first column by the smallest number of columns for which it is used.
 _FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
 _TALLEST = 20  # largest number of rows in one float
-_LONGEST = 2500  # largest number of letters of notes in one float
+_LONGEST = 2500  # largest number of characters of notes in one float
 
 
 def latex(document: Document) -> str:
-    r"""Text of the file for `\input`: one `table*` per table, or several for a long one; needs the package booktabs."""
+    r"""Contents of the file, for `\input`: one or more floats `table*` per table; needs the package booktabs."""
     floats = [
         _float(section, table, start)
         for section in document.sections
@@ -38,7 +38,7 @@ def latex(document: Document) -> str:
 
 
 def _float(section: Section, table: Table, start: int) -> str:
-    """A float with the rows of a table from `start` on; the last float of a table contains the notes."""
+    """A float with up to 20 rows of a table, beginning at row `start`; the last float of a table has the notes."""
     below = "\n".join(f"{escape_latex(note)}\\par" for note in table.notes)
     after = ""
     if start + _TALLEST < len(table.lines):
@@ -79,7 +79,7 @@ def _tabular(table: Table, start: int) -> str:
 
 
 def _rule(apart: Sequence[str], line: int) -> str:
-    """What stands between a line and the one before: a rule and words where a part of the table begins."""
+    """Code to insert before a row: a rule and the reason where a group of unranked rows begins, otherwise nothing."""
     if not apart[line] or (line and apart[line] == apart[line - 1]):
         return ""
     return rf"\midrule \multicolumn{{1}}{{@{{}}l}}{{\itshape {escape_latex(apart[line])}}}\\ "
@@ -96,6 +96,6 @@ def _heading(name: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX shows literally: no command, and no two letters drawn as one sign, as "--" would be."""
+    """Escape a text so that LaTeX prints it literally, without commands and without ligatures such as "--"."""
     apart = re.sub(r"([-,'])(?=\1)", r"\1\0", printable(text))
     return "".join(_TEX.get(letter, letter) for letter in apart)

@@ -13,7 +13,7 @@ from ..tables.table import Table
 
 
 def markdown(document: Document) -> str:
-    """Text of the file."""
+    """Contents of the file."""
     parts = ["# Leaderboard\n"]
     if len(document.sections) > 1:
         parts.append(
@@ -55,7 +55,7 @@ def _list(sentences: Sequence[str]) -> str:
 
 
 def _figure(title: str, picture: Picture) -> str:
-    """The image, if there is a PNG or an SVG, with its title and links to its other formats."""
+    """Markdown of a figure: the PNG or else the SVG, if there is one, the title, and links to the other formats."""
     title = escape_markdown(title)
     shown = picture.files.get("png") or picture.files.get("svg")
     others = [f"[{suffix.upper()}](figures/{file})" for suffix, file in picture.files.items() if file != shown]
@@ -64,5 +64,5 @@ def _figure(title: str, picture: Picture) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown shows literally, in one line: no mark-up, link or formula; a "_" inside a word is none."""
+    """Escape a text so that Markdown shows it literally on one line; a "_" inside a word needs no escape."""
     return re.sub(r"([\\|*<>\[\]`~$&@]|:(?=//)|(?<=www)\.|(?<!\w)[_#]|_(?!\w))", r"\\\1", printable(text).strip())

@@ -19,14 +19,14 @@
     for (const other of header.parentNode.cells) other.ariaSort = "none";
     header.ariaSort = descending ? "descending" : "ascending";
     const way = descending ? -1 : 1;
-    for (const part of table.tBodies) { // rows that stand apart stay so
+    for (const part of table.tBodies) { // unranked rows stay below the ranked ones
       const rows = all(":scope > tr.row", part).map((row) => {
         const text = row.cells[column].textContent.trim();
         const detail = row.nextElementSibling?.classList.contains("detail") ? row.nextElementSibling : null;
         return { row, detail, text, value: number(text) };
       });
       rows.sort((a, b) => {
-        const gap = Number.isNaN(a.value) - Number.isNaN(b.value); // words and dashes come last, both ways
+        const gap = Number.isNaN(a.value) - Number.isNaN(b.value); // words and dashes come last in both directions
         if (gap) return gap;
         return way * (Number.isNaN(a.value) ? a.text.localeCompare(b.text) : a.value - b.value);
       });

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 def page(document: Document) -> str:
-    """Text of the file, with all text from records escaped."""
+    """Contents of the file; text from records is escaped."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -40,12 +40,12 @@ def page(document: Document) -> str:
 
 
 def _headings(table: Table) -> list[str]:
-    """Headings of the columns that have a value, such as a group that has a class."""
+    """Headings of the columns that have a value in any row; the columns of empty groups have none."""
     return [name for name in table.headings if any(line[name] != NONE for line in table.lines)]
 
 
 def _shown(value: Any) -> Any:
-    """What stands for a value on the page; what is HTML already stays as it is."""
+    """A value as the template inserts it: text with control characters as visible escapes, safe HTML unchanged."""
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
@@ -68,7 +68,7 @@ def _view(section: Section) -> dict[str, Any]:
 
 
 def _address(svg: bytes) -> str:
-    """Data URL of a picture, which keeps its ids and styles separate from those of other pictures."""
+    """Data URL of an SVG; unlike inline SVGs, such pictures cannot clash in their ids and styles."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 

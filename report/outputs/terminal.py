@@ -1,4 +1,4 @@
-"""Output for a console: each table is printed in the most spacious layout that fits the width."""
+"""Output for the terminal: each table is printed in the most spacious layout that fits the width."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ...benchmarks.errors import printable
 from ..document import Document, Section
 from ..tables.table import Column, Table
 
-_UNLIMITED = 1000  # line width that fits every table, in letters
-_SENTENCES = 24  # smallest width of a column of sentences, in letters
+_UNLIMITED = 1000  # line width that fits every table, in characters
+_SENTENCES = 24  # smallest width of a column of sentences, in characters
 
 
 def terminal(document: Document) -> Group:
-    """Tables of all settings with their titles and brief notes."""
+    """Tables of all settings, with titles and brief notes."""
     parts = [part for section in document.sections for part in (*_section(section), "")]
     return Group(*parts[:-1])
 
@@ -33,7 +33,7 @@ def _section(section: Section) -> Iterator[RenderableType]:
 
 
 def table_with_notes(title: str, table: Table) -> Iterator[RenderableType]:
-    """A table below its title, and above its brief notes."""
+    """Title, table and brief notes, in this order."""
     yield literal(title, "bold")
     yield FittedTable(table)
     if table.brief:
@@ -42,7 +42,7 @@ def table_with_notes(title: str, table: Table) -> Iterator[RenderableType]:
 
 
 def literal(text: str, style: str = "") -> Text:
-    """Text that a console shows as it is: no mark-up, no emoji codes, no control characters."""
+    """Text that a console prints literally: mark-up and emoji codes are ignored, control characters are escaped."""
     return Text(printable(text), style)
 
 
@@ -54,7 +54,7 @@ class Layout:
         parts: headings of the columns of each part; parts are printed one below the other.
         left_out: headings of the columns that are not printed.
         below: print standard deviations and intervals below the means instead of beside them.
-        first: largest width of the first column, in letters.
+        first: largest width of the first column, in characters.
         narrowest: break headings and words wherever possible.
     """
 
@@ -102,13 +102,13 @@ class FittedTable:
             yield literal(f"Not shown for lack of width: {', '.join(layout.left_out)}.", "dim")
 
     def _width(self, layout: Layout, console: Console, options: ConsoleOptions) -> int:
-        """Width of the widest part in letters, with columns of sentences at their smallest width."""
+        """Width of the widest part in characters, with columns of sentences at their smallest width."""
         unlimited = options.update(max_width=_UNLIMITED)
         parts = [self._part(layout, headings, _SENTENCES) for headings in layout.parts]
         return max(console.measure(part, options=unlimited).maximum for part in parts)
 
     def _part(self, layout: Layout, headings: list[str], sentences: int | None = None) -> RichTable:
-        """Part of the table with some columns; `sentences` limits the width of columns of sentences, in letters."""
+        """Part of the table with some columns; `sentences` limits the width of columns of sentences, in characters."""
         part = RichTable(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
         for heading in headings:
             column = self.table.column(heading)
@@ -134,7 +134,7 @@ class FittedTable:
 
 
 def _title(heading: str, column: Column, layout: Layout) -> Text:
-    """The heading of a column; a second line of it is dim."""
+    """Heading of a column; its second line is dim."""
     title, *second = (column.short or printable(heading)).split("\n")
     if layout.narrowest and column.kind == "numbers":
         title = re.sub(r"(?<=\w) (?=[\w(])", "\n", title)

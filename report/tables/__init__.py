@@ -14,7 +14,8 @@ from .one_record import classes, groups
 from .published import published
 from .table import Table
 
-# Command to the functions of its tables. The first table of a report names its rows and has no heading.
+# Command to the functions of its tables. The first table of `report` has one row per row of the setting; the outputs
+# print it without a heading.
 TABLES: dict[str, tuple[Callable[[Setting, Evidence], Table], ...]] = {
     "report": (accuracy, cost, adjusted, published),
     "run": (accuracy,),
@@ -24,5 +25,5 @@ TABLES: dict[str, tuple[Callable[[Setting, Evidence], Table], ...]] = {
 
 
 def tables(setting: Setting, evidence: Evidence, shown_by: str = "report") -> list[Table]:
-    """The tables of a setting that a command shows, in order, including tables without lines."""
+    """The tables of a setting that a command shows, in order, including tables without rows."""
     return [table(setting, evidence) for table in TABLES[shown_by]]

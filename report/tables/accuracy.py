@@ -13,7 +13,7 @@ from .table import Column, Table
 
 
 def accuracy(setting: Setting, evidence: Evidence) -> Table:
-    """Table with one line per row: overall accuracy, accuracy of each group, and number of seeds."""
+    """Leaderboard of a setting: overall accuracy, accuracy of each group, and number of seeds."""
     headings = {group.name: f"{group.name} ({len(group.classes)})" for group in setting.groups}
     lines = [
         {
@@ -69,7 +69,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
 
 
 def _accuracies(setting: Setting, row: Row) -> dict[str, Any]:
-    """Mean and standard deviation overall and of all groups, shown or not; then their numbers of classes and rules."""
+    """Mean and std, overall and of every group, shown or not; class counts of the groups; rules of the groupings."""
     numbers: dict[str, Any] = {}
     for name, spread in {"overall": row.overall, **row.groups}.items():
         numbers[name], numbers[f"{name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)

@@ -19,7 +19,7 @@ _NOTE = (
 
 
 def adjusted(setting: Setting, evidence: Evidence) -> Table:
-    """Table with one line per row with logits: as trained, adjusted, and as trained minus the adjusted baseline."""
+    """Table of the rows with logits: accuracy as trained and adjusted, ECE, and difference to the adjusted baseline."""
     rows = corrections(setting, evidence.scores)
     numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
     notes = [_NOTE]

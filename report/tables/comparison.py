@@ -18,7 +18,7 @@ from .table import WORDS, Table
 
 
 def comparison(setting: Setting, evidence: Evidence) -> Table:
-    """Table of a setting with two rows, overall and per group: both accuracies, their difference and the verdict."""
+    """Table for a setting with two rows, overall and per group: both accuracies, their difference and the verdict."""
     groups = [(group.name, group.classes) for group in setting.groups if group.classes]
     notes = [*warnings(setting), *_notes(setting, evidence)]
     return Table(
@@ -72,7 +72,7 @@ def _how(a: Row, b: Row) -> str:
 
 
 def _hyperparameters(a: Row, b: Row) -> list[str]:
-    """One sentence on the hyper-parameters and epochs in which the rows differ, or none if they are equal."""
+    """List with the hyper-parameters and epochs in which the rows differ, as one note; empty if they are equal."""
     of_a, of_b = (set(_facts(row).items()) for row in (a, b))
     return [f"{a.label}: {_words(of_a - of_b)}. {b.label}: {_words(of_b - of_a)}."] * (of_a != of_b)
 

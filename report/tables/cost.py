@@ -1,4 +1,4 @@
-"""Difference of each row from the baseline, paired by seed, and the cost of the row."""
+"""Difference of each row from the baseline, paired by seed, and cost of training the row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BEST = "best − last epoch"
 
 
 def cost(setting: Setting, evidence: Evidence) -> Table:
-    """Table with one line per row: difference from the baseline if that has records, times, memory and parameters."""
+    """Table of all rows: difference from the baseline (if it has records), training times, memory and parameters."""
     base, name = setting.baseline, setting.options.baseline
     lines, numbers = [], {}
     for row in setting.rows:

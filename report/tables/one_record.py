@@ -8,8 +8,8 @@ from ..statistics import Setting, class_accuracies
 from ..text import NONE
 from .table import Table
 
-_ALL = 20  # largest number of classes that are all shown
-_ENDS = 5  # classes shown at either end if there are more
+_ALL = 20  # up to this many classes, all are shown
+_ENDS = 5  # number of largest and of smallest classes that are shown otherwise
 
 
 def groups(setting: Setting, evidence: Evidence) -> Table:
@@ -27,7 +27,10 @@ def groups(setting: Setting, evidence: Evidence) -> Table:
 
 
 def classes(setting: Setting, evidence: Evidence) -> Table:
-    """Table of the accuracy of each class, largest class first, for a setting with one record; both ends if many."""
+    """Table of the accuracy of each class, most training images first, for a setting with one record.
+
+    Of more than 20 classes, only the five with the most and the five with the fewest training images are shown.
+    """
     (run,) = setting.runs
     order = by_size(run.dataset.train_counts)
     shown = order if len(order) <= _ALL else [*order[:_ENDS], *order[-_ENDS:]]

@@ -17,7 +17,7 @@ _NOTE = (
 
 
 def published(setting: Setting, evidence: Evidence) -> Table:
-    """Table with one line per published number for a row of the setting; the notes list the numbered sources."""
+    """Table with one row per published number that matches a row of the setting; the notes list the sources."""
     pairs = matches(setting, evidence.published)
     sources = {id(match.table): match.table for match in pairs}
     numbers = {key: f"({k})" for k, key in enumerate(sources, 1)}

@@ -1,4 +1,4 @@
-"""Data of a table, independent of its computation and of its rendering."""
+"""Contents of a table as text and numbers, independent of how it is rendered."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Column:
     """Layout of a column; the default is a plain column of numbers.
 
     Attributes:
-        kind: determines the alignment and whether lines may break.
-        short: heading in a terminal, of one or two lines; "" for the usual heading.
+        kind: kind of contents, which determines the alignment and whether text may wrap.
+        short: heading for the terminal, one or two lines; "" for the usual heading.
         part: index of the part that contains the column when a terminal splits the table.
     """
 
@@ -32,15 +32,15 @@ class Table:
     """One table; its first column names the rows.
 
     Attributes:
-        name: short, of letters.
-        title: heading.
-        lines: one mapping per row from heading to text, numbers rounded; all have the same headings.
-        notes: sentences below it.
-        brief: those notes that a terminal shows.
-        numbers: name of a row of the setting to its unrounded numbers, as CSV holds them.
-        columns: what is special about a column, by its heading.
-        spare: headings of the columns that a narrow terminal may leave out, the first one first.
-        apart: name of a row to why it stands apart from the others and is not ranked with them.
+        name: short identifier, such as `cost`.
+        title: heading of the table.
+        lines: one mapping from heading to text per table row, with rounded numbers; all have the same headings.
+        notes: sentences to print below the table.
+        brief: shorter notes for the terminal.
+        numbers: unrounded numbers by CSV column, for each row of the setting by its label.
+        columns: layout of the columns that differ from the default, by heading.
+        spare: headings of the columns that a narrow terminal may leave out, in this order.
+        apart: reason why a row is not ranked with the others, by its name in the first column.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Table:
 
     @property
     def headings(self) -> list[str]:
-        """Headings of the columns in order; empty if there are no lines."""
+        """Headings of the columns in order; empty if the table has no rows."""
         return list(self.lines[0]) if self.lines else []
 
     @property
@@ -65,7 +65,7 @@ class Table:
 
     @property
     def parts(self) -> list[tuple[str, list[Mapping[str, str]]]]:
-        """The lines by why they stand apart, those that do not ("") first."""
+        """Table rows grouped by the reason why they are not ranked; ranked rows (reason "") come first."""
         parts: dict[str, list[Mapping[str, str]]] = {}
         for line in self.lines:
             parts.setdefault(self.apart.get(line[self.headings[0]], ""), []).append(line)

@@ -33,11 +33,11 @@ GPU, CPU = torch.device("cuda"), torch.device("cpu")
 
 
 def plain(active: ActiveStage, step: Step) -> None:
-    """Run every step on the plain path, without recording."""
+    """Take the place of `record_steps` and record nothing, so that every step runs eagerly."""
 
 
 class Strict:
-    """Runs every step on the plain path and fails if one synchronises with the device."""
+    """Runs every step eagerly and fails if one synchronises with the device."""
 
     def __init__(self, active: ActiveStage, step: Step) -> None:
         self.active, self.plain_step = active, step
@@ -51,7 +51,7 @@ class Strict:
 
 
 class Counter:
-    """Counts recorded graphs."""
+    """Records CUDA graphs like `record_steps`, and counts them."""
 
     def __init__(self) -> None:
         self.graphs = 0
@@ -83,7 +83,7 @@ def losses(name: str, record: MakeStepTaker, device: torch.device) -> Iterator[f
 
 
 def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
-    """A fallback to the plain path would warn, and a warning fails the test."""
+    """Equal losses with one to three graphs. A fallback to eager steps would warn, and a warning fails the test."""
     counter = Counter()
     recorded = list(losses(name, counter, GPU))
     assert 1 <= counter.graphs <= 3
@@ -91,7 +91,7 @@ def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
 
 
 def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compared until a method draws random numbers on its device, which differ between devices."""
+    """Only the first epoch is compared: later, methods draw random numbers on their device, and these differ."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     here, there = (next(losses(name, plain, device)) for device in (GPU, CPU))
     assert here == pytest.approx(there, rel=1e-2)

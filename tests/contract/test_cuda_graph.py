@@ -33,7 +33,7 @@ PHASES = {"erm": 1, "oversample": 1, "drw": 2, "open": 2, "m2m": 2, "rsg": 2, "b
 
 
 class StandIn:
-    """Runs the step once for recording, as capturing does, and restores all state."""
+    """Stand-in for a CUDA graph: recording runs the step once and restores all state; a replay runs it again."""
 
     recorded = 0
 
@@ -55,14 +55,14 @@ class StandIn:
 
 
 class Wrong(StandIn):
-    """A graph that computes something else."""
+    """A graph whose replays return a wrong loss."""
 
     def replay(self) -> Tensor:
         return self.work() + 1
 
 
 class Idle(StandIn):
-    """A graph that returns the loss and changes nothing."""
+    """A graph whose replays return the loss but do not update the state."""
 
     def replay(self) -> Tensor:
         before = self.state.copy()
@@ -72,12 +72,12 @@ class Idle(StandIn):
 
 
 def recording(kind: type[StandIn]) -> MakeStepTaker:
-    """Enable recording on the CPU, too."""
+    """Function that records steps with a stand-in, in place of `record_steps`, which records nothing on a CPU."""
     return lambda active, step: RecordedSteps(active, step, partial(kind, active))
 
 
 class PlainSteps:
-    """Runs every step on the plain path, with learning rates as tensors, which round differently."""
+    """Runs every step eagerly, with learning rates as tensors as in recorded steps, so that losses are equal."""
 
     def __init__(self, active: ActiveStage, step: Step) -> None:
         self.active, self.plain_step = active, step
@@ -100,7 +100,7 @@ class Outcome:
 
 
 def trained(name: str | Method, record: MakeStepTaker, epochs: int = 5) -> Outcome:
-    """Train a short run, with all epochs through the method's own hooks."""
+    """Losses, final weights, moved tensors and number of recordings of a short run without shared epochs."""
     StandIn.recorded = 0
     spec = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=("recipe.batch_size=16",))
     if not isinstance(name, str):
@@ -142,7 +142,7 @@ def test_a_step_that_changes_every_epoch_is_recorded_every_epoch() -> None:
 
 
 class Weighted(Method):
-    """Sets attributes that its step reads when an epoch begins, and freezes a layer half-way."""
+    """A method that changes its weight of the loss in epoch 2 and freezes a layer in epoch 3."""
 
     weight = 1.0
 
@@ -161,7 +161,7 @@ def test_what_changes_between_epochs_is_recorded_again() -> None:
 
 
 class Redrawn(Method):
-    """Augments images again within its step, with random numbers from the host, which a graph would freeze."""
+    """A method whose step augments images with random numbers from the host, which a graph would freeze."""
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         return Batch(now.fresh(torch.arange(len(batch.labels))), batch.labels)

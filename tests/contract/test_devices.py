@@ -27,7 +27,7 @@ CHAINS = ({"augment": "simclr", "cutout": 4}, {"augment": "autoaugment", "keep_b
 
 
 def to_gpu(value: Any) -> Any:
-    """The value with all its tensors moved to the fake GPU; modules and objects of the suite are changed in place."""
+    """Move all tensors of a value to the fake GPU; modules and objects of the suite are changed in place."""
     if isinstance(value, nn.Parameter):
         moved = nn.Parameter(torch.empty_like(value, device=GPU), value.requires_grad)
         vars(moved).update(vars(value))
@@ -45,7 +45,7 @@ def to_gpu(value: Any) -> Any:
 
 
 def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor:
-    """Run a step up to its loss on the fake GPU."""
+    """Run a step on the fake GPU, from the batch to the loss."""
     active, now = bring_to(spec, progress, CPU)
     method, net, size = spec.method, active.net, len(first_index(active, now))
     augment = Augment(spec.dataset.train.images, spec.recipe.model_copy(update=changes))
@@ -70,7 +70,7 @@ def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_step_keeps_to_its_device(name: str) -> None:
-    """Tested late in training, when every part of a method is active."""
+    """Tested at the end of training, when every part of a method is active."""
     assert take_step(tiny_run(name, epochs=20), 0.99, {}).device == GPU
 
 

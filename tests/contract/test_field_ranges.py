@@ -1,4 +1,4 @@
-"""Every numeric field of every plugin and recipe: an extreme value is one sentence, or the loss stays finite."""
+"""Extreme values of every numeric field of plugins and recipes give finite losses or an error that names the field."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TRIED = [(kind, name) for kind in ("methods", "datasets") for name in registry.n
 
 
 def numbers(cls: type) -> list[str]:
-    """The fields of a plugin that are numbers."""
+    """Names of a plugin's numeric fields."""
     return [name for name, hint in get_type_hints(cls).items() if {int, float} & {hint, *get_args(hint)}]
 
 
 def check_losses(run: RunSpec) -> None:
-    """Train the first epochs of a run; their losses are finite."""
+    """Train the first two epochs of a run and check that their losses are finite."""
     net = build_network(run)
     attach_source(run, net)
     for end in itertools.islice(train(run, net, run.dataset.train), 2):
@@ -43,7 +43,7 @@ def check_losses(run: RunSpec) -> None:
 
 
 def refusal(action: Callable[[], object]) -> str:
-    """The message with which an action is refused; "" if it is not."""
+    """Message of the UserError that an action raises; "" if it raises none."""
     try:
         action()
     except UserError as error:
@@ -59,7 +59,7 @@ def test_every_extreme_value_is_refused_by_its_name(kind: str, name: str) -> Non
 
 
 def bounds(plugin: Plugin, field: str) -> list[Any]:
-    """The ends of the range of a method's field, as its type says them."""
+    """Inclusive bounds of a method's field, as `bench info` prints them."""
     row = next(row for row in registry.describe(plugin.cls) if row[0] == field)
     return [part.split()[-1] for part in row[2].removesuffix(" or None").split(", ")[1:] if part[1] == "="]
 

@@ -40,7 +40,7 @@ def test_trains_to_a_finite_record_that_survives_json(name: str, tmp_path: Path)
 
 
 def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
-    """In both phases; the method itself must keep heads, losses and statistics in float32."""
+    """Losses are finite before and after a method's start, and the first is close to that in float32."""
     settings = ("recipe.precision=bf16", "recipe.batch_size=16")
     record = carry_out(tiny_run(name, settings=settings, epochs=5), tmp_path)
     assert all(math.isfinite(loss) for loss in record.history.loss)
@@ -57,7 +57,7 @@ def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Pat
 
 
 def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
-    """Interrupted after the first epoch and before the last, which is in the deferred phase; bit for bit on the CPU."""
+    """A run interrupted after its first epoch or before its last one has the record of an uninterrupted run."""
     whole = carry_out(tiny_run(name, epochs=10), tmp_path / "whole")
     for stop in (1, whole.final.epoch):
         folder = tmp_path / f"stop{stop}"
@@ -69,7 +69,7 @@ def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> N
 
 
 def test_a_shared_beginning_and_an_own_one_give_one_record(name: str, tmp_path: Path) -> None:
-    """A method that declares shared ERM epochs ends the same if it trains them with its own hooks."""
+    """A record is the same whether the ERM epochs are shared, reused, or trained with the method's own hooks."""
     shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
     reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
     needs = tiny_run(name, epochs=5).method.needs(5)
@@ -92,7 +92,7 @@ def _again(run: RunSpec, runs: Path) -> Record:
 
 
 class _Stop(Callback):
-    """Interrupts a run in the middle of an epoch, after `epochs` complete ones, which may be those of ERM."""
+    """Interrupts a run at the first step after `epochs` complete epochs; the first epoch may be that of the ERM run."""
 
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs, self.done = name, epochs, -1
@@ -133,7 +133,7 @@ def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
 
 
 def test_state_lives_in_the_network(name: str) -> None:
-    """Attributes of a method are constant during training; otherwise a resumed run could differ."""
+    """Attributes of a method do not change during training; otherwise a resumed run could differ."""
     run, net, split = _ready(name)
     before = _comparable(run.method)
     for epoch in range(3):

@@ -1,4 +1,4 @@
-"""The readable reference path and the fast path compute the same."""
+"""The readable reference path (`--plain`) and the fast path give the same results up to rounding."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def test_every_chain_equals_torchvision_image_by_image(changes: dict[str, object
         assert torch.equal(ours, theirs)
     elif changes["augment"] == "simclr":
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-    else:  # a shear that falls between two pixels may pick either
+    else:  # a sampling point midway between two pixels may round to either
         assert float((ours != theirs).double().mean()) < 1e-3
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_fifty_steps_lose_the_same(name: str) -> None:
-    """Late in training, when every part of a method is active; the batches are identical bit for bit."""
+    """At the end of training, when every part of a method is active, batches are equal and losses close."""
     run = tiny_run(name, epochs=10)
     plain = dataclasses.replace(
         run, method=tiny_run(name, epochs=10).method, recipe=run.recipe.model_copy(update=PLAIN)

@@ -1,4 +1,4 @@
-"""Upper bounds on the cost of a step of each method, by counting, without a clock or a GPU.
+"""Upper bounds on the cost of a step of each method: counted operations and bytes, without a clock or a GPU.
 
 Arithmetic is counted in forward passes of a batch and compared with the method's description. Operations, each a kernel
 launch on a GPU, are compared with a budget. Host reads fail because fake tensors have no values.
@@ -42,27 +42,27 @@ def counts(name: str, progress: float) -> Counts:
 
 
 def trained(rows: float) -> float:
-    """Forward and backward pass of some rows; the input of the first layer needs no gradient."""
+    """Cost of training on `rows` rows, in forward passes of a batch; the first layer's input needs no gradient."""
     first = 2 * 27 * 16 * 32**2 * BATCH / counts("erm", 0).forward
     return (3 - first) * rows / BATCH
 
 
 def m2m(spec: RunSpec) -> float:
-    """Ten attack steps on two networks with gradients of images alone, one forward pass of g, and training."""
+    """Forward passes of M2m: ten attack steps on two networks, with gradients of images only, g once, and training."""
     slots = capacity(BATCH, late_stage(spec).spec.method.probability_)  # type: ignore[attr-defined]
     assert slots < BATCH, "the coin comes before the attack"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
 
 def blt(spec: RunSpec) -> float:
-    """Fifteen ascent steps on a quarter of the tail images, which are appended to the batch."""
+    """Forward passes of BLT: 15 ascent steps on a quarter of the tail images, and training on the extended batch."""
     method: Any = late_stage(spec).spec.method
     slots = capacity(BATCH, method.tail_probability_, method.p)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 
 def rsg(spec: RunSpec) -> float:
-    """Twice the rows above the cut, transform (gradient of weights), frozen contrast (gradient of input)."""
+    """Forward passes of RSG: twice the rows above the cut, the transform, and the frozen contrastive module."""
     active = late_stage(spec)
     cut, forward = active.spec.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
     lower = sum(conv_flops(active.net.backbone[:cut]))
@@ -73,7 +73,7 @@ def rsg(spec: RunSpec) -> float:
 
 
 def conv_flops(layers: torch.nn.Module) -> list[int]:
-    """Floating-point operations of the convolutions for one image of 32x32 pixels."""
+    """Floating-point operations of each convolution for one image of 32x32 pixels."""
     flops: list[int] = []
     hooks = [
         layer.register_forward_hook(lambda layer, _, out: flops.append(2 * layer.weight[0].numel() * out[0].numel()))
@@ -96,7 +96,7 @@ EXPECTED: dict[str, Callable[[RunSpec], float]] = {"m2m": m2m, "blt": blt, "rsg"
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_late_step_has_the_passes_of_its_description(name: str) -> None:
-    """A method without an entry in EXPECTED costs what ERM does: 3 passes."""
+    """A method without an entry in EXPECTED costs as much as ERM: about three forward passes."""
     expected = EXPECTED.get(name, lambda spec: trained(BATCH))(specs()[name])
     assert counts(name, 0.99).passes == pytest.approx(expected, rel=PASSES)
 
@@ -120,20 +120,20 @@ def test_late_step_keeps_to_its_budget_of_operations(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_memory_beside_erm(name: str) -> None:
-    """No tensor of rows x centres or of all gradients of an attack is formed; m2m keeps two folded networks."""
+    """Peak memory relative to ERM. RSG must not form a tensor of rows x centres, nor an attack gradients of weights."""
     most = {"rsg": 1.45, "blt": 1.15, "m2m": 1.03}.get(name, 1.02)
     assert counts(name, 0.99).peak_bytes <= most * counts("erm", 0.99).peak_bytes
 
 
 def test_flops_of_the_network_are_those_of_its_layers() -> None:
-    """ResNet-32: 0.1377 GFLOP per image; 0.4123 GFLOP for three passes."""
+    """ResNet-32 needs 0.1377 GFLOP per image, and 0.4123 GFLOP with the backward pass."""
     erm = counts("erm", 0)
     assert erm.forward / BATCH == pytest.approx(0.1377e9, rel=1e-3)
     assert erm.flops / BATCH == pytest.approx(0.4123e9, rel=1e-3)
 
 
 class Reads(Method):
-    """Reads its loss within the step, as most published code does."""
+    """A method that reads its loss within the step, as most published code does."""
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> torch.Tensor:
         loss = super().loss(net, batch, now)
@@ -142,7 +142,7 @@ class Reads(Method):
 
 
 class Selects(Method):
-    """Selects rows with a mask."""
+    """A method that selects rows with a boolean mask."""
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         chosen = batch.labels > 3
@@ -158,7 +158,7 @@ def test_a_step_that_reads_back_fails_by_name(method: Method, name: str) -> None
 def test_memory_is_freed_when_a_tensor_ends() -> None:
     with Tally() as tally:
         for _ in range(3):
-            kept = torch.zeros(1000) + 1  # zeros, the sum, and the last round's sum
+            kept = torch.zeros(1000) + 1  # at the peak: zeros, their sum, and the sum of the previous iteration
         del kept
     assert tally.peak == 12000
     assert tally.bytes == 0

@@ -87,7 +87,7 @@ def test_a_method_of_an_installed_package(cli: Cli, monkeypatch: pytest.MonkeyPa
     assert "theirs" in cli("list", "methods").out
     assert cli("run", "-m", "theirs", "-d", "digits-lt", *TINY).code == 0
     as_base = cli("run", "-m", "rsg", "--set", "base=theirs", "-d", "digits-lt", *TINY)
-    assert (as_base.code, "a base is a method of the suite" in as_base.err) == (2, True)
+    assert (as_base.code, "a base must be a method of the suite" in as_base.err) == (2, True)
 
 
 def test_list_and_info(cli: Cli) -> None:
@@ -104,7 +104,7 @@ def test_list_and_info(cli: Cli) -> None:
     assert "max_margin" in cli("info", "ldam-drw").out
     assert "int, >= 1 or None" in cli("info", "rsg").out
     assert "hold out a tenth of each class" in cli("info", "digits-lt").out
-    both = cli("info", "open").out  # a method and a recipe
+    both = cli("info", "open").out  # `open` is a method and a recipe
     assert "noise_grad" in both
     assert 'augment = "simclr"' in both
 

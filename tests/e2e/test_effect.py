@@ -1,4 +1,4 @@
-"""Methods have their intended effect. Takes minutes of training; run with `make slow`."""
+"""Methods improve the accuracy of rare classes. Trains for minutes; run with `make slow`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def records(methods: str, dataset: str, seeds: str, folder: Path) -> dict[str, l
 
 
 def rarest(runs: list[Record], classes: int) -> float:
-    """Mean accuracy over the last classes and over runs, in percent."""
+    """Mean accuracy of the rarest classes over all runs, in percent."""
     return float(np.mean([np.array(r.final.correct[-classes:]) / r.dataset.test_counts[-classes:] for r in runs])) * 100
 
 
@@ -28,7 +28,7 @@ def rarest(runs: list[Record], classes: int) -> float:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("method", ["drw", "drs", "ldam-drw"])
 def test_rebalancing_helps_the_rarest_third_of_waves_lt(method: str, tmp_path: Path) -> None:
-    """The long-tailed task loses accuracy on the tail, of which deferred rebalancing must regain 10 points."""
+    """Deferred rebalancing must gain more than 10 percentage points over ERM."""
     runs = records(f"erm,{method}", "waves-lt", "0", tmp_path)
     assert rarest(runs[method], 3) > rarest(runs["erm"], 3) + 10
 
@@ -36,6 +36,6 @@ def test_rebalancing_helps_the_rarest_third_of_waves_lt(method: str, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ldam_drw_beats_erm_on_the_rarest_fifth_of_the_digits(tmp_path: Path) -> None:
-    """Mean over three seeds; two classes with three and two training images."""
+    """Mean over three seeds of the two rarest classes, which have three and two training images."""
     runs = records("erm,ldam-drw", "digits-lt", "0..2", tmp_path)
     assert rarest(runs["ldam-drw"], 2) > rarest(runs["erm"], 2) + 10

@@ -1,4 +1,4 @@
-"""How a command ends that is stopped, or whose output cannot be written: one sentence, the exit code of a shell."""
+"""Commands that are interrupted or cannot write their output: one sentence, and the exit code that a shell expects."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_mistakes_in_options_still_end_with_2(cli: Cli) -> None:
 
 
 class Full(io.StringIO):
-    """A stream of a device without space, or of a pipe that nobody reads."""
+    """A stream whose writes fail, as for a full device or a closed pipe."""
 
     def __init__(self, error: OSError, path: Path) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ def test_every_encoding_can_write_every_answer(
 
 
 def test_closed_files_and_the_end_of_the_process(tmp_path: Path) -> None:
-    """What only a process of its own shows: closed standard files, and Python's own last flush."""
+    """Full devices at Python's final flush, and closed standard streams, tested in separate processes."""
     bench_command = f"{sys.executable} -m ltbench.bench"
     for command, code in (
         (f"{bench_command} list methods > /dev/full", 2),

@@ -1,4 +1,4 @@
-"""`bench look`: pictures of the input of a network."""
+"""`bench look`: pictures of a network's input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of other users: one sentence and exit code 2. As root, the right to read everything is given up first."""
+"""Files without permission: one sentence and exit code 2. Root drops its right to access all files first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = ("run", "-m", "erm", "-d", "digits-lt", "--imbalance", "5", "--epochs", "1
 
 
 def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Carry out a command as a user who may not read everything."""
+    """Run a command in a folder without root's right to access all files."""
     if DROP and (not shutil.which("setpriv") or subprocess.run([*DROP, "true"], check=False).returncode):
         pytest.skip("root cannot give up its rights here")
     command = [*DROP, sys.executable, "-m", "ltbench.bench", *words]

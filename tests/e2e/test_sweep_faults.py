@@ -32,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str,
 
 
 def finish(folder: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Run the same command again; it succeeds, and the records are those of the undisturbed sweep."""
+    """Run the same command again; check that it succeeds with the records of the undisturbed sweep."""
     process = start_sweep(folder)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
@@ -54,7 +54,7 @@ def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str,
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -> None:
-    """The runs would take hours; they and the fork server end with the sweep."""
+    """Runs that would take hours, and the fork server, end within seconds after the sweep."""
     write_suite(tmp_path, epochs=100_000, more=', "recipe.evaluate_every=100000"')
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and len(workers(tmp_path)) == 2, process)
@@ -67,7 +67,7 @@ def test_nothing_outlives_a_killed_parent(how: signal.Signals, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_killed_sweep_resumes(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Existing records are not touched, and the others are those of an undisturbed sweep."""
+    """Existing records are not changed, and the others are those of an undisturbed sweep."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -80,7 +80,7 @@ def test_a_killed_sweep_resumes(tmp_path: Path, undisturbed: dict[str, dict[str,
 
 @pytest.mark.slow
 def test_a_killed_fork_server_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Its child processes die with it and are restarted from a new server."""
+    """The runs that the server has forked die with it and are restarted from a new server."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")), process)
@@ -126,7 +126,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Both succeed; no record is lost or mixed up."""
+    """Both sweeps succeed, and the records are those of an undisturbed sweep."""
     write_suite(tmp_path)
     pair = [start_sweep(tmp_path), start_sweep(tmp_path)]
     errors = [process.communicate(timeout=180)[1] for process in pair]

@@ -40,7 +40,7 @@ def start(folder: Path, address: str) -> subprocess.Popen[str]:
 
 @pytest.mark.timeout(600)
 def test_a_node_is_lost_in_mid_sweep(cluster: object, tmp_path: Path) -> None:
-    """All records exist in the end and equal those of the local engine, and no process is left."""
+    """All records are written and equal those of the local engine, and no process is left."""
     undisturbed = tmp_path / "undisturbed"
     folder = tmp_path / "ray"
     for each in (undisturbed, folder):

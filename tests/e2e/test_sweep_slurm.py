@@ -1,4 +1,4 @@
-"""The Slurm script, run with a stand-in for sbatch; slow test: with a real Slurm if one is running."""
+"""The Slurm script, run with a stand-in for sbatch, and in a slow test by a real Slurm if one is running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ltbench.benchmarks.sweeps.engines import slurm
 from ltbench.benchmarks.sweeps.status import FAILED
 from ltbench.benchmarks.sweeps.workers import gpu_slots
 
-# Runs every task of an array in turn; writes its own options and the calls of scontrol to a file.
+# Runs the tasks of an array one after another and appends its options to a file, as SCONTROL does with its own.
 SBATCH = r"""#!/bin/bash
 echo "$*" >> "$NOTES"
 script=$(mktemp); cat > "$script"
@@ -30,7 +30,7 @@ SCONTROL = '#!/bin/bash\necho "scontrol $*" >> "$NOTES"\n'
 
 
 def stand_in(folder: Path) -> dict[str, str]:
-    """Environment with stand-ins for sbatch and scontrol, which write to `notes`."""
+    """Environment variables that put stand-ins for sbatch and scontrol on the path; they write to `notes`."""
     for name, text in (("sbatch", SBATCH), ("scontrol", SCONTROL)):
         path = folder / "bin" / name
         path.parent.mkdir(exist_ok=True)
@@ -42,7 +42,9 @@ def stand_in(folder: Path) -> dict[str, str]:
 
 def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[:2]  # erm; drs builds on it
+    units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[
+        :2
+    ]  # erm, and drs, which builds on it
     text = slurm.script(units, request(Path()))
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     environment = ENVIRONMENT | stand_in(tmp_path)
@@ -97,7 +99,7 @@ def running() -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_sweep_on_a_real_slurm(tmp_path: Path) -> None:
-    """All runs of a suite are submitted with sbatch; one is interrupted by a signal and requeued."""
+    """All runs of a suite are submitted with sbatch; one of them is interrupted by a signal and requeued."""
     if not running():
         pytest.skip("no Slurm answers here: start one (slurmctld, slurmd) to check this")
     write_suite(tmp_path, epochs=300)

@@ -1,4 +1,4 @@
-"""The call stack from the command to a method's loss is short, and each of its files reads from top to bottom."""
+"""The call stack from the command to a method's loss is short and passes through few files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ltbench.bench
 from helpers.command import Answer
 
 ROOT = Path(ltbench.bench.__file__).parent
-FRAMES, FILES = 7, 6  # upper limits; frames after the first, files including that of the first frame and the method's
+FRAMES, FILES = 7, 6  # upper limits: frames above that of the command, and files, the method's included
 METHOD = '''"""Notes the stack in which its loss is computed."""
 import inspect
 import json

@@ -21,7 +21,7 @@ class Counter(Callback):
 
 
 class StopAfter(Callback):
-    """Interrupts a run after some epochs, once the last of them is saved."""
+    """Interrupts a run after some epochs, when the checkpoint of the last one is saved."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs

@@ -1,4 +1,4 @@
-"""Result of a call of the command line."""
+"""Result of a command: exit code and output."""
 
 from typing import NamedTuple
 

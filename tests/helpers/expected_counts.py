@@ -54,7 +54,7 @@ DIGITS = {
     100: _numbers("100 59 35 21 12 7 4 2 1 1"),
 }
 
-# Positions inside a class, seed 0: the first five, the SHA-256 of all as int32, and their sum.
+# Selected positions within a class, seed 0: the first five, the SHA-256 of all as int32, and the sum of all.
 POSITIONS = {
     "cifar10": {
         0: [398, 3833, 4836, 4572, 636],

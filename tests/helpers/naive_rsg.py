@@ -39,7 +39,7 @@ def pair_loss(generator: Any, maps: Tensor, labels: list[int]) -> Tensor:
 
 
 def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
-    """Rows of the frequent and the rare sample for each generated sample, in order."""
+    """Pairs (frequent row, rare row), one for each generated sample, in order."""
     head = [i for i, yes in enumerate(frequent) if yes]
     tail = [i for i, yes in enumerate(frequent) if not yes]
     h, t = len(head), len(tail)
@@ -56,7 +56,7 @@ def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
 
 
 def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """Generated maps and the MV loss; only the transform receives gradient."""
+    """Generated maps and the MV loss; only the transform receives gradients."""
 
     def moved(i: int) -> Tensor:
         nearest = int(assignment(generator, maps[i], labels[i]).argmax())

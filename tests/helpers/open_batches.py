@@ -19,7 +19,7 @@ def settings(ablation: dict[str, str]) -> tuple[str, ...]:
 
 
 def ready(**fields: Any) -> tuple[Any, Classifier, Split]:
-    """OPeN at the beginning of training, its network, and the training split."""
+    """The method OPeN at the beginning of training, its network, and the training split."""
     run = tiny_run("open", settings=settings(fields))
     net = build_network(run)
     run.method.begin_stage(run.method.stages(10)[0], net, run.dataset.train)

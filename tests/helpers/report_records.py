@@ -1,4 +1,4 @@
-"""Valid records for the report's tests, created without any training."""
+"""Valid records for tests of the report, created without training."""
 
 from __future__ import annotations
 
@@ -52,7 +52,11 @@ def record(
     changed: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Record:
-    """A record; `facts` may include source, recipe, commit, dirty, epochs, best (hits per class) and prerequisites."""
+    """A record with some correct predictions per class, `correct`, in its last epoch.
+
+    `facts` may include source, recipe, commit, dirty, epochs, best (correct predictions per class in epoch 0),
+    prerequisites and trained.
+    """
     changed = changed or {}
     values = {k: v for k, v in changed.items() if not k.startswith("recipe.")}
     epochs, source, recipe = facts.pop("epochs", 3), facts.pop("source", None), facts.pop("recipe", RECIPE)
@@ -92,7 +96,7 @@ def record(
 
 
 def lifelike(data: DatasetFacts, method: str, seed: int, lift: float, **facts: Any) -> Record:
-    """A record whose accuracy decreases with class size; `lift` raises the tail."""
+    """A record in which rarer classes have lower accuracies; `lift` raises those of the rare classes."""
     counts, tests = np.array(data.train_counts), np.array(data.test_counts)
     noise = np.random.default_rng([seed, len(method)]).normal(0, 0.03, len(counts))
     accuracy = 0.9 - (0.75 - lift) * (1 - np.log(counts) / np.log(counts.max() + 1)) + noise
@@ -108,7 +112,7 @@ def lifelike_setting(classes: int = 10, seeds: int = 2, methods: int = 3, **fact
 
 @contextmanager
 def contents(registry: dict[str, Any], values: dict[str, Any]) -> Iterator[None]:
-    """Replace the contents of a registry within a context, and restore them in their order afterwards."""
+    """Replace the contents of a registry within a context; restore contents and order afterwards."""
     own = dict(registry)
     registry.clear()
     registry.update(values)
@@ -120,7 +124,7 @@ def contents(registry: dict[str, Any], values: dict[str, Any]) -> Iterator[None]
 
 
 def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
-    """Write `runs/<id>/logits.npz` for each record, with logits that agree with the record's hits."""
+    """Write `runs/<id>/logits.npz` for each record, with logits that give the record's correct predictions."""
     for r in records:
         tests, draw = np.array(r.dataset.test_counts), np.random.default_rng(r.seed)
         labels = np.repeat(np.arange(len(tests)), tests)

@@ -54,7 +54,7 @@ def wait_until(
     """Wait until a condition holds while a process is running.
 
     Raises:
-        AssertionError: the process has ended, or the time limit is exceeded.
+        AssertionError: the process has ended, or the time limit has passed.
     """
     end = time.monotonic() + seconds
     while not condition():
@@ -64,7 +64,7 @@ def wait_until(
 
 
 def workers(folder: Path) -> list[int]:
-    """Process ids of the runs whose logs are below a folder."""
+    """Process ids of the runs that have their logs open in a folder; each run leads its own session."""
     pids = []
     for entry in Path("/proc").iterdir():
         try:
@@ -73,7 +73,7 @@ def workers(folder: Path) -> list[int]:
                 if any(file.startswith(str(folder)) and file.endswith(LOG) for file in files):
                     pids.append(int(entry.name))
         except OSError:
-            continue  # it has ended
+            continue  # the process has ended
     return pids
 
 
@@ -87,7 +87,7 @@ def fake_snapshot(run_id: str = "e", epochs: int = 8, own: bool = True) -> Share
 
 
 def fake_unit(key: str, *shared: SharedSnapshot, method: str = "drs") -> Unit:
-    """A unit without a run; `key` is its id and its label."""
+    """A unit that cannot be run; `key` is its id and its label."""
     return Unit(key, method, "digits-lt", "digits", key, Path(f"{key}.json"), (), shared, epochs=10, images=30)
 
 

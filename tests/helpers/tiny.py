@@ -1,4 +1,4 @@
-"""Runs on a few digits that take seconds."""
+"""Specifications of runs on a few digits, which take seconds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ltbench.benchmarks.training.trainer import execute
 
 
 def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> RunSpec:
-    """A run on a few digits for a few epochs, evaluated after each epoch."""
+    """Specification of a run on a few digits for a few epochs, evaluated after each epoch."""
     always = ("dataset.n_max=30", "recipe.evaluate_every=1")
     request = RunRequest(seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings))
     return make_plan([method], ["digits-lt"], request)[0]
 
 
 def on_its_own(spec: RunSpec) -> RunSpec:
-    """The run, changed to train its first epochs with its own hooks instead of sharing them."""
+    """Change a run so that it trains its first epochs with its own hooks instead of sharing them."""
     kind = type(spec.method)
 
     class Alone(kind):  # type: ignore[misc,valid-type]
@@ -39,7 +39,7 @@ def carry_out(spec: RunSpec, runs: Path) -> Record:
 
 
 def without_timings(record: Record) -> dict[str, object]:
-    """Everything except `cost`, the only part that may differ between two runs with the same id."""
+    """Contents of a record except `cost`, the only part that may differ between two runs with the same id."""
     return record.model_dump(exclude={"cost"})
 
 

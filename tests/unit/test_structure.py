@@ -27,7 +27,7 @@ LAYERS = (
     ("speed",),
     ("sweeps",),
     ("cli",),
-)  # above the flat files
+)  # folders above the flat files, lowest layer first
 PLUGIN_VIEW = {"method", "network", "nn", "precision", "errors"}
 MAY = {  # allowed imports within the suite by folder; for benchmarks see LAYERS
     "datasets": {"benchmarks.split", "benchmarks.data", "benchmarks.errors", "datasets._shared"},
@@ -77,12 +77,12 @@ def imports(path: Path) -> set[str]:
 
 
 def layer(parts: tuple[str, ...]) -> int:
-    """Index of the layer of a module of benchmarks; 0 for the flat files."""
+    """Index of the layer to which a module of `benchmarks` belongs; 0 for the flat files."""
     return next((k for k, folders in enumerate(LAYERS, 1) if parts[1] in folders), 0)
 
 
 def forbidden(path: Path) -> Iterator[str]:
-    """Imports of a file that point the wrong way, or to a library that its folder must not import."""
+    """Names that a file imports although its folder may not: from a higher layer, or from an outside library."""
     own = path.relative_to(ROOT).parts
     for name in sorted(imports(path)):
         parts = tuple(name.split("."))
@@ -210,7 +210,7 @@ def test_version_is_the_project_s() -> None:
 def test_committed_schema_is_the_model_s_and_accepts_a_record(tmp_path: Path) -> None:
     committed = (ROOT / "benchmarks" / "records" / "record.schema.json").read_text()
     assert committed == json_schema(), (
-        "write it anew: python -m ltbench.benchmarks.records.schema > benchmarks/records/record.schema.json"
+        "regenerate it: python -m ltbench.benchmarks.records.schema > benchmarks/records/record.schema.json"
     )
     record = carry_out(tiny_run(), tmp_path)
     jsonschema.validate(json.loads(record.to_json()), json.loads(committed))

@@ -1,4 +1,4 @@
-"""Names in the code are specific: vague words and words foreign to the field are refused."""
+"""Names in the code are specific: no vague words, and no words that the field does not use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = sorted([*ROOT.glob("*.py"), *(path for folder in FOLDERS for path in (RO
 
 
 def stored_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and name of every variable, argument and attribute that a module stores."""
+    """Line number and name of every variable, argument and attribute that a module assigns."""
     for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
@@ -37,7 +37,7 @@ def stored_names(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def vague_names(path: Path) -> list[str]:
-    """`line: name` for every stored name that should be replaced."""
+    """`line: name` for every assigned name that is in VAGUE or INSTEAD."""
     names = stored_names(ast.parse(path.read_text(encoding="utf-8")))
     return [f"{line}: {name}" for line, name in names if name.strip("_") in VAGUE | INSTEAD.keys()]
 

@@ -16,9 +16,9 @@ SOURCES = {"cifar10": Cifar10LT, "cifar100": Cifar100LT}
 
 
 def real(name: str) -> DataRoot:
-    """The data root, if the files exist; CIFAR-100 may be unverified, because at most its test file differs."""
+    """Data root of the real files, with unverified files allowed; skips the test if the files do not exist."""
     if not os.environ.get("LTBENCH_DATA"):
-        pytest.skip("needs the real CIFAR files: set LTBENCH_DATA to the folder that holds them")
+        pytest.skip("needs the real CIFAR files: set LTBENCH_DATA to the folder that contains them")
     root = DataRoot.find()
     folder = root.path / SOURCES[name]()._published.base_folder
     if not folder.is_dir():

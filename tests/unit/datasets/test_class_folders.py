@@ -1,4 +1,4 @@
-"""Which files of a folder are images, what is left out and said, and what strangers may put there."""
+"""Search for images in class folders: files used, files left out with a warning, and malicious files."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ LEFT_OUT = {
     "1 empty folders (empty)": lambda train: (train / "ant/empty").mkdir(),
     "1 folders without images (scripts)": lambda train: (train / "scripts").mkdir(),
     "1 beside the class folders (loose.png)": lambda train: save(train / "loose.png"),
-    "1 links that lead back (again)": lambda train: (train / "ant/again").symlink_to(train / "ant"),
+    "1 links to parent folders (again)": lambda train: (train / "ant/again").symlink_to(train / "ant"),
     "1 broken links and special files (pipe.png)": lambda train: os.mkfifo(train / "ant/pipe.png"),
     "1 broken links and special files (gone.png)": lambda train: (train / "ant/gone.png").symlink_to("nowhere"),
     "5 of other formats (0.md, 1.md, 2.md, ...)": lambda train: [(train / f"bee/{k}.md").touch() for k in range(5)],
@@ -79,9 +79,9 @@ def test_a_class_that_is_only_in_one_part_is_an_error(images):
 
 
 STRANGE = {
-    "EPS": (EPS, "its content is none of JPEG"),
-    "PSD": (PSD, "its content is none of JPEG"),
-    "text": (b"P1ain text", "its content is none of JPEG"),
+    "EPS": (EPS, "its format is none of JPEG"),
+    "PSD": (PSD, "its format is none of JPEG"),
+    "text": (b"P1ain text", "its format is none of JPEG"),
     "PPM of too many pixels": (b"P6 60000 60000 255\n", "could be decompression bomb"),
     "PPM of many pixels": (b"P6 11000 11000 255\n", "could be decompression bomb"),
     "GIF of too many pixels": (
@@ -158,5 +158,5 @@ def test_two_classes_that_look_alike_are_said(images):
 def test_a_class_name_that_is_no_text_is_refused(images):
     for part in ("train", "test"):
         save(images / part / os.fsdecode(b"caf\xe9") / "x.png")
-    with pytest.raises(UserError, match="no valid Unicode"):
+    with pytest.raises(UserError, match="not valid Unicode"):
         load(images)

@@ -28,7 +28,7 @@ EASY = ("m2m.gamma=0", "m2m.beta=0")
 
 
 def ready(method: str, *settings: str) -> tuple[RunSpec, Classifier, Now, Batch]:
-    """A run in its last epoch, with a class-balanced batch."""
+    """A run, its network, the state of its last epoch, and a class-balanced batch of 80 images."""
     run = tiny_run(method, settings=settings)
     net = build_network(run)
     attach_source(run, net)
@@ -120,7 +120,7 @@ def test_m2m_counts_where_its_candidates_went() -> None:
 
 @pytest.mark.parametrize("method", ["m2m", "blt"])
 def test_attack_names_its_arithmetic(method: str) -> None:
-    """In bfloat16 on any CPU, with the same result by rounding float32, as on a CPU without bfloat16."""
+    """`attack=bf16` changes the images slightly; its emulation by rounding float32 differs by no more than that."""
     images = []
     for precision, around in (("fp32", nullcontext()), ("bf16", nullcontext()), ("bf16", Rounding())):
         easy = EASY if method == "m2m" else ("low=1", "high=1")
@@ -172,7 +172,7 @@ def test_hallucinated_images_follow_the_batch_with_their_labels() -> None:
 
 
 def trained(run: RunSpec, net: Classifier, batch: Batch, now: Now) -> list[torch.Tensor]:
-    """Loss, gradients and buffers after one batch."""
+    """Loss, gradients and buffers of a copy of the network after one batch."""
     twin = copy.deepcopy(net).train()
     loss = run.method.loss(twin, batch, now)
     loss.backward()
@@ -198,7 +198,7 @@ def test_empty_slots_change_neither_loss_nor_statistics(slots: None) -> None:
 def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
     settings: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
-    """Images, counts, loss and gradients are the same with and without empty slots and finished images."""
+    """Skipping empty slots and finished images saves operations and changes no image, count, loss or gradient."""
     results, flops = [], []
     for path in ("few", "slots"):
         if path == "slots":
@@ -221,7 +221,7 @@ def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
 
 
 def test_the_confusion_matrix_never_sees_a_test_image() -> None:
-    """It depends on held-out images alone, not on test images or other training images."""
+    """The confusion matrix depends on held-out images only, not on test images or other training images."""
     run, net, now, _ = ready("blt")
     train = run.dataset.train
     assert train.validation is not None

@@ -1,4 +1,4 @@
-"""Arithmetic of each method, compared with naive implementations and worked numbers."""
+"""Losses, weights and sampling of the methods, compared with naive implementations and worked numbers."""
 
 from __future__ import annotations
 

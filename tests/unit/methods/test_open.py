@@ -44,7 +44,7 @@ def test_class_fractions_among_natural_images() -> None:
 
 
 def test_expected_counts_top_every_class_up_to_the_largest() -> None:
-    """As in text and listing of the paper: with C x n_max draws, a class gets delta x (n_max - n) noise images."""
+    """With C x n_max draws, a class gets delta x (n_max - n) noise images, as in the paper's text and listing."""
     counts = torch.tensor(long_tail_counts(5000, 10, 100))
     noise = noise_fraction(counts, 1 / 3).double() * 5000
     torch.testing.assert_close(noise, (5000 - counts).double() / 3, atol=1e-3, rtol=0)
@@ -123,7 +123,7 @@ def test_statistics_of_real_cifar(
 
 
 def test_noise_is_fresh_and_its_fraction_as_expected() -> None:
-    """Within five standard deviations per class, over 400 batches of one epoch."""
+    """The noise count of each class, over 400 batches of an epoch, is within five standard deviations."""
     method, net, split = ready()
     now, batch = after_start(), batch_of(split)
     observed, drawn, first = torch.zeros(10), torch.zeros(10), None

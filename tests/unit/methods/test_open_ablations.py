@@ -40,7 +40,7 @@ def test_nothing_happens_before_the_start() -> None:
 
 @pytest.mark.parametrize("ablation", [{}, {"norm": "auxiliary"}, {"norm": "standard"}], ids=str)
 def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path) -> None:
-    """The whole run if noise never starts, otherwise the losses before the start."""
+    """The whole history equals ERM's if noise never starts, otherwise losses and accuracies before the start."""
     erm = carry_out(tiny_run("erm", epochs=5), tmp_path)
     whole, never = (
         carry_out(on_its_own(tiny_run("open", epochs=5, settings=settings(ablation | start))), tmp_path)
@@ -62,7 +62,7 @@ def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp
     assert whole.id != default.id
     assert whole.history.loss != default.history.loss
     (tmp_path / "again" / run.id).mkdir(parents=True)
-    for slot in ("checkpoint-a.pt", "checkpoint-b.pt"):  # the latest checkpoint is lost; slot b has the epoch before
+    for slot in ("checkpoint-a.pt", "checkpoint-b.pt"):  # slot a is intact, slot b is damaged
         content = (tmp_path / "whole" / run.id / slot).read_bytes()
         (tmp_path / "again" / run.id / slot).write_bytes(content if slot.endswith("a.pt") else b"damaged")
     with pytest.warns(UserWarning, match="damaged"):
@@ -171,7 +171,7 @@ def test_appended_noise_for_balanced_data() -> None:
 
 
 class Count(Callback):
-    """Counts training images."""
+    """Counts the training images that a run draws."""
 
     images = 0
 
@@ -215,7 +215,7 @@ def test_settings_that_contradict_each_other(fields: dict[str, Any], message: st
 
 
 def test_backbone_without_batch_norm() -> None:
-    """noise_grad=stop cuts the gradient before the classifier instead; options that need a batch norm are refused."""
+    """noise_grad=stop detaches the features of noise instead; options that need a batch norm are errors."""
     run = tiny_run("open")
     method = run.method
 

@@ -1,4 +1,4 @@
-"""OPeN on a CPU: a separate forward pass for noise rows without gradient, if they train the head alone."""
+"""OPeN on a CPU: noise rows have a separate forward pass without gradients if they train only the head."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ CPU = torch.device("cpu")
 
 
 def trained(settings: tuple[str, ...], noise: list[int]) -> tuple[list[tuple[int, bool]], list[Tensor]]:
-    """Rows and gradient mode of each forward pass; loss, gradients and buffers after a batch of 12 with some noise."""
+    """Rows and gradient mode of each forward pass; loss, gradients and buffers after a batch of 12 rows.
+
+    Args:
+        settings: settings of the run.
+        noise: indices of the noise rows.
+    """
     torch.manual_seed(0)
     active, _ = bring_to(tiny_run("open", epochs=10, settings=settings), 0.9, CPU)
     net, method, recipe = active.net, cast(Any, active.spec.method), active.spec.recipe
@@ -56,7 +61,7 @@ def test_apart_or_together_is_the_same(
 
 
 def test_every_layer_learns_in_bfloat16() -> None:
-    """Autocast caches the casts of weights, and must not reuse a cast that has no gradient."""
+    """Autocast caches casts of weights; the pass with gradients must not reuse a cast from the pass without."""
     passes, (_, *gradients) = trained(("recipe.precision=bf16",), [0, 1, 5, 11])
     assert passes == [(4, False), (8, True)]
     _, (_, *expected) = trained((), [0, 1, 5, 11])
@@ -79,7 +84,7 @@ def test_every_backbone_of_the_suite_keeps_noise_from_learning(name: str) -> Non
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
     assert torch.equal(torch.get_rng_state(), random)
     width = build_backbone(name).width
-    net.backbone = nn.Sequential(*net.backbone, nn.Linear(width, width))  # trainable, and not followed by a batch norm
+    net.backbone = nn.Sequential(*net.backbone, nn.Linear(width, width))  # trainable, but not followed by a batch norm
     assert not teaches_the_head_alone(net, torch.Size((3, 32, 32)))
 
 

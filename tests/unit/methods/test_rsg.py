@@ -27,7 +27,7 @@ from torch import nn
 
 
 def started(name: str = "ldam-drw", **fields: Any) -> tuple[Any, Classifier, Batch]:
-    """RSG on a tiny network in float64, with a batch of frequent and rare classes."""
+    """The method RSG with its stage begun, its network, and a batch of 24 images of all classes."""
     run = tiny_run("rsg", settings=(f"rsg.base={name}", *(f"rsg.{k}={v}" for k, v in fields.items())))
     net, split = build_network(run), run.dataset.train
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def when(progress: float) -> Now:
 
 
 def moved(net: nn.Module) -> set[str]:
-    """Parts that have parameters with a non-zero gradient."""
+    """Names of the network's parts that have a parameter with a non-zero gradient."""
     parts = set()
     for name, parameter in net.named_parameters():
         if parameter.grad is not None and parameter.grad.abs().sum() > 0:
@@ -210,7 +210,7 @@ def test_contrastive_module_rests_once_generation_begins() -> None:
 
 @pytest.mark.parametrize("name", ["densenet40", "resnext29-8x64d", "timm:resnet10t"])
 def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None:
-    """Both phases, on a dozen procedural images; the finished network has the plain backbone."""
+    """Losses before and after generation begins are finite, and the finished network has the plain backbone."""
     data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
     recipe = [f"recipe.{each}" for each in (f"backbone={name}", "batch_size=6", "lr=0.01")]
     settings = [*data, *recipe, "base=erm", "start=0.5", "frequent=0.34"]

@@ -1,4 +1,4 @@
-"""One bad file in the results folder: every command names it, leaves it out and goes on with the good ones."""
+"""Bad files in the results folder: every command names them, leaves them out and continues with valid records."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BAD = {
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Sound records of two methods beside bad files of each kind, a folder and a named pipe."""
+    """Results folder with valid records of two methods, bad files of each kind, a folder and a named pipe."""
     for method in ("erm", "drw"):
         for path in DIGITS.glob(f"{method}/default*seed[01].json"):
             home = tmp_path / "results" / "digits-lt-exp50" / "digits" / method / path.name
@@ -71,7 +71,7 @@ def test_commands_name_bad_files_and_go_on(
     answer = cli(*words)
     assert answer.code == code
     if "--across" in words:
-        assert "no two runs with the same seed that differ only in recipe.precision" in answer.err, "of the good ones"
+        assert "no two runs with the same seed that differ only in recipe.precision" in answer.err, "valid records only"
         return
     for name in NAMES:
         assert answer.err.count(f"results/{name}.json") == 1, name

@@ -1,4 +1,4 @@
-"""No text of a record steers a terminal, begins a line, a formula or a tag: every text field, in every output."""
+"""Every output escapes every text field of a record: no control codes, new lines, formulas or tags get through."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PLAIN = PLAIN.model_copy(update={"history": PLAIN.history.model_copy(update={"me
 
 
 def texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths of all texts of a record: values, and keys that are no field's name (their paths end in None)."""
+    """Paths of all strings in a record: values, and keys that are not names of fields, whose paths end in None."""
     if isinstance(value, str) and path[-1] not in ("id", "use"):
         yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -62,7 +62,7 @@ def texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def with_text(path: tuple[Any, ...], text: str) -> Record:
-    """The plain record with another text; it is not validated, so that it may be worse than any file."""
+    """Copy of the record PLAIN with another string at a path, without validation."""
     values = PLAIN.model_dump(by_alias=True)
     *way, last = path[:-1] if path[-1] is None else path
     place = values
@@ -94,7 +94,7 @@ def document(record: Record) -> Document:
 
 
 def rendered(name: str, record: Record) -> str:
-    """What an output, `bench show` or `bench compare` makes of a record."""
+    """Text that an output (by its name in OUTPUTS), `show` or `compare` renders for a record."""
     if name in OUTPUTS and name != "terminal":
         return str(OUTPUTS[name](document(record)))
     console = Console(width=200, file=io.StringIO())
@@ -141,7 +141,7 @@ def test_no_field_gets_past_the_escape(name: str) -> None:
         hostile, harmless = (rendered(name, with_text(path, text)) for text in (HOSTILE, HARMLESS))
         assert {letter for letter in hostile if not letter.isprintable()} <= {"\n"}, path
         hostile.encode()  # no lone surrogate
-        if name in OUTPUTS and name != "terminal":  # a terminal breaks long lines itself
+        if name in OUTPUTS and name != "terminal":  # rich wraps long lines
             assert hostile.count("\n") == harmless.count("\n"), path
         if name == "index.html":
             assert tags(hostile) == tags(harmless), path

@@ -37,7 +37,7 @@ def runs() -> list[Record]:
 
 
 def places(text: str, *words: str) -> list[int]:
-    """Where the words stand in a text, each as a whole word for the first time."""
+    """Positions of the first occurrence of each word, as a whole word, in a text."""
     return [re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text).start() for word in words]  # type: ignore[union-attr]
 
 

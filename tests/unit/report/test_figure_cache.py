@@ -34,7 +34,7 @@ def test_figures_are_drawn_again_only_when_something_has_changed(tmp_path: Path)
     written: dict[Path, int] = {}
 
     def report(options: Options | None = None) -> tuple[list[Path], list[str]]:
-        """Files of a new report, and the imbalances of the settings whose figures were drawn for it."""
+        """Build a report; return its files, and the imbalances of the settings whose figures were drawn."""
         sources = Sources(tmp_path / "results", tmp_path / "runs")
         paths = build(sources, tmp_path / "out", options=options, formats=["svg"]).paths
         markers = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.json")}

@@ -62,7 +62,7 @@ def test_class_lines_sort_by_training_images() -> None:
 
 
 def overlapping(boxes: list[Bbox]) -> list[tuple[int, int]]:
-    """Pairs of boxes that cover each other by more than a hair."""
+    """Index pairs of boxes that overlap by more than one pixel."""
     return [
         (i, k) for k in range(len(boxes)) for i in range(k) if boxes[i].padded(-0.5).overlaps(boxes[k].padded(-0.5))
     ]
@@ -156,7 +156,7 @@ def test_variants_have_a_figure_of_their_own() -> None:
     assert {row.label for row in variants(setting).rows} == {"ldam-drw", "ldam-drw (scale=10)", "ldam-drw (scale=20)"}
     assert caption(setting, "shots").endswith("(variants have a figure of their own)")
     (only,) = settings(runs[3:])
-    assert len(main_rows(only).rows) == 1, "without the plain row, the best variant stands for the method"
+    assert len(main_rows(only).rows) == 1, "without the plain row, the best variant represents the method"
 
 
 HOSTILE = ["$x_1$", "a_b", "100%", "\\alpha", "$\\frac$", "_x", "\x1b[31m\n", "\u202e", "^{", "$"]
@@ -188,7 +188,10 @@ def test_a_batch_s_classes_are_drawn_literally() -> None:
 
 
 def test_confusions_count_classes_of_equal_size_apart() -> None:
-    """Step profile: images of the frequent half are predicted as class 0, those of the rare half as class 3 or 0."""
+    """For a step profile, predictions of another class of equal size have a part of their own.
+
+    Images of the frequent half are predicted as class 0, images of the rare half as class 3 or 0.
+    """
     counts = np.array([100, 100, 100, 10, 10, 10])
     confusion = np.zeros((6, 6))
     confusion[:3, 0] = 10

@@ -1,4 +1,4 @@
-"""A sound record damaged in hundreds of ways: read as the file says it, or refused in one sentence."""
+"""A valid record, damaged in hundreds of ways, is read exactly as the file states it or rejected in one sentence."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ VALUES = [
     {"a": 1},
 ]
 TEXTS = ["NaN", "-Infinity", "1e999", "9" * 5000, '"\\ud800"', "[" * 3000 + "]" * 3000, '{"a":' * 150 + "1" + "}" * 150]
-NUMBERS = ("id", "method", "source", "seed", "hyperparameters", "final")  # what a table shows
+NUMBERS = ("id", "method", "source", "seed", "hyperparameters", "final")  # fields that tables show
 
 
 def sound(version: int) -> dict[str, Any]:
-    """A record with a confusion matrix, a shared training, changes and values of a base."""
+    """Contents of a valid, committed record of DRW with a changed recipe, in schema version 2 or 3."""
     path = next(RESULTS.glob("digits-lt-exp50/*/drw/recipe.precision*seed0.json"))
     values: dict[str, Any] = json.loads(path.read_text())
     if version == 3:
@@ -61,7 +61,7 @@ def sound(version: int) -> dict[str, Any]:
 
 
 def nodes(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths of all members; of a list the first and the last one."""
+    """Paths of all members of a JSON value; only the first and the last item of each list."""
     keys = value if isinstance(value, dict) else {0, len(value) - 1} if isinstance(value, list) and value else ()
     for key in keys:
         yield (*at, key)
@@ -69,7 +69,7 @@ def nodes(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def damaged(values: dict[str, Any], random_: random.Random) -> str:
-    """The text of a record with one member removed, doubled, added, exchanged or replaced."""
+    """JSON text of a record with one member removed, duplicated, added or replaced."""
     values = copy.deepcopy(values)
     *folder, key = random_.choice(list(nodes(values)))
     part = values
@@ -90,7 +90,7 @@ def damaged(values: dict[str, Any], random_: random.Random) -> str:
 
 
 def bytes_damaged(content: bytes, random_: random.Random) -> bytes:
-    """One byte changed, the end cut off, something before or in it."""
+    """Contents with one byte changed or inserted, truncated, or with a byte-order mark in front."""
     at = random_.randrange(len(content))
     byte = bytes([random_.randrange(256)])
     return random_.choice(
@@ -104,7 +104,10 @@ def bytes_damaged(content: bytes, random_: random.Random) -> bytes:
 
 
 def check(content: bytes, path: Path, original: dict[str, Any]) -> bool:
-    """Whether a file is read; then it is read as it stands, shows the original's numbers, and can be shown."""
+    """Whether a file is accepted; if so, check that nothing is altered and that the original's numbers are shown.
+
+    If not, check that the error is one short sentence that names the file.
+    """
     path.write_bytes(content)
     try:
         record = read_record(path)
@@ -119,8 +122,8 @@ def check(content: bytes, path: Path, original: dict[str, Any]) -> bool:
     as_read = json.loads(record.to_json())
     assert as_read == json.loads(content)
     assert {name: as_read[name] for name in NUMBERS} == {name: original[name] for name in NUMBERS}
-    assert Recipe(**as_read["recipe"]) == Recipe(**original["recipe"]), "a field that lacks has its default"
-    assert as_read["changed"].items() <= original["changed"].items(), "`misplaced` notices one that lacks"
+    assert Recipe(**as_read["recipe"]) == Recipe(**original["recipe"]), "a missing field has its default"
+    assert as_read["changed"].items() <= original["changed"].items(), "`changed` has an invented entry"
     assert as_read["dataset"]["train_counts"] == original["dataset"]["train_counts"]
     Console(file=io.StringIO(), width=100).print(show(record))
     return True
@@ -134,4 +137,6 @@ def test_a_damaged_record_is_read_as_it_is_or_refused(version: int, tmp_path: Pa
     whole = json.dumps(original).encode()
     contents += [bytes_damaged(whole, random_) for _ in range(200)]
     answers = [check(content, tmp_path / "record.json", original) for content in contents]
-    assert 0.02 < sum(answers) / len(answers) < 0.5, "most damages are noticed; some change what nothing else says"
+    assert 0.02 < sum(answers) / len(answers) < 0.5, (
+        "most damage is noticed; some changes values that nothing else in the record confirms"
+    )

@@ -38,7 +38,7 @@ def test_worked_example_of_logit_adjustment() -> None:
 
 
 def test_worked_example_of_another_test_prior() -> None:
-    """PC-softmax for the uniform and for the reversed prior."""
+    """Logits adjusted by PC-softmax to the uniform prior and to the reversed prior of the training set."""
     uniform = np.exp(Z[0] - log_prior(COUNTS))
     assert uniform / uniform.sum() == pytest.approx([0.180307, 0.331656, 0.488037], abs=1e-5)
     reverse = np.exp(Z[0] - log_prior(COUNTS) + log_prior(COUNTS[::-1]))
@@ -144,16 +144,16 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
         (lambda z, y: (z[:-1], y[:-1]), "other test images than the record names"),
         (lambda z, y: (z, (y + 1) % 2), "disagree with the counts in the record"),
         (lambda z, y: (np.full_like(z, np.nan), y), "not finite"),
-        (lambda z, y: (z.ravel(), y), "other test images"),
+        (lambda z, y: (z.ravel(), y), "test images are not those of the record"),
         (lambda z, y: (z, y.astype(float)), "labels of type float64"),
         (lambda z, y: (z.astype(complex), y), "logits of type complex128"),
         (lambda z, y: (z.astype(str), y), "logits of type <U"),
-        (lambda z, y: (z, y - 5), "other test images"),
-        (lambda z, y: (z, (y + 2**40)), "other test images"),
-        (lambda z, y: (z, y[:, None]), "other test images"),
-        (lambda z, y: (z[0, 0], y[0]), "other test images"),
+        (lambda z, y: (z, y - 5), "test images are not those of the record"),
+        (lambda z, y: (z, (y + 2**40)), "test images are not those of the record"),
+        (lambda z, y: (z, y[:, None]), "test images are not those of the record"),
+        (lambda z, y: (z[0, 0], y[0]), "test images are not those of the record"),
         (lambda z, y: (z.astype(float) * 1e300, y), "not finite"),
-        (lambda z, y: (np.array([[None]]), y), "damaged or no file of logits"),
+        (lambda z, y: (np.array([[None]]), y), "damaged or not a file of logits"),
     ],
 )
 def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, 
 
 
 def other_content(kind: str, path: Path) -> bytes:
-    """Sound files that are no logits."""
+    """Valid NumPy files that are not logits."""
     np.savez_compressed(path, logits=np.zeros((200, 2)), labels=np.zeros(200, int))
     compressed = bytearray(path.read_bytes())
     compressed[60:70] = b"0123456789"

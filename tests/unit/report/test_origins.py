@@ -1,4 +1,4 @@
-"""Rows whose parts were made under different circumstances say so."""
+"""Warnings about runs whose parts were computed in different environments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def shared(changes: dict[str, Any]) -> Prerequisite:
     ids=lambda value: " ".join(value),
 )
 def test_what_differs_between_the_parts_of_a_run(changes: dict[str, Any], words: list[str]) -> None:
-    """One that no other process names is no difference: earlier records lack it."""
+    """A fact that only one process states is not a difference, because older records lack it."""
     for record_ in (run(trained=trained((2, changes), (1, {}))), run(prerequisites=[shared(changes)])):
         assert sorted(mixed(record_)) == words
 
@@ -54,10 +54,10 @@ def test_notes_name_the_rows_and_what_differs() -> None:
     runs += [run(seed=0), run(seed=1, trained=trained((2, {"commit": "f" * 40, "dirty": True}), (1, {})))]
     (setting,) = settings(runs)
     text = " ".join(notes(setting))
-    assert "made under different circumstances: drs, seed 1 (commit, uncommitted changes)." in text
+    assert "computed in different environments: drs, seed 1 (commit, uncommitted changes)." in text
     assert "Made with uncommitted changes: drs, seed 1." in text
     assert "commits 12345678, ffffffff" in text
-    assert "different circumstances" not in " ".join(notes(settings(runs[:3])[0]))
+    assert "different environments" not in " ".join(notes(settings(runs[:3])[0]))
 
 
 def test_earlier_records_differ_in_what_they_name() -> None:

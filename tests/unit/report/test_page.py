@@ -48,7 +48,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[(1280, 900, "light"), (390, 800, "dark")], ids=["wide", "phone, dark"])
 def page(browser: Browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page, opened from disk; checks at the end that there were no console messages and no requests."""
+    """The page, opened from disk; afterwards, checks that there were no console messages and no requests."""
     width, height, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     opened, problems = context.new_page(), []
@@ -140,7 +140,9 @@ def test_a_row_unfolds_by_keyboard_to_circumstances_and_command(page: Page) -> N
     for word in ("bench run --method", "--seed 0,1,2", "data checksum", "abababab", "12345678", "hyper-parameters"):
         assert word in text
     page.locator("table.board").first.locator("thead th button").nth(1).click()
-    assert button.locator("xpath=ancestor::tr/following-sibling::tr[1]").is_visible()  # details move with their row
+    assert button.locator(
+        "xpath=ancestor::tr/following-sibling::tr[1]"
+    ).is_visible()  # the details stay below their row
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "filter"
     button.click()
@@ -210,6 +212,6 @@ def test_tables_are_folded_and_empty_columns_left_out(page: Page) -> None:
 
 def test_cards_are_linked_from_rows(page: Page) -> None:
     page.locator(".unfold", has_text="ldam-drw").first.click()
-    page.locator(".detail:visible a", has_text="what ldam-drw does").click()
+    page.locator(".detail:visible a", has_text="about ldam-drw").click()
     assert page.locator("#m-ldam-drw").is_visible()
     assert "Cao et al. 2019" in page.locator("#m-ldam-drw").inner_text()

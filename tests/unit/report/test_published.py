@@ -1,4 +1,4 @@
-"""results/published.toml: every number has a source and a protocol, and is matched with ours in the same setting."""
+"""results/published.toml: every number has a source and a protocol, and matches our rows of the same dataset."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks over datasets: Friedman's test by hand and compared with scipy, dropped methods, and missing diagrams."""
+"""Ranks over datasets: Friedman's test by hand and against scipy, methods left out, and missing diagrams."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_notes_claim_no_more_than_the_test() -> None:
 
 
 def test_the_diagram_is_drawn_and_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ltbench.report.build.draw_all", lambda jobs, say: [[] for _ in jobs])  # the others are slow
+    monkeypatch.setattr("ltbench.report.build.draw_all", lambda jobs, say: [[] for _ in jobs])  # other figures are slow
     figure = rank_diagram(ranks(settings(over_ratios())))
     assert figure.get_figheight() == pytest.approx(1.2)  # room for labels on both sides
     assert save(figure, "png").startswith(b"\x89PNG")

@@ -40,7 +40,7 @@ def tex(setting: Setting) -> str:
 
 
 def cells(text: str) -> list[list[str]]:
-    """Lines of the Markdown table as lists of cells."""
+    """Rows of a Markdown table as lists of cells."""
     return [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
 
 
@@ -180,7 +180,7 @@ def test_build_writes_everything_twice_the_same(tmp_path: Path) -> None:
     before = sorted((tmp_path / "results").rglob("*"))
     first, second = (build(Sources(tmp_path / "results"), tmp_path / name) for name in ("one", "two"))
     assert sorted((tmp_path / "results").rglob("*")) == before
-    assert len(first.paths) == 4 + 9 * 3  # no confusion matrices, logits or variants: four figures less
+    assert len(first.paths) == 4 + 9 * 3  # four figures need confusion matrices, logits or variants
     for a, b in zip(first.paths, second.paths, strict=True):
         assert a.read_bytes() == b.read_bytes(), a.name
     assert set(first.paths) == {p for p in (tmp_path / "one").rglob("*") if p.is_file() and p.parent.name != "page"}

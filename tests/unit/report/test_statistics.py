@@ -54,7 +54,7 @@ def test_rows_are_sorted_and_labelled_by_what_was_changed() -> None:
 
 
 def test_equal_labels_are_made_distinct() -> None:
-    """If a default changed between versions, the values differ although nothing is `changed`."""
+    """After the default of a field changes, older records differ in its value although their `changed` is empty."""
     old = record(DATA, [50, 40, 30], changed={"s": 20.0})
     values = {"s": 30.0}
     key = RunFacts("erm", None, values, {}, DATA, RECIPE, 0).id
@@ -91,7 +91,7 @@ def test_unlike_circumstances_are_never_in_one_table(other) -> None:
 
 
 def test_a_recipe_field_added_later_separates_no_records() -> None:
-    """A record from before `augment` existed counts as basic augmentation."""
+    """A record without `augment`, from before this field existed, shares the setting of basic augmentation."""
     old = record(DATA, [50, 50, 50])
     new = record(DATA, [60, 60, 60], seed=1, recipe=RECIPE | {"augment": "basic", "optimiser": "sgd"})
     (setting,) = settings([old, new])

@@ -47,7 +47,7 @@ def test_a_base_of_the_user_s_own_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_base_is_a_name_and_its_values_are_set_one_by_one(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"mine\.py: a base is a method of the suite, not a file"):
+    with pytest.raises(UserError, match=r"mine\.py: a base must be a method of the suite, not a file"):
         method("rsg", base=str(tmp_path / "mine.py"))
     with pytest.raises(UserError, match="Unknown field of 'rsg' 'base_values'"):
         method("rsg", base_values="3")

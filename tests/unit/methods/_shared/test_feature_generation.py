@@ -22,7 +22,7 @@ def rows(request: pytest.FixtureRequest) -> str:
 
 
 def example(memory: bool = False) -> Generator:
-    """Generator of the worked example: 3 classes, 2 channels, 2 centres."""
+    """The generator of the worked example: 3 classes, 2 channels, 2 centres per class."""
     method = Generator(3, 2, 2, 1, memory).double()
     with torch.no_grad():
         method.weight.copy_(torch.tensor([[[1, -1], [0.5, 0]], [[0, 1], [1, 0]], [[2, 0], [0, -1]]]))
@@ -55,7 +55,9 @@ def test_worked_centre_losses() -> None:
     torch.testing.assert_close(method.bias.grad, torch.tensor(biases, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-CASES = {  # labels: generated labels, first term of CESC, MV and gradient of T's bias by channel, by memory
+# Labels to generated labels, centre loss, and MV loss with the gradient of the transform's bias, first for vectors of
+# channels, then for vectors of consecutive numbers in memory.
+CASES = {
     (0, 2, 0, 1): ((2, 1), 6.512584, (7.003390, -2.049293, -1.342606), (8.164470, -3.059962, -0.331450)),
     (0, 0, 0, 1): ((1, 1, 1), 5.757503, (5.827260, -0.453040, -1.535723), (7.295909, -2.397745, 1.268520)),
     (0, 1, 2, 2): ((1, 2, 2), 7.685673, (4.896312, -2.287725, -0.909706), (5.940552, -3.371212, -0.380657)),
@@ -105,7 +107,7 @@ def test_parameter_counts(width: int, classes: int, kernel: int, count: int) -> 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_equals_the_naive_reference(seed: int, rows: str) -> None:
-    """Losses, generated maps and gradients of every part, on random configurations, in float64."""
+    """Losses, generated maps and gradients are equal for random configurations, in float64."""
     torch.manual_seed(seed)
     count, classes, width, side = 4 + seed, 4, 3 + seed % 2, 4 if rows == "channel" else 3 + seed % 2
     ours, theirs = (Generator(classes, width, 3, 1 + 2 * (seed % 2), rows == "memory").double() for _ in "ab")

@@ -1,4 +1,4 @@
-"""BLT's arithmetic: worked numbers of the specification, and agreement of batches with single images."""
+"""Tensor operations of BLT: worked numbers of the specification, and agreement of batches with single images."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_ascent_stops_at_its_limit_with_the_last_step_taken() -> None:
 
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> None:
-    """Compared with a plain loop in float64; images that finish at different steps must not affect each other."""
+    """A batch equals a loop over images in float64: images that finish at different steps do not affect each other."""
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
     net = net.double()
@@ -141,7 +141,7 @@ def test_slots_hold_nearly_every_batch() -> None:
 
 
 def test_learning_rates_of_the_second_stage() -> None:
-    """Reference code, 55 epochs counted from 1: 1-22, 23-37, 38-51, 52-55; a tenth of the rate for the backbone."""
+    """Rates as in the reference code: constant in epochs 1-22, 23-37, 38-51 and 52-55; a tenth for the backbone."""
     stage: Stage = BLT().stages(35)[1]
     assert stage.epochs == 55
     recipe = load_recipe("cifar")[0]

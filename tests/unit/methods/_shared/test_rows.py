@@ -18,7 +18,7 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
     [(128, 0.0, 1.0, 1), (128, 1.0, 1.0, 128), (128, 1.0, 0.25, 32), (100, 0.5, 1.0, 65), (4, 0.5, 1.0, 4)],
 )
 def test_capacity(size: int, probability: float, fraction: float, slots: int) -> None:
-    """Mean plus three standard deviations: 50 + 15 for 100 rows with probability 0.5."""
+    """Capacity is the mean plus three standard deviations: 50 + 15 for 100 rows with probability 0.5."""
     assert capacity(size, probability, fraction) == slots
 
 

@@ -1,4 +1,4 @@
-"""M2m's arithmetic: worked numbers of the specification, and agreement of batches with single images."""
+"""Tensor operations of M2m: worked numbers of the specification, and agreement of batches with single images."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_seeds_are_drawn_by_their_probability_and_never_at_zero() -> None:
 
 
 def test_rows_sort_into_seedless_refused_and_chosen() -> None:
-    """Classes of 100, 10 and 1 images; rows 0 to 3 have the labels 0, 0, 1, 2."""
+    """Decisions on rows 0 to 3 with labels 0, 0, 1, 2, for classes of 100, 10 and 1 images."""
     accept, labels = acceptance(torch.tensor([100, 10, 1]), 0.99), torch.tensor([0, 0, 1, 2])
     uniform = torch.tensor([[0.5, 1.0, 0.5, 0.5], [0.2, 0.2, 0.2, 0.99], [0.0, 0.0, 0.1, 0.1]])
     choice = choose_sources(labels, torch.tensor([1.0, 0.1, 0.01]), accept, uniform)
@@ -83,7 +83,7 @@ def test_rows_sort_into_seedless_refused_and_chosen() -> None:
     ("ratio", "classes", "largest", "beta"), [(100, 10, 5000, 0.999), (100, 100, 500, 0.99), (50, 10, 100, 0.9)]
 )
 def test_beta_follows_the_class_sizes(ratio: float, classes: int, largest: int, beta: float) -> None:
-    """The values of the specification for CIFAR-10 and CIFAR-100, and those for digits-lt."""
+    """Beta has the values of the specification for CIFAR-10, CIFAR-100 and digits-lt."""
     assert float(fitting_beta(torch.tensor(long_tail_counts(largest, classes, ratio)))) == beta
 
 
@@ -150,7 +150,7 @@ def test_slots_hold_nearly_every_batch() -> None:
 
 
 def test_one_image_at_a_time_gives_what_the_batch_gives() -> None:
-    """Compared with a plain loop over images and steps in float64, with small networks."""
+    """A batch equals a loop over images and steps, in float64 with small networks."""
     torch.manual_seed(0)
     g, f = (torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 5))
             .double() for _ in "gf")  # fmt: skip
