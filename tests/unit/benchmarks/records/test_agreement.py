@@ -71,13 +71,13 @@ def shared_with(values: Values, epochs: int) -> Values:
 
 NO_CLASS: Values = {"class_names": [], "train_counts": [], "test_counts": []}
 DISAGREEING: dict[str, tuple[Callable[[Values], Values], str]] = {
-    "hits": (hits, "the last of history.accuracy is not that of final.correct"),
-    "accuracy": (lambda v: part(v, "history", accuracy=[0.5] * 12), "is not that of final.correct"),
-    "evaluated": (lambda v: part(v, "history", evaluated_epochs=[0] * 11 + [119]), "do not increase"),
+    "hits": (hits, "the last value of history.accuracy does not match final.correct"),
+    "accuracy": (lambda v: part(v, "history", accuracy=[0.5] * 12), "does not match final.correct"),
+    "evaluated": (lambda v: part(v, "history", evaluated_epochs=[0] * 11 + [119]), "not in increasing order"),
     "unevaluated": (lambda v: part(v, "history", accuracy=[], evaluated_epochs=[]), "final.epoch is not the last"),
     "best": (lambda v: part(v, "best", correct=[50] * 10), "history.accuracy at best.epoch"),
     "best epoch": (lambda v: part(v, "best", epoch=78), "history.accuracy at best.epoch"),
-    "worst": (lambda v: part(v, "best", epoch=119, correct=v["final"]["correct"]), "is not the best"),
+    "worst": (lambda v: part(v, "best", epoch=119, correct=v["final"]["correct"]), "does not have the highest"),
     "other best": (lambda v: part(v, "best", epoch=119), "best.correct and final.correct differ"),
     "losses": (lambda v: part(v, "history", loss=[1.0] * 119), "final.epoch is not the last epoch"),
     "stages": (lambda v: part(v, "cost", epochs_per_stage={"train": 119}), "does not sum to the epochs"),
@@ -102,7 +102,7 @@ DISAGREEING: dict[str, tuple[Callable[[Values], Values], str]] = {
     "truth": (lambda v: part(v, "dataset", verified=1), "dataset.verified"),
     "no class": (lambda v: part(v, "dataset", **NO_CLASS), "class_names"),
     "huge": (lambda v: part(v, "cost", peak_memory_bytes=10**400), "peak_memory_bytes"),
-    "prefix": (lambda v: part(v, "cost", prerequisites=[shared_with(v, 121)]), "more first epochs than were trained"),
+    "prefix": (lambda v: part(v, "cost", prerequisites=[shared_with(v, 121)]), "prefix with more epochs than the run"),
 }  # fmt: skip
 
 
@@ -148,10 +148,10 @@ def other_hits(values: Values) -> Values:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (other_hits, "final differ"),
-        (lambda v: part(v, "dataset", class_names=list("abcdefghij")), "dataset differ"),
-        (lambda v: v | {"changed": {}}, "changed differ"),
-        (lambda v: part(v, "history", loss=[1.0, *v["history"]["loss"][1:]]), "history differ"),
+        (other_hits, "differ in final"),
+        (lambda v: part(v, "dataset", class_names=list("abcdefghij")), "differ in dataset"),
+        (lambda v: v | {"changed": {}}, "differ in changed"),
+        (lambda v: part(v, "history", loss=[1.0, *v["history"]["loss"][1:]]), "differ in history"),
     ],
     ids=["hits", "names", "changed", "loss"],
 )
@@ -201,12 +201,12 @@ def test_a_newer_record_is_named_and_no_error(name: str, tmp_path: Path, cli: Ca
     answer = cli("check-records", "results")
     assert answer.code == 0
     assert "1 valid record in results" in answer.out
-    assert f"{path.relative_to(tmp_path)} is left out: a newer ltbench wrote it" in answer.err
+    assert f"{path.relative_to(tmp_path)} is left out: it was written by a newer ltbench" in answer.err
     assert "by hand" not in answer.err
     run = ("run", "-m", "drw", "-d", "digits-lt", "--imbalance", "50", "--set", "recipe.precision=bf16")
     again = cli(*run, "--seed", "0,1")
     assert (again.code, path.read_bytes()) == (0, before), "it says that its run is finished, and is not made again"
-    assert "a newer ltbench wrote it" in again.err
+    assert "it was written by a newer ltbench" in again.err
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def edited(record: Record, **changes: Any) -> str:
         ({"final__correct": [1] * 9}, "9 entries for 10 classes"),
         ({"final__correct": [1] * 10}, "diagonal"),
         ({"final__epoch": 7}, "final.epoch"),
-        ({"final__confusion": [[0] * 10] * 10}, "does not sum"),
+        ({"final__confusion": [[0] * 10] * 10}, "do not sum"),
         ({"cost__seconds": -1}, "cost.seconds"),
         ({"cost__seconds": float("nan")}, "cost.seconds"),
         ({"history__accuracy": [0.5]}, "differ in length"),
