@@ -13,7 +13,7 @@ from ..utils.options import PATH, RUN_OPTIONS, RUNS, FractionType, add_options, 
 @click.command()
 @option("--method", "-m", required=True, metavar="NAME", help="A name or a .py file.")
 @option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
-@option("--progress", default=0.99, type=FractionType(), help="Moment of training: 0 its start, 1 its end.")
+@option("--progress", default=0.99, type=FractionType(), help="Fraction of training that has elapsed, from 0 to 1.")
 @option("--out", default="runs/look.png", type=PATH, help="A .png, .svg or .pdf file.")
 @option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Seed of the run whose network is used.")
 @RUNS
