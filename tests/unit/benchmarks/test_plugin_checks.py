@@ -1,4 +1,4 @@
-"""Faults of a plugin's class that would otherwise be ignored in silence."""
+"""Errors in the class of a plugin that would otherwise be silently ignored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SOUND = (
 
 
 def method_file(folder: Path, body: str, name: str = "mine") -> str:
-    """Path of a method file whose class has a body."""
+    """Path of a new method file with the given class body."""
     path = folder / f"{name}.py"
     path.write_text(f"{HEAD}@dataclass\nclass Mine(Method):\n    {body}\n", encoding="utf-8")
     return str(path)

@@ -1,4 +1,4 @@
-"""Records are written atomically and validated when read."""
+"""Atomic writing of records, and validation when they are read."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_a_prerequisite_without_a_seed_is_of_an_earlier_record(record: Record) -
 
 
 def test_environment_names_the_commit_of_the_checkout() -> None:
-    """Independent of the module's place in the package; None would mean that there is no checkout."""
+    """The commit must be found wherever the module is in the package; None would mean that there is no checkout."""
     root = RESULTS.parent
     words = ["git", "-C", str(root), "rev-parse", "HEAD"]
     head = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Where the fork server's socket lies."""
+"""Folder of the fork server's socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints are written atomically and validated when read; those of other runs or versions are refused."""
+"""Checkpoints: atomic writing, validation when read, and refusal of those of other runs or versions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunSpec, Path], None]:
-    """Carries out a run in a folder, as `carry_out` does; each run is trained once and then copied."""
+    """Function like `carry_out` that trains each run once and afterwards copies its files."""
     originals: dict[str, Path] = {}
 
     def copy_of(spec: RunSpec, runs: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def old_format(values: dict[str, Any]) -> None:
-    """A checkpoint in the format used before checkpoints were typed."""
+    """Change the contents of a checkpoint to the format used before checkpoints were typed."""
     history = values.pop("history")
     values |= {"number": len(history["losses"]), "trail": {"losses": history["losses"]}}
     del values["format"], values["run"]
@@ -255,7 +255,7 @@ def test_a_snapshot_under_the_name_of_another_epoch_is_refused(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["surplus", "shape", "dtype", "weightless"])
 def test_a_finished_network_that_does_not_fit_is_refused(name: str, trained: Trained, tmp_path: Path) -> None:
-    """M2m learns from the ERM run of another seed, which it attaches to its own network."""
+    """M2m attaches the finished network of another seed's ERM run to its own network."""
     change, _ = CHANGES[name]
     run = tiny_run("m2m", epochs=5)
     trained(run, tmp_path)
@@ -278,7 +278,7 @@ def test_another_decay_in_the_optimiser_is_refused(trained: Trained, tmp_path: P
 
 @pytest.mark.parametrize("other", ["seed", "method"])
 def test_a_checkpoint_of_another_run_is_refused(other: str, tmp_path: Path) -> None:
-    """Whole, and of the same network; in a copied folder, too."""
+    """The checkpoint is undamaged and fits the network; its folder has been renamed to the run's id."""
     run, strange = tiny_run(), {"seed": tiny_run(seed=1), "method": tiny_run("focal")}[other]
     carry_out(strange, tmp_path)
     (tmp_path / strange.id).rename(tmp_path / run.id)
