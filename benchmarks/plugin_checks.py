@@ -40,7 +40,7 @@ def check_class(cls: type[Any], base: type) -> None:
 
     Args:
         cls: dataclass of the plugin.
-        base: base class of such plugins, `Method` or `Source`.
+        base: base class of the plugin, `Method` or `Source`.
 
     Raises:
         UserError: a hook or field is invalid; the message names the class and the attribute.

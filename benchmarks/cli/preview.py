@@ -19,7 +19,7 @@ from ..utils.options import PATH, RUN_OPTIONS, RUNS, FractionType, add_options, 
 @RUNS
 @add_options(RUN_OPTIONS)
 def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **options: Any) -> None:
-    """Draw a training batch of a method: natural and synthetic images, and their fractions per class.
+    """Draw a picture of a method's training images: natural and synthetic ones, and their fractions per class.
 
     \b
     bench look --method open --dataset cifar10-lt --augment simclr

@@ -36,7 +36,7 @@ def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, co
     """Draw the images of one epoch; return their positions, int64 (count,), on the CPU.
 
     Args:
-        train: the training split.
+        train: training split.
         probabilities: unnormalised class probabilities (C,): draw a class, then one of its images, both with
             replacement. None draws each image once, in random order.
         random: a CPU generator.

@@ -125,19 +125,19 @@ class MarkedMethod(Method):
         optimiser.register_step_pre_hook(lambda *_: self.mark("backward"))
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """See `Method`."""
+        """Call the method's `transform` and report the end of the part "transform"."""
         batch = self.method.transform(batch, net, now)
         self.mark("transform")
         return batch
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """See `Method`."""
+        """Call the method's `loss` and report the end of the part "forward"."""
         loss = self.method.loss(net, batch, now)
         self.mark("forward")
         return loss
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        """See `Method`."""
+        """Call the method's `after_step` and report the end of the part "optimiser"."""
         self.method.after_step(net, now)
         self.mark("optimiser")
 
@@ -200,7 +200,14 @@ def _timed(steps: ProfiledSteps) -> list[dict[str, float]]:
 
 
 def _operations(steps: ProfiledSteps, number: int) -> tuple[list[Operation], float | None, float | None]:
-    """The operations that take the most time, GPU kernels per step, and the fraction of time that the GPU is busy."""
+    """Operations that take the most time, number of GPU kernels per step, and fraction of time with a busy GPU.
+
+    The latter two are None on a CPU.
+
+    Args:
+        steps: steps of a run.
+        number: number of steps to profile.
+    """
     cuda = steps.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with torch.profiler.profile(activities=activities) as profiler:

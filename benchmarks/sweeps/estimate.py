@@ -44,7 +44,7 @@ def estimate(unit: Unit, times: Times, shared_epochs: int = 0) -> float | None:
     """Estimated seconds of a unit; None if no record has its dataset and recipe.
 
     Args:
-        unit: the unit.
+        unit: unit to run.
         times: times of existing records, from `seconds_per_image`.
         shared_epochs: number of the unit's epochs that another run trains.
     """

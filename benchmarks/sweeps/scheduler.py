@@ -44,7 +44,7 @@ class SweepListener:
         """Called when a unit has ended.
 
         Args:
-            unit: the unit.
+            unit: unit that has ended.
             how: "finished", "failed", "stopped", or a text such as "died (exit code 137), will be retried".
         """
 
@@ -82,7 +82,7 @@ class Queue:
             trained = missing | {unit.id}
             if missing & waiting or trained & self._leaders.keys():
                 continue
-            if any(locked(self.runs / run_id) for run_id in trained):  # by another sweep
+            if any(locked(self.runs / run_id) for run_id in trained):  # another sweep is training it
                 continue
             self.waiting.remove(unit)
             self._leaders |= dict.fromkeys(trained, unit.id)
@@ -166,7 +166,7 @@ class Scheduler:
         """Requeue a unit whose process has died; after the last attempt, mark it as failed.
 
         Args:
-            unit: the unit.
+            unit: unit whose process has died.
             how: cause of death, such as "killed by signal 9".
 
         Returns:
@@ -185,7 +185,7 @@ class Scheduler:
         """Mark a unit as failed; it is not retried.
 
         Args:
-            unit: the unit.
+            unit: unit that has failed.
             reason: one-line reason, which is also written to the file FAILED in the run's folder.
         """
         self._queue.ended(unit)

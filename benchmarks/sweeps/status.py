@@ -23,7 +23,7 @@ class State:
     """The state of one unit.
 
     Attributes:
-        unit: the unit.
+        unit: unit of a sweep.
         name: name of the state, one of STATES.
         message: last log line of a running unit, or the reason for a failure.
     """

@@ -91,8 +91,8 @@ class Worker:
     """A child process that runs the command of a unit and writes its output to a log.
 
     Args:
-        unit: the unit.
-        slot: the slot that it occupies.
+        unit: unit to run.
+        slot: slot that the process occupies.
         words: arguments of `bench`, without the slot's options.
         log: file that the output is appended to.
 
@@ -148,7 +148,7 @@ class Worker:
 
 
 def _child(command: Command, words: list[str], log: Path, environment: dict[str, str]) -> None:
-    """Run a command in its own session, with its output in the log; it dies with the fork server."""
+    """Run a command in a child process, with its own session and log; it is killed if the fork server dies."""
     os.setsid()  # Ctrl-C reaches only the parent, which passes it on
     die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)

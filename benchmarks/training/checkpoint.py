@@ -68,8 +68,8 @@ class Checkpoint:
         """Create the checkpoint after an epoch of a stage; its tensors are those of the network, not copies.
 
         Args:
-            active: the stage.
-            epoch: number of the epoch, from 0, within the stage.
+            active: stage in progress.
+            epoch: number of the epoch that has just ended, from 0, within the stage.
             history: training history, this epoch included.
         """
         names = parameter_names(active.net, active.optimiser)

@@ -61,7 +61,7 @@ class CudaGraph:
 
 
 class StepTaker(Protocol):
-    """Alternative executor for the steps of a stage."""
+    """Interface of an executor that replaces the eager steps of a stage, such as `RecordedSteps`."""
 
     def begin_epoch(self, now: Now) -> None:
         """Called at the start of an epoch, after the method's `begin_epoch`."""
@@ -85,9 +85,10 @@ class RecordedSteps:
     """Executes the steps of a stage: the first ones of a phase eagerly, the others by replaying a recording.
 
     Args:
-        active: the stage. The learning rates of its optimiser are converted to tensors, which a recording reads.
-        step: takes a step eagerly.
-        recorder: records a step.
+        active: stage in progress. The learning rates of its optimiser are converted to tensors, so that a recording
+            reads their current values.
+        step: function that takes a step eagerly.
+        recorder: function that records a step.
     """
 
     def __init__(self, active: ActiveStage, step: Step, recorder: Recorder) -> None:

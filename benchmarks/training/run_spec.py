@@ -34,9 +34,9 @@ class RunSpec:
     Attributes:
         name: name of the method.
         source: sha256 of the file of a third-party method; else None.
-        method: the configured plugin; never shared between runs.
+        method: configured method; runs never share one object.
         changed: hyper-parameters and recipe values that differ from the defaults, for file names and tables.
-        dataset: training and test split.
+        dataset: dataset with its training and test split.
         recipe: settings shared by all methods.
         seed: seed of weights, sampling and augmentation; the split does not depend on it.
     """

@@ -70,9 +70,10 @@ def _default_spec(spec: RunSpec, name: str, seed: int) -> RunSpec:
 
 
 def branch_points(spec: RunSpec) -> set[int]:
-    """Numbers of epochs after which a run always saves a snapshot: for ERM, before its first rate drop and at the end.
+    """Numbers of epochs after which a run always saves a snapshot, for other runs to start from.
 
-    Most methods share these epochs with ERM. Other snapshots are trained on demand.
+    A run of ERM does so before its first drop of the learning rate and at its end, because most methods share these
+    epochs; runs of other methods never do. Further snapshots are trained on demand.
     """
     if spec.name != "erm" or spec.source:
         return set()
@@ -105,7 +106,7 @@ def prerequisite(shared: SharedTraining, checkpoint: Checkpoint, reused: bool) -
     """Describe a shared training for the record.
 
     Args:
-        shared: the training.
+        shared: shared training.
         checkpoint: checkpoint at the end of the training.
         reused: whether the checkpoint existed already.
     """

@@ -15,10 +15,10 @@ def load_network(net: nn.Module, state: Mapping[str, Tensor], lacks: bool = Fals
     """Load a state dict into a network, all of it or nothing.
 
     Args:
-        net: the network, changed in place.
+        net: network, changed in place.
         state: tensors by name.
-        lacks: accept a state that lacks tensors; the network keeps its own.
-        surplus: accept and ignore tensors that the network does not have.
+        lacks: whether tensors may be missing from the state; the network then keeps those that it has.
+        surplus: whether the state may contain tensors that the network does not have; they are ignored.
 
     Returns:
         "" if the state was loaded; else a description of all mismatches, such as "head.bias is missing".
@@ -61,7 +61,7 @@ def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], 
     """Copy the moments of shared parameters from the state of another run's optimiser, all of them or none.
 
     Args:
-        optimiser: the optimiser, changed in place.
+        optimiser: optimiser of this run, changed in place.
         state: state dict of the other optimiser.
         numbers: index of each parameter of `optimiser` in the other one; None for a parameter that only this run
             trains, which keeps its initial moments.

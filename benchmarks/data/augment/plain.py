@@ -82,11 +82,11 @@ def cut_out(image: Tensor, centre: list[int], side: int) -> Tensor:
 
 
 def recolour(image: Tensor, own: Parameters) -> Tensor:
-    """Apply SimCLR's jitter, greyscale and blur to an image, float (3, H, W) in [0, 1].
+    """Apply SimCLR's jitter, greyscale and blur to an image.
 
     Args:
-        image: the image.
-        own: augmentation parameters of this image, without the dimension N.
+        image: float (3, H, W) in [0, 1].
+        own: augmentation parameters of the image, without the dimension N.
     """
     for step in own.blends[:3]:
         image = blend(image, *step.tolist())
@@ -114,10 +114,10 @@ def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
 
 
 def affine(image: Tensor, translate: tuple[int, int], shear: tuple[float, float], centre: list[int] | None) -> Tensor:
-    """Translate and shear an image, uint8 (3, H, W).
+    """Translate and shear an image.
 
     Args:
-        image: the image.
+        image: uint8 (3, H, W).
         translate: shift in pixels, (x, y).
         shear: tangents of the shear angles, (x, y).
         centre: fixed point of the shear, [x, y]; None for the centre of the image.

@@ -160,7 +160,7 @@ def _routings(model: nn.Module, needed: bool) -> list[Routing]:
     """The distinct routings of a model's layers.
 
     Args:
-        model: the model.
+        model: any module.
         needed: whether every batch norm must have a routing.
 
     Raises:
