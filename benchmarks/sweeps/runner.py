@@ -19,7 +19,7 @@ from ..training.callbacks import Callback
 from ..training.run_spec import RunSpec
 from ..training.trainer import execute
 from ..utils.atomic_write import make_writable
-from ..utils.formatting import duration
+from ..utils.formatting import counted, duration
 from .estimate import estimates, seconds_per_image, total
 from .request import SweepRequest
 from .scheduler import Outcome, Queue
@@ -176,7 +176,7 @@ def print_outcome(outcome: Outcome, units: int, console: Console) -> None:
     console.print(f"{len(outcome.finished)} of {units} runs are done.", highlight=False)
     if outcome.failed:
         lines = [f"{label}: {reason}" for label, reason in outcome.failed.values()]
-        raise UserError(f"{len(lines)} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
+        raise UserError(f"{counted(len(lines), 'run')} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
     if outcome.stopped:
         console.print("Interrupted. Run the same command again to continue.", highlight=False)
         sys.exit(INTERRUPTED)
