@@ -1,4 +1,4 @@
-"""`python -m ltbench` is the command `bench`."""
+"""Entry point of `python -m ltbench`, which runs the command `bench`."""
 
 from .bench import main
 

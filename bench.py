@@ -1,4 +1,4 @@
-"""Entry point: joins the commands of benchmarks/cli and report/cli. Does not import torch, so `--help` is fast."""
+"""Entry point `bench`: joins the commands of benchmarks/cli and report/cli without importing torch."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ SUBJECTS = [  # modules with commands in COMMANDS
     "ltbench.benchmarks.cli.speed",
     "ltbench.report.cli",
 ]
-OUTSIDE = {  # errors of the system that no code of ours can be the reason of
+OUTSIDE = {  # system errors that are caused by the user's files or machine, not by a fault of ltbench
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG, errno.ELOOP,
     errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.EISDIR, errno.ENOTDIR,
 }  # fmt: skip
-REMEDY = "Change that or name another path, then give the same command again; nothing that was finished is lost."
+REMEDY = "Fix this or choose another path, then run the same command again; no finished work is lost."
 
 
 def main(words: list[str] | None = None) -> None:
     """Run a command line. A UserError is printed as one message, with exit code 2.
 
     Args:
-        words: the arguments; those of the process if None. The child processes of a sweep call it with those of a run;
-            the process that has started them decides what signals do to them.
+        words: arguments; None for those of the process. The child processes of a sweep pass the arguments of their run;
+            signals are then left to the process that started them.
 
     Raises:
         SystemExit: always, with the exit code.
@@ -52,14 +52,18 @@ def main(words: list[str] | None = None) -> None:
 
 
 def join(subjects: Iterable[str]) -> click.RichGroup:
-    """The command line with the commands of all these modules; `main` is handed down in the context."""
-    import rich_click as click  # here, so that Ctrl-C while it is imported is handled, too
+    """Create the command group `bench` with the commands of modules.
+
+    Args:
+        subjects: names of modules, each with a tuple COMMANDS.
+    """
+    import rich_click as click  # not at the top, so that Ctrl-C during the import is handled as well
 
     class Bench(click.RichGroup):
         def invoke(self, context: click.Context) -> Any:
             try:
                 return super().invoke(context)
-            except KeyboardInterrupt:  # click would make exit code 1 of it
+            except KeyboardInterrupt:  # click would turn it into exit code 1
                 raise Stopped(INTERRUPTED) from None
 
     click.rich_click.MAX_WIDTH = 110
@@ -76,11 +80,11 @@ def join(subjects: Iterable[str]) -> click.RichGroup:
 
 
 def _exit_code(action: Callable[[], object], arrived: list[int]) -> Any:
-    """Carry out an action, print what has ended it, and return the exit code.
+    """Call a function, print the message of an exception that ends it, and return the exit code.
 
     Args:
-        action: raises SystemExit with its exit code, or has succeeded.
-        arrived: the signals that have arrived, see `noted_signals`.
+        action: function to call; it may raise SystemExit with an exit code.
+        arrived: signals that have arrived; see `noted_signals`.
     """
     try:
         action()
@@ -96,7 +100,7 @@ def _exit_code(action: Callable[[], object], arrived: list[int]) -> Any:
 
 
 def _end(error: BaseException, arrived: list[int]) -> tuple[str, int] | None:
-    """Message and exit code for an exception that is no fault of the program; None for one that is."""
+    """Message and exit code for a signal or an error that the user can correct; None for any other exception."""
     if isinstance(error, Stopped) or arrived:
         code = error.code if isinstance(error, Stopped) else 128 + arrived[-1]
     elif isinstance(error, KeyboardInterrupt):
@@ -108,7 +112,7 @@ def _end(error: BaseException, arrived: list[int]) -> tuple[str, int] | None:
     else:
         return None
     word = "Interrupted" if code == INTERRUPTED else "Terminated"
-    return f"{word}. The same command resumes; what was finished is kept.", code
+    return f"{word}. Run the same command again to continue; no finished work is lost.", code
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -15,13 +15,13 @@ _JOINERS = "\u200c\u200d"  # invisible, but some scripts and emoji cannot be wri
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Text whose control characters, line breaks and invisible marks are shown as escapes, such as `\x1b`.
+    r"""Replace control characters, line breaks and invisible characters of a text by escapes such as `\x1b`.
 
-    What names and files hold can then neither steer a terminal nor begin a new line.
+    Names and file contents that are printed can then neither control a terminal nor start a new line.
 
     Args:
-        text: may hold anything, lone surrogates included.
-        keep: such characters that stay as they are.
+        text: any text, lone surrogates included.
+        keep: characters that are not replaced.
     """
     if text.isprintable():
         return text
@@ -51,13 +51,13 @@ class MissingData(UserError, FileNotFoundError):
 
 
 def unknown(kind: str, name: str, choices: Iterable[str], nothing: str = "there are none") -> UserError:
-    """An error for an unknown name that lists the nearest match and all choices.
+    """Error for an unknown name; its message contains the nearest match and all known names.
 
     Args:
-        kind: what was named, such as "method".
-        name: as the user typed it.
-        choices: the known names.
-        nothing: printed in place of an empty list.
+        kind: kind of the named thing, such as "method".
+        name: unknown name, as the user typed it.
+        choices: known names; if there are more than MOST_LISTED, only near matches are listed.
+        nothing: text in place of an empty list.
     """
     names = sorted(choices)
     near = get_close_matches(name.lower(), names, n=5, cutoff=0.5)
@@ -66,7 +66,7 @@ def unknown(kind: str, name: str, choices: Iterable[str], nothing: str = "there 
     return UserError(f"Unknown {kind} '{name}'.{hint} Known: {listed or nothing}.")
 
 
-ALIKE: dict[str, Callable[[str], str]] = {  # what two names may differ in and still look alike
+ALIKE: dict[str, Callable[[str], str]] = {  # inconspicuous difference between two names -> function that removes it
     "the encoding of its letters": lambda name: unicodedata.normalize("NFKC", name),
     "upper and lower case": str.casefold,
     "blanks": lambda name: " ".join(name.split()),
@@ -75,7 +75,7 @@ ALIKE: dict[str, Callable[[str], str]] = {  # what two names may differ in and s
 
 
 def look_alike(name: str, others: Iterable[str]) -> str:
-    """A sentence, after a blank, that shows how another name differs from one that looks like it; "" without one."""
+    """Sentence with a leading blank on how a name differs from the first of `others` that looks like it, or ""."""
     for other in others:
         if other != name and _outline(other) == _outline(name):
             kinds = [kind for kind, outline in ALIKE.items() if outline(name) == outline(other)]
@@ -84,7 +84,7 @@ def look_alike(name: str, others: Iterable[str]) -> str:
 
 
 def similar_path(path: Path) -> str:
-    """`look_alike` for a path that does not exist and the names that are in its folder."""
+    """Apply `look_alike` to the name of a missing file or folder and the names in its parent folder."""
     try:
         return look_alike(path.name, [entry.name for entry in path.parent.iterdir()])
     except OSError:
@@ -92,6 +92,7 @@ def similar_path(path: Path) -> str:
 
 
 def _outline(name: str) -> str:
+    """Normal form of a name: names that look alike have the same one."""
     for outline in ALIKE.values():
         name = outline(name)
     return unicodedata.normalize("NFKC", name).strip()

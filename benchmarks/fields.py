@@ -1,6 +1,6 @@
-"""Fields of methods, datasets and recipes: numeric types with bounds, and the fields that a record contains.
+"""Types and marks for fields of methods, datasets and recipes, and the field values that a record contains.
 
-The bounds are `annotated_types`; pydantic checks values from the command line against them.
+The bounds of the numeric types are `annotated_types`; pydantic checks values from the command line against them.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0), Le(LARGEST)]
 NonNegative = Annotated[float, Ge(0), Le(LARGEST)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
-Exponent = Annotated[float, Ge(0), Le(10)]  # of probabilities and class sizes
+Exponent = Annotated[float, Ge(0), Le(10)]  # for powers of probabilities and class sizes
 Margin = Annotated[float, Ge(0), Le(2)]  # between two cosines
 PositiveInt = Annotated[int, Ge(1), Le(10**9)]
 Count = Annotated[int, Ge(0)]
-SmallInt = Annotated[int, Ge(1), Le(10_000)]  # of what takes time or memory each
+SmallInt = Annotated[int, Ge(1), Le(10_000)]  # for numbers that time or memory grows with
 SmallCount = Annotated[int, Ge(0), Le(10_000)]
-Factor = Annotated[float, Ge(0), Le(100)]  # of a number of images
+Factor = Annotated[float, Ge(0), Le(100)]  # for multiples of a number of images
 
 
 def from_text(hint: Any, value: Any) -> Any:
-    """A choice of a `Literal` that is written as text, such as "3" for 3; any other value as it is.
+    """Convert text to the choice of a `Literal` that it spells, such as "3" to 3; return any other value unchanged.
 
-    pydantic converts texts to numbers, but compares the choices of a `Literal` as they are.
+    pydantic converts text for numeric fields but not for a `Literal` of numbers.
 
     Args:
-        hint: type of the field.
-        value: as it was typed, or already a value.
+        hint: type hint of the field.
+        value: text that the user typed, or a value of another type.
     """
     if get_origin(hint) is Literal and isinstance(value, str):
         return next((choice for choice in get_args(hint) if str(choice) == value), value)
@@ -44,9 +44,9 @@ def from_text(hint: Any, value: Any) -> Any:
 
 
 class Deferral:
-    """Marks a field that is the fraction of training after which a method becomes more than its base.
+    """Marks a field with the fraction of training after which a method starts to differ from its base.
 
-    A run that is so short that none of its epochs begins so late has nothing of what the method is about.
+    In a short run, no epoch may come after it; the method then has no effect of its own, see `RunSpec.inactive`.
     """
 
 
@@ -67,7 +67,7 @@ LATER = Later()
 
 
 def moments(instance: Any) -> dict[str, float]:
-    """The fields of a method that are marked with `Deferral`, and their values."""
+    """Values of a method's fields that are marked with `Deferral`, by name."""
     hints = get_type_hints(type(instance), include_extras=True)
     marked = [name for name, hint in hints.items() if any(isinstance(m, Deferral) for m in _metadata(hint))]
     return {name: getattr(instance, name) for name in marked}
@@ -78,7 +78,9 @@ def _metadata(hint: Any) -> tuple[Any, ...]:
 
 
 def recorded(instance: Any) -> dict[str, Any]:
-    """Fields of a method, dataset or recipe and their values, as they go into a record; see `Later`.
+    """Field values of a method, dataset or recipe for a record, by name.
+
+    Fields marked `LATER` are left out while they have their default value.
 
     Args:
         instance: a dataclass instance or pydantic model.

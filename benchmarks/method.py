@@ -62,8 +62,8 @@ class Stage:
     """A stage of training with its own optimiser and schedule. A two-stage method is a list of stages, not a script.
 
     Attributes:
-        name: used in the record and as `Now.stage`.
-        epochs: length of the stage; the recipe's schedule is stretched to it.
+        name: name of the stage, in the record and in `Now.stage`.
+        epochs: number of epochs; the recipe's schedule is stretched to it.
         trained: name prefixes of the parameters that are trained, such as `("head.",)`; all others are frozen. Frozen
             batch norms still update their running statistics, as in the released code of decoupled training.
         drops: `(fraction, factor)` pairs that replace the recipe's schedule, without warm-up; None keeps the recipe's.
@@ -87,10 +87,10 @@ class Needs:
             same initial weights of the modules that both have. The first stage must then be named "train" and last as
             long as the recipe's training. These epochs are trained once per dataset, recipe and seed; every run that
             needs them continues from there.
-        prefix_of: name of that method; its fields have their default values.
-        network: attach the finished ERM network of the same dataset and recipe as `net.source`, frozen.
-        other_seed: take this network from the neighbouring seed, `seed ^ 1`, instead of the run's own.
-        validation: hold images out of the training split and provide them as `train.validation`.
+        prefix_of: name of the method that trains these epochs, with default values in its fields.
+        network: whether to attach the finished ERM network of the same dataset and recipe as `net.source`, frozen.
+        other_seed: whether to take that network from the neighbouring seed, `seed ^ 1`, instead of the run's own.
+        validation: whether to hold images out of the training split and provide them as `train.validation`.
     """
 
     prefix: int = 0
@@ -146,11 +146,11 @@ class Now:
 
     Attributes:
         stage: name of the stage.
-        epoch: 0-based, within the stage.
-        epochs: length of the stage.
+        epoch: number of the epoch, from 0, within the stage.
+        epochs: number of epochs of the stage.
         generator: random generator for the method, on the device of the images, re-seeded every epoch.
-        fresh: maps positions (B,) in the training split to images, float (B, 3, H, W) in [0, 1], newly augmented at
-            every call.
+        fresh: function that maps positions (B,) in the training split to images, float (B, 3, H, W) in [0, 1], newly
+            augmented at every call.
     """
 
     stage: str
@@ -193,17 +193,17 @@ class Method:
         """The network with its initial weights; by default a backbone with `head` on top.
 
         Args:
-            backbone: builds a backbone; `backbone(norm=...)` replaces its batch norms.
-            num_classes: C.
-            head: return value of the hook `head`.
+            backbone: function that builds a backbone; `backbone(norm=...)` replaces its batch norms.
+            num_classes: number of classes, C.
+            head: builder of the head, returned by the hook `head`.
         """
         return Classifier(backbone(), head, num_classes)
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Derive constants from the training split; freeze, copy, reset or attach modules.
+        """Derive constants from the training split; freeze, copy, reset or attach modules of `net`.
 
         The optimiser is created afterwards. On resume, this hook is called for every stage up to the current one before
-        the saved state is loaded: decide the network's structure here, and keep whatever depends on trained weights in
+        the saved state is loaded: decide the network's structure here, and store whatever depends on trained weights in
         its modules or buffers.
         """
 
@@ -215,7 +215,7 @@ class Method:
 
         Args:
             counts: training images per class, int64 (C,).
-            now: the epoch.
+            now: moment at the start of the epoch.
         """
         return None
 
@@ -233,7 +233,7 @@ class Method:
         Args:
             logits: float32 (N, C).
             labels: int64 (N,), where rows labelled -100 are ignored; or class probabilities (N, C).
-            now: the current step.
+            now: moment of the current step.
         """
         return F.cross_entropy(logits, labels)
 
@@ -257,10 +257,10 @@ HOOKS = tuple(name for name, hook in vars(Method).items() if inspect.isfunction(
 
 
 def overridden_hooks(method: type[Method]) -> list[str]:
-    """Names of the hooks that a class overrides, in the order of `Method`."""
+    """Names of the hooks that a class overrides, in the order in which `Method` defines them."""
     return [name for name in HOOKS if getattr(method, name) is not getattr(Method, name)]
 
 
 def epochs_before(fraction: float, epochs: int) -> int:
-    """Number of epochs of a stage with `now.progress < fraction`."""
+    """Number of epochs with `now.progress < fraction` in a stage of `epochs` epochs."""
     return sum(epoch / epochs < fraction for epoch in range(epochs))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Head = Callable[[int, int], nn.Module]
+Head = Callable[[int, int], nn.Module]  # number of features, number of classes -> head
 
 
 class Normalise(nn.Module):
@@ -67,7 +67,7 @@ class SquashingCosineHead(nn.Module):
 
     Args:
         width: number of features.
-        num_classes: C.
+        num_classes: number of classes, C.
         alpha: upper bound of the logits, > 0.
         beta: feature norm at which the squashed norm is half of `alpha`, > 0.
     """
@@ -103,12 +103,12 @@ class Frozen(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Normalisation, a backbone that can be sliced at any stage, and a head.
+    """Network of normalisation, a backbone that can be sliced at any stage, and a head.
 
     Args:
-        backbone: named stages, the last of which pools to (N, width); has the attribute `width`.
-        head: builds a module that maps (N, width) to (N, C), from width and C.
-        num_classes: C.
+        backbone: sequence of named stages, the last of which pools to (N, width); has the attribute `width`.
+        head: function of width and C that builds a module from features (N, width) to logits (N, C).
+        num_classes: number of classes, C.
     """
 
     def __init__(self, backbone: nn.Sequential, head: Head, num_classes: int) -> None:
@@ -125,8 +125,8 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
 
-        The head runs outside autocast: bfloat16 resolves a cosine near 0.7 to 0.004, which a scale of 30 turns into
-        0.12.
+        The head runs in float32: near 0.7, the spacing of bfloat16 is 0.004, which a cosine head's scale of 30 would
+        turn into 0.12 in the logits.
         """
         return self.classify(self.features(images))
 

@@ -1,4 +1,4 @@
-"""What a plugin's class may look like; what would be ignored in silence or could not be recorded is refused by name."""
+"""Checks of a plugin's name and class: whatever would be silently ignored or could not be recorded is an error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
 def check_name(name: str, file: str) -> None:
-    """Refuse a name that cannot be typed or that `--set NAME.FIELD=VALUE` would take for something else.
+    """Check the name of a plugin.
+
+    Args:
+        name: name on the command line.
+        file: path of the plugin's file, for the message.
 
     Raises:
-        UserError: the name is one of these.
+        UserError: the name has other characters than letters, digits and single dashes, or it is one of SCOPES, so that
+            `--set NAME.FIELD=VALUE` would be ambiguous.
     """
     if not NAME.fullmatch(name):
         raise UserError(f"{file}: '{name}' cannot be the name of a plugin; use letters, digits and underscores.")
@@ -31,14 +36,14 @@ def check_name(name: str, file: str) -> None:
 
 
 def check_class(cls: type[Any], base: type) -> None:
-    """Refuse a dataclass whose hooks would not be called or whose fields would not be recorded.
+    """Check that all hooks of a plugin would be called and all its fields could be recorded.
 
     Args:
-        cls: the plugin's class.
-        base: `Method` or `Source`.
+        cls: dataclass of the plugin.
+        base: base class of the plugin, `Method` or `Source`.
 
     Raises:
-        UserError: there is a fault; the message names the class and the attribute.
+        UserError: a hook or field is invalid; the message names the class and the attribute.
     """
     hooks = [name for name, value in vars(base).items() if inspect.isfunction(value) and not name.startswith("_")]
     fields = {field.name for field in dataclasses.fields(cls)}
@@ -52,8 +57,8 @@ def _hidden(cls: type[Any], base: type, hooks: list[str], fields: set[str]) -> I
     for name in hooks:
         if name in fields or not callable(getattr(cls, name)):
             yield (
-                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could then not be called. "
-                "Rename it."
+                f"{cls.__name__}.{name} hides the hook {name}() of {base.__name__}, which could then no longer be "
+                "called. Rename it."
             )
 
 
@@ -72,7 +77,7 @@ def _signatures(cls: type[Any], base: type, hooks: list[str]) -> Iterator[str]:
         try:
             inspect.signature(getattr(cls, name)).bind(*arguments)
         except TypeError:
-            yield f"{cls.__name__}.{name} is called with other arguments; write def {name}{_plain(expected)}."
+            yield f"{cls.__name__}.{name} has the wrong parameters; write def {name}{_plain(expected)}."
 
 
 def _plain(signature: inspect.Signature) -> str:
@@ -97,7 +102,7 @@ def _unannotated(cls: type[Any], fields: set[str]) -> Iterator[str]:
         value = vars(cls)[name]
         if isinstance(value, (bool, int, float, str)):
             yield (
-                f"{cls.__name__}.{name} has no type and is therefore no hyper-parameter; write {name}: "
+                f"{cls.__name__}.{name} has no type and is therefore not a hyper-parameter; write {name}: "
                 f"{type(value).__name__} = {value!r}, or use capitals for a constant."
             )
 
@@ -108,7 +113,7 @@ def _unrecordable(cls: type[Any]) -> Iterator[str]:
         if field.init and not _recordable(hints[field.name]):
             kind = getattr(field.type, "__name__", field.type)
             yield (
-                f"{cls.__name__}.{field.name}: a record cannot hold {kind}; use numbers, texts, booleans, None, "
+                f"{cls.__name__}.{field.name}: a record cannot contain {kind}; use numbers, texts, booleans, None, "
                 "Literal, or lists, tuples and dictionaries of them."
             )
 

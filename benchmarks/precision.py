@@ -19,7 +19,7 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 
 
 def rounding(precision: str, images: Tensor) -> AbstractContextManager[Any]:
-    """Context around the forward and backward pass: `Rounding` for bf16 on a CPU without bfloat16 units, else nothing.
+    """Context for the forward and backward pass: `Rounding` for `bf16` on a CPU without bfloat16 units, else a no-op.
 
     PyTorch's own bfloat16 kernels take ten times as long as float32 on such a CPU. The choice depends on the processor
     alone, so the arithmetic never changes within a run on one machine.

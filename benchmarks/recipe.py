@@ -25,9 +25,17 @@ class Recipe(BaseModel):
     of `fields.py`, which leaves it out of records and ids while it has that value.
 
     Attributes:
+        name: name of the recipe's file, without its extension.
+        backbone: name of a backbone; see `build_backbone`.
+        epochs: number of training epochs.
+        batch_size: number of images per step.
+        drop_last: leave out a last batch that is smaller than the others.
         optimiser: SGD with `momentum`, or Adam with beta1 = `momentum` and beta2 = 0.999.
+        lr: learning rate after the warm-up, before the first drop.
+        momentum: momentum of SGD, or beta1 of Adam.
+        weight_decay: coefficient of the L2 penalty, for all trained parameters.
         crop_padding: black pixels added on each side before the random crop; 0 for no crop.
-        flip: mirror each image with probability 0.5.
+        flip: mirror each image horizontally with probability 0.5.
         augment: "basic" adds nothing to crop, flip and Cutout; "simclr" adds the colour operations of SimCLR,
             "autoaugment" the CIFAR-10 policy, which was learnt on the whole balanced dataset.
         cutout: side of the black square cut out of each image, in pixels; 0 for none.
@@ -35,10 +43,13 @@ class Recipe(BaseModel):
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy otherwise replaces.
         warmup: epochs over which the learning rate rises to `lr`; 0 for none.
         drops: pairs of a fraction of training and the factor by which the learning rate is multiplied from then on.
-        least_steps: optimiser steps that a run has at least: a small dataset is trained for more than `epochs` epochs.
+        least_steps: minimum number of optimiser steps; a small dataset is trained for more than `epochs` epochs.
         precision: precision of the network's convolutions and matrix products; weights and statistics are float32. A
             CPU without bfloat16 units computes "bf16" in float32 and rounds each result. On recent NVIDIA GPUs PyTorch
             uses TF32 for "fp32" convolutions unless configured otherwise.
+        channels_last: use the channels-last memory format; it affects speed and rounding.
+        evaluate_every: number of epochs between evaluations on the test split; the last one is always evaluated.
+        threads: number of CPU threads of torch; 0 for torch's default.
         plain: use the readable reference path: image-by-image augmentation, float32, channels first, PyTorch's plain
             optimiser, no CUDA graphs. Its results equal those of the fast path up to rounding.
     """
@@ -83,12 +94,12 @@ class Recipe(BaseModel):
         return self
 
     def steps_per_epoch(self, images: int) -> int:
-        """Batches of an epoch that draws a number of images, >= 1; one row alone joins the batch before it."""
+        """Number of batches in an epoch of `images` images, at least 1; a single last image joins the batch before."""
         whole, rest = divmod(images, self.batch_size)
         return max(1, whole + (rest > 1 and not self.drop_last))
 
     def lengthened(self, images: int) -> Recipe:
-        """The recipe with as many epochs as `least_steps` needs on a training split with a number of images."""
+        """Copy of the recipe with at least as many epochs as `least_steps` requires for `images` training images."""
         epochs = max(self.epochs, math.ceil(self.least_steps / self.steps_per_epoch(images)))
         return self.model_copy(update={"epochs": epochs})
 
@@ -100,9 +111,10 @@ class Recipe(BaseModel):
         Source: Cao et al. 2019 (LDAM), reference code.
 
         Args:
-            epoch: 0-based, within the stage.
-            epochs: length of the stage.
-            drops: replace the recipe's drops and disable the warm-up; None for the recipe's schedule.
+            epoch: number of the epoch, from 0, within the stage.
+            epochs: number of epochs of the stage.
+            drops: `(fraction, factor)` pairs that replace the recipe's drops and its warm-up; None for the recipe's
+                schedule.
         """
         base = self.lr
         if drops is None and epoch < self.warmup:
@@ -113,7 +125,7 @@ class Recipe(BaseModel):
         return base
 
     def evaluates(self, epoch: int, epochs: int) -> bool:
-        """Whether to evaluate the test split after this epoch (0-based): every `evaluate_every`-th and the last."""
+        """Whether to evaluate the test split after this epoch (from 0): every `evaluate_every`-th and the last one."""
         return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == epochs
 
 
@@ -145,13 +157,17 @@ def recipe_file(name: str) -> Path:
 
 
 def load_recipe(name: str, changes: dict[str, Any] | None = None) -> tuple[Recipe, dict[str, Any]]:
-    """Load a recipe and apply `changes` (field -> value, strings allowed).
+    """Load a recipe and change some of its values.
+
+    Args:
+        name: name of a built-in recipe, or path of a .toml file.
+        changes: new values by field name; strings are converted to the field's type.
 
     Returns:
-        The recipe, and the fields whose values differ from its file, parsed.
+        The recipe, and the new values that differ from those in the file, by field name.
 
     Raises:
-        UserError: unknown recipe or field, a value out of range, or a file that is not TOML.
+        UserError: the recipe or a field is unknown, a value is out of range, or the file is not TOML.
     """
     path = recipe_file(name)
     try:
@@ -178,7 +194,7 @@ def _validate(values: dict[str, Any], name: str) -> Recipe:
 
 
 def explain(error: ValidationError) -> str:
-    """All problems of a pydantic error, joined by semicolons: field, value and reason."""
+    """Description of all problems in a pydantic error, each with field, value and reason, joined by semicolons."""
     problems = []
     for e in error.errors():
         message = e["msg"].removeprefix("Value error, ")

@@ -42,9 +42,9 @@ class Plugin:
 
     Attributes:
         name: name on the command line.
-        cls: its dataclass.
-        card: docstring of its module.
-        source: sha256 of the file of a third-party method, which no commit of the suite identifies; else None.
+        cls: dataclass of the plugin, derived from `Method` or `Source`.
+        card: docstring of the plugin's module.
+        source: sha256 of the file of a third-party method, since no commit of ltbench identifies it; else None.
     """
 
     name: str
@@ -54,7 +54,11 @@ class Plugin:
 
 
 def names(kind: str) -> list[str]:
-    """Names of all plugins of a kind (`methods` or `datasets`): files of the folder and installed entry points."""
+    """Names of all plugins of a kind, from the files of the folder and, for methods, from installed entry points.
+
+    Args:
+        kind: "methods" or "datasets".
+    """
     files = [path.stem for path in (ROOT / kind).glob("*.py") if not path.stem.startswith("_")]
     outside = (
         [entry.name.replace("_", "-") for entry in entry_points(group="ltbench.methods")] if kind == "methods" else []
@@ -67,8 +71,13 @@ def load(kind: str, name: str) -> Plugin:
 
     Errors while importing a plugin propagate: skipping a broken plugin would hide a regression.
 
+    Args:
+        kind: "methods" or "datasets".
+        name: name of the plugin, or path of a method's .py file.
+
     Raises:
-        UserError: there is no such plugin, or its file does not define exactly one subclass of `Method` or `Source`.
+        UserError: there is no such plugin, its name or class is invalid, or its file does not define exactly one
+            subclass of `Method` or `Source`.
     """
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
@@ -116,9 +125,13 @@ def _plugin(kind: str, name: str, module: ModuleType, source: str | None = None)
 
 
 def configure(plugin: Plugin, settings: dict[str, Any]) -> Any:
-    """Instantiate a plugin, its defaults overridden by `settings` (field -> value, strings allowed).
+    """Instantiate a plugin with its default values, overridden by `settings`.
 
     If a method has a base, `base.NAME` sets one field of the base; `base_values`, as found in records, sets several.
+
+    Args:
+        plugin: method or dataset.
+        settings: values by field name; strings are converted to the field's type.
 
     Raises:
         UserError: there is no such field, or a value has the wrong type or is out of range.
@@ -156,14 +169,14 @@ def has_base(plugin: Plugin) -> bool:
 
 
 def base_of(instance: Any) -> Any:
-    """The configured base of a method that works on top of another one; None if it does not."""
+    """Instantiate the base of a method, such as `ldam-drw` for RSG; None if the method has no base."""
     if not hasattr(instance, VALUES):
         return None
     return configure(load("methods", getattr(instance, BASE)), getattr(instance, VALUES))
 
 
 def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
-    """Fields of an instance that differ from the class's defaults; those of its base are named `base.NAME`."""
+    """Values of a plugin that differ from its defaults, by field name; fields of its base are named `base.NAME`."""
     values = {field.name: getattr(instance, field.name) for field in dataclasses.fields(plugin.cls)}
     defaults = {field.name: field.default for field in dataclasses.fields(plugin.cls)}
     own = values.pop(VALUES, {})
@@ -173,7 +186,7 @@ def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
 
 
 def describe(cls: type) -> list[tuple[str, str, str, str]]:
-    """Name, default, allowed values and description of each field; descriptions come from the classes' docstrings."""
+    """Name, default, allowed values and meaning of each field of a plugin; the meaning comes from class docstrings."""
     hints = get_type_hints(cls, include_extras=True)
     docs = "\n".join(inspect.cleandoc(each.__doc__ or "") for each in cls.__mro__)  # the class's own docstring first
     rows = []
@@ -189,7 +202,7 @@ def describe(cls: type) -> list[tuple[str, str, str, str]]:
 
 
 def _allowed(hint: Any) -> str:
-    """Text for a type hint: its choices, or its name and bounds."""
+    """Description of a type hint: its choices, or its name and bounds, such as `float, >= 0, <= 1`."""
     if get_origin(hint) is Literal:
         return " | ".join(map(str, get_args(hint)))
     if isinstance(hint, UnionType) or get_origin(hint) is Union:
@@ -198,5 +211,5 @@ def _allowed(hint: Any) -> str:
         return getattr(hint, "__name__", str(hint))
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     marks = [(sign, getattr(mark, name, LARGEST)) for mark in hint.__metadata__ for name, sign in signs.items()]
-    bounds = [f"{sign} {bound}" for sign, bound in marks if bound < LARGEST]  # nobody needs to know of larger ones
+    bounds = [f"{sign} {bound}" for sign, bound in marks if bound < LARGEST]  # larger bounds only catch errors
     return ", ".join([hint.__origin__.__name__, *bounds])

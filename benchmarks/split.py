@@ -1,4 +1,4 @@
-"""Splits and datasets, and the selection of images for a profile."""
+"""Splits, datasets and the base class of dataset plugins; selection of images for an imbalance profile."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Split:
     Attributes:
         images: uint8 (N, 3, H, W).
         labels: int64 (N,), in [0, num_classes).
-        num_classes: C; classes may be empty.
+        num_classes: number of classes, C; classes may be empty.
         validation: images held out of the training split for methods that need them; never test images.
     """
 
@@ -70,13 +70,20 @@ class Dataset:
     """Training split, test split, and their description for the record.
 
     Attributes:
-        name: benchmark name, such as `cifar10-lt`.
-        mean, std: per channel, for pixels in [0, 1]; used by the normalisation inside the network.
-        profile: `exp`, `step`, or `natural` for a dataset used as it comes.
+        name: name of the dataset, such as `cifar10-lt`.
+        train: training split.
+        test: test split.
+        class_names: name of each class, in the order of the labels.
+        mean: mean of each channel, for pixels in [0, 1]; used by the normalisation inside the network.
+        std: standard deviation of each channel, likewise.
+        profile: imbalance profile, `exp` or `step`; `natural` for a dataset with its original class sizes.
         imbalance: requested imbalance ratio; for `natural`, size of the largest class / size of the smallest class.
         verified: whether the source files match the published checksums; None if none are published.
-        options: the source's options, except local paths.
-        changed: options that differ from the source's defaults, except profile and imbalance.
+        options: options of the dataset plugin, except profile, imbalance and local paths.
+        changed: those options that differ from the plugin's defaults.
+
+    Raises:
+        UserError: a class has no training or no test image.
     """
 
     name: str
@@ -135,9 +142,9 @@ class DataRoot:
     """Folder of the downloaded datasets.
 
     Attributes:
-        path: the folder.
-        origin: where the path was set, for error messages.
-        allow_unverified: accept files whose checksum differs; the record then has `verified` = false.
+        path: path of the folder.
+        origin: text for error messages that names the option or variable that set the path.
+        allow_unverified: whether to accept files whose checksum differs; the record then has `verified` = false.
     """
 
     path: Path
@@ -146,7 +153,7 @@ class DataRoot:
 
     @classmethod
     def find(cls, option: str | None = None, allow_unverified: bool = False) -> DataRoot:
-        """The folder from the command-line option, else the variable `LTBENCH_DATA`, else `./data`."""
+        """The folder named by the command-line option, else by the variable `LTBENCH_DATA`, else `./data`."""
         if option:
             return cls(Path(option), "--data-root", allow_unverified)
         if variable := os.environ.get("LTBENCH_DATA"):
@@ -161,7 +168,7 @@ class Source:
     A file `datasets/<name>.py` with one subclass defines the dataset `<name>`, with dashes for underscores.
 
     Attributes:
-        holdout: hold out a tenth of each class of the training images, for all methods.
+        holdout: hold out a tenth of each class of the training images for validation, for all methods.
     """
 
     recipe: ClassVar[str] = "cifar-short"  # the default recipe
@@ -202,14 +209,15 @@ def select(labels: np.ndarray, counts: list[int], selection: str = "shuffled") -
     """Select the images of a profile and return their positions in `labels`, class by class.
 
     Args:
-        labels: (N,) integers.
-        counts: number of images to keep of each class.
+        labels: integers (N,).
+        counts: number of images to select from each class.
         selection: `shuffled` is the choice of LDAM-DRW and most later code: NumPy's legacy generator with seed 0
-            permutes the positions of a class and the first ones are kept, so subsets of different ratios are nested.
-            `seed:<n>` uses another seed; `first` keeps the first images of each class in file order (RSG, M2m).
+            permutes the positions of a class and the first ones are selected, so subsets of different ratios are
+            nested. `seed:<n>` uses another seed; `first` selects the first images of each class in file order (RSG,
+            M2m).
 
     Returns:
-        int64 (sum(counts),).
+        Positions, int64 (sum(counts),).
 
     Raises:
         UserError: a class has too few images, or the selection is unknown.
@@ -229,11 +237,11 @@ def held_out(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Positions of the images held out for validation: `held_out_count` of each class, drawn with seed 0.
 
     Args:
-        labels: (N,) integers.
-        num_classes: C.
+        labels: integers (N,).
+        num_classes: number of classes, C.
 
     Returns:
-        int64, sorted.
+        Positions in increasing order, int64 (M,).
     """
     generator, held = np.random.RandomState(0), []
     for label in range(num_classes):
@@ -252,9 +260,12 @@ def _selection_seed(selection: str) -> int:
 
 
 def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel over all pixels, scaled to [0, 1]; float64 (3,) each.
+    """Mean and standard deviation of each channel over all pixels, scaled to [0, 1]; float64 (3,) each.
 
-    `images` is uint8 (N, 3, H, W). The result is exact: integer sums, in chunks, without a float copy of the images.
+    Sums are exact: they are accumulated as integers, in chunks, without a float copy of the images.
+
+    Args:
+        images: uint8 (N, 3, H, W).
     """
     total = torch.zeros(2, images.shape[1], dtype=torch.int64, device=images.device)
     for part in images.split(1024):
@@ -265,6 +276,6 @@ def channel_moments(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pixel_statistics(images: Tensor) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and standard deviation per channel (see `channel_moments`), with standard deviations of at least 1e-4."""
+    """Mean and standard deviation of each channel, the latter at least 1e-4; see `channel_moments`."""
     mean, std = (moment.tolist() for moment in channel_moments(images))
     return (mean[0], mean[1], mean[2]), (max(std[0], 1e-4), max(std[1], 1e-4), max(std[2], 1e-4))

@@ -14,10 +14,11 @@ from .listing import recipe_card, summaries
 
 
 def cards(name: str) -> list[RenderableType]:
-    """Cards and fields of the method and dataset with a name, and the text of the recipe with that name.
+    """Cards and tables of fields of the method, dataset and recipe that have a name, ready to print.
 
     Args:
-        name: any spelling that other commands accept: `ldam_drw`, `folder:PATH`, the path of a `.py` or `.toml` file.
+        name: any spelling that other commands accept, such as `ldam_drw`, `folder:PATH`, or the path of a .py or .toml
+            file.
 
     Raises:
         UserError: no method, dataset or recipe has the name.
@@ -46,7 +47,12 @@ def unwrap(card: str) -> str:
 
 
 def fields(cls: type, scope: str) -> Table:
-    """Table of a plugin's fields: name, default, allowed values and meaning."""
+    """Table of a plugin's fields: name, default, allowed values and meaning.
+
+    Args:
+        cls: dataclass of the plugin.
+        scope: prefix of the names in `--set`, "dataset." for datasets and "" for methods.
+    """
     table = Table(title=f"Fields (--set {scope}NAME=VALUE)", title_justify="left", box=None, pad_edge=False)
     for heading in ("name", "default", "values", "meaning"):
         table.add_column(heading, overflow="fold")

@@ -23,7 +23,7 @@ def data() -> None:
 @click.argument("dataset", required=False)
 @add_options(DATA_OPTIONS)
 def check(dataset: str | None, data_root: str | None, allow_unverified: bool) -> None:
-    """Read and describe one dataset, or all. Exit code 2 if data are damaged or the named dataset is missing."""
+    """Read and describe one dataset, or all. The exit code is 2 if data are damaged or the named dataset is missing."""
     from ..registry import load, names
     from ..split import DataRoot
 

@@ -1,4 +1,4 @@
-"""Names and first lines of plugins, recipes and suites, and the text of a recipe; imports no torch."""
+"""Names and one-line summaries of plugins, recipes, suites and backbones, and the text of a recipe; without torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ GROUP = "ltbench.methods"
 
 
 def summaries(kind: str) -> list[tuple[str, str]]:
-    """Names and first card lines of all methods, datasets, recipes, suites or backbones.
+    """Name and summary of each method, dataset, recipe, suite or backbone.
+
+    The summary is the first line of the card or file; built-in backbones have none.
 
     Args:
-        kind: one of "methods", "datasets", "recipes", "suites" and "backbones".
+        kind: "methods", "datasets", "recipes", "suites" or "backbones".
     """
     if kind == "backbones":
         built_in = [(name, "") for name in backbone_names()]
@@ -31,18 +33,21 @@ def summaries(kind: str) -> list[tuple[str, str]]:
 
 
 def _installed() -> list[tuple[str, str]]:
-    """Methods of installed packages, which are not imported here."""
+    """Names of the methods in installed packages, with their origin; the packages are not imported."""
     return [(entry.name.replace("_", "-"), f"installed: {entry.value}") for entry in entry_points(group=GROUP)]
 
 
 def is_recipe_alone(name: str) -> bool:
-    """Whether a name is that of a recipe and of no built-in plugin."""
+    """Whether a name refers to a recipe or a .toml file, but to no built-in plugin."""
     plugins = {plugin for kind in ("methods", "datasets") for plugin, _, _ in plugin_cards(kind)}
     return name.endswith(".toml") or (name in recipe_names() and name not in plugins)
 
 
 def recipe_card(name: str) -> Text:
-    """Text of a recipe's file, with its line breaks.
+    """Content of a recipe's file, as console text that is not wrapped.
+
+    Args:
+        name: name of a built-in recipe, or path of a .toml file.
 
     Raises:
         UserError: there is no such recipe.

@@ -13,13 +13,13 @@ from ..utils.options import PATH, RUN_OPTIONS, RUNS, FractionType, add_options, 
 @click.command()
 @option("--method", "-m", required=True, metavar="NAME", help="A name or a .py file.")
 @option("--dataset", "-d", required=True, metavar="NAME", help="A name or folder:PATH.")
-@option("--progress", default=0.99, type=FractionType(), help="Moment of training: 0 its start, 1 its end.")
+@option("--progress", default=0.99, type=FractionType(), help="Fraction of training that has elapsed, from 0 to 1.")
 @option("--out", default="runs/look.png", type=PATH, help="A .png, .svg or .pdf file.")
 @option("--seed", "-s", "seeds", default="0", metavar="SEED", help="Seed of the run whose network is used.")
 @RUNS
 @add_options(RUN_OPTIONS)
 def look(method: str, dataset: str, progress: float, out: Path, runs: Path, **options: Any) -> None:
-    """Draw a training batch of a method: natural and synthetic images, and their fractions per class.
+    """Draw a picture of a method's training images: natural and synthetic ones, and their fractions per class.
 
     \b
     bench look --method open --dataset cifar10-lt --augment simclr

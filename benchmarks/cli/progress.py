@@ -28,7 +28,7 @@ class ProgressLine(Callback):
     Within the context, the first Ctrl-C lets a training run finish its epoch; the second interrupts at once.
 
     Args:
-        console: where to draw; if it is not a terminal, plain lines are printed.
+        console: console to draw on; if it is not a terminal, plain lines are printed.
     """
 
     def __init__(self, console: Console) -> None:

@@ -14,9 +14,9 @@ from ..utils.options import PATH
 @click.command("check-records")
 @click.argument("folder", default="results", type=PATH)
 def check_records(folder: Path) -> None:
-    """Validate every record below a folder; exit code 2 and the name of each bad file.
+    """Validate every record below a folder. If some are invalid, list them; the exit code is then 2.
 
-    Records of a newer version are named and are no error.
+    Records of a newer version of ltbench only cause a warning.
     """
     from ..records.store import misplaced, read_folder
 

@@ -1,4 +1,4 @@
-"""`bench sweep` and `bench status`: run a suite on one or many machines, and show its state."""
+"""`bench sweep` and `bench status`: run a suite on one or many machines, and show the state of its runs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Batches of images: the loader and augmentation."""
+"""Sampling, batching and augmentation of training images."""

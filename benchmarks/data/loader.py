@@ -13,11 +13,11 @@ from ..method import Batch
 from ..split import Split
 from .augment import Augment, Parameters
 
-Generators = Callable[[str], torch.Generator]  # purpose -> CPU generator
+Generators = Callable[[str], torch.Generator]  # purpose of the random numbers -> CPU generator
 
 
 def derive(seed: int, *purpose: object) -> int:
-    """Derive an independent seed per purpose, so that a new consumer of random numbers does not affect the others."""
+    """Derive a seed for one purpose from the run's seed, so that a new consumer of random numbers affects no other."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
 
@@ -28,7 +28,7 @@ def generator(seed: int, *purpose: object, device: torch.device | str = "cpu") -
 
 
 def epoch_generators(seed: int, stage: str, epoch: int) -> Generators:
-    """Generators for one epoch of a run, by purpose: "draw", "augment", "colour", "fresh"."""
+    """Function that returns the generator of one epoch for a purpose, such as "draw", "augment" or "colour"."""
     return lambda purpose: generator(seed, purpose, stage, epoch)
 
 
@@ -36,7 +36,7 @@ def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, co
     """Draw the images of one epoch; return their positions, int64 (count,), on the CPU.
 
     Args:
-        train: the training split.
+        train: training split.
         probabilities: unnormalised class probabilities (C,): draw a class, then one of its images, both with
             replacement. None draws each image once, in random order.
         random: a CPU generator.
@@ -55,12 +55,12 @@ def draw(train: Split, probabilities: Tensor | None, random: torch.Generator, co
 
 @dataclass(frozen=True)
 class Drawn:
-    """The images drawn for one epoch, on the device of the split; iteration yields batches of index and parameters.
+    """The images drawn for one epoch, on the device of the split; iteration yields index and parameters of each batch.
 
     Attributes:
-        index: int64 (N,), positions in the training split.
+        index: positions of the images in the training split, int64 (N,).
         parameters: augmentation parameters of each image.
-        bounds: start and stop row of each batch.
+        bounds: first row and end (exclusive) of each batch in `index`.
     """
 
     index: Tensor
@@ -84,8 +84,8 @@ def draw_epoch(
     after resuming. Everything is drawn on the CPU once per epoch, so that no batch waits for the device.
 
     Args:
-        train: the training split.
-        augment: the augmentation; its recipe sets the batch size and whether a smaller last batch is dropped.
+        train: training split.
+        augment: augmentation; its recipe sets the batch size and whether a smaller last batch is dropped.
         probabilities: see `draw`.
         random: generators of the epoch, see `epoch_generators`.
         count: see `draw`.

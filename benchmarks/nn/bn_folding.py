@@ -23,7 +23,7 @@ class Folded:
     at the time of the call. A backbone that cannot be traced is evaluated without folding.
 
     Args:
-        net: network with the structure to trace, on the device where it will be used.
+        net: network whose structure is traced, on the device where it will be used.
     """
 
     def __init__(self, net: Classifier) -> None:
@@ -35,8 +35,8 @@ class Folded:
         """Return a function from pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the current weights.
 
         Args:
-            net: must have the same structure as the network passed to the constructor.
-            bf16: run the backbone in bfloat16.
+            net: network of the same structure as the one passed to the constructor.
+            bf16: whether to run the backbone in bfloat16.
         """
         layers = net.backbone  # parameters and buffers are read directly, including non-persistent buffers
         tensors: dict[str, Tensor] = {
@@ -71,7 +71,10 @@ class Folded:
         return logits
 
     def _install(self, tensors: dict[str, Tensor]) -> None:
-        """Replace the weights with `tensors`; once, not in every forward pass as `functional_call` does."""
+        """Replace the backbone's weights by `tensors`, unless they are already in place.
+
+        `functional_call` would replace them in every forward pass.
+        """
         if self.installed is tensors:
             return
         for name, value in tensors.items():
@@ -86,7 +89,11 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def _trace(backbone: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    """Remove batch norms that follow a convolution; return the backbone and the pairs convolution -> batch norm."""
+    """Trace a backbone and remove batch norms that directly follow a convolution.
+
+    Returns:
+        The traced backbone, and the name of the removed batch norm for each such convolution, by its name.
+    """
     try:
         graph = fx.GraphModule(backbone, _Tracer().trace(backbone))
     except Exception:  # if tracing fails for any reason, the untraced backbone computes the same

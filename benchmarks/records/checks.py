@@ -1,4 +1,4 @@
-"""Whether the parts of a record agree with one another. Each function returns what is wrong in words, "" if nothing."""
+"""Checks that the parts of a record agree with one another; each returns a description of the problem, "" if none."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ ROUNDING = 1e-9
 
 
 def class_mean_accuracy(correct: Sequence[int], tests: Sequence[int]) -> float:
-    """Mean over the classes of the fraction of correct predictions, in [0, 1]: the accuracy of every table.
+    """Mean of the per-class accuracies, in [0, 1].
 
-    It is computed exactly and rounded once: with equally many test images per class it is the plain accuracy, bit for
-    bit.
+    The sum is exact and rounded once, so for classes of equal size the result equals the plain accuracy bit for bit.
 
     Args:
         correct: correct predictions per class.
-        tests: test images per class.
+        tests: test images per class, each at least 1.
     """
     return float(sum(map(Ratio, correct, tests)) / len(tests))
 
 
 def plain_accuracy(correct: Sequence[int], tests: Sequence[int]) -> float:
-    """Fraction of correct predictions over all test images; records of schema 2 chose the best epoch by it."""
+    """Accuracy over all test images, in [0, 1]; records of schema 2 use it for the history and the best epoch."""
     return sum(correct) / sum(tests)
 
 
 def recipe_problem(recipe: Mapping[str, Any]) -> str:
-    """Unknown or missing fields of a recipe, and values of another type or out of range."""
+    """Check that a recipe has all required fields, no unknown ones, and values of the right type and range."""
     try:
         Recipe.model_validate_json(json.dumps(recipe), strict=True)
     except ValidationError as error:
@@ -45,18 +44,18 @@ def recipe_problem(recipe: Mapping[str, Any]) -> str:
 
 
 def changed_problem(what: str, changed: Mapping[str, Any], values: Mapping[str, Any]) -> str:
-    """A field that `changed` names and that does not have the value that it says.
+    """Check that every changed field exists and that the run has the value recorded for it.
 
     Args:
-        what: name of `changed`, for the message.
-        changed: field to value.
-        values: all fields with their values.
+        what: name of `changed` in the record, for the message.
+        changed: values of the fields that differ from their defaults, by name.
+        values: values of all fields of the run, by name.
     """
     for name, value in changed.items():
         if name not in values:
-            return f"{what} names {name}, which is no field of the run"
+            return f"{what} names {name}, which is not a field of the run"
         if _text(values[name]) != _text(value):
-            return f"{what}.{name} is {_text(value)}, but the value of the run is {_text(values[name])}"
+            return f"{what}.{name} is {_text(value)}, but the run has {_text(values[name])}"
     return ""
 
 
@@ -65,13 +64,15 @@ def _text(value: Any) -> str:
 
 
 def profile_problem(profile: str, imbalance: float, counts: Sequence[int], holdout: bool) -> str:
-    """Training images per class that do not follow from profile and imbalance; other profiles say nothing of them.
+    """Check that the class sizes follow from profile and imbalance.
+
+    Held-out images, at most 50 of a class, are missing from the class sizes; all possible numbers are tried.
 
     Args:
-        profile: exp, step, natural or another name.
-        imbalance: the requested ratio.
-        counts: training images per class, in any order, without those held out.
-        holdout: whether some of each class are held out for validation.
+        profile: exp, step or natural; any other profile is accepted unchecked.
+        imbalance: requested imbalance ratio; for natural, size of the largest class / size of the smallest class.
+        counts: training images per class, in any order, without held-out images.
+        holdout: whether images of each class are held out for validation.
     """
     if profile not in ("exp", "step", "natural"):
         return ""
@@ -88,7 +89,10 @@ def profile_problem(profile: str, imbalance: float, counts: Sequence[int], holdo
 
 
 def _follow(profile: Any, imbalance: float, largest: int, order: Sequence[int], holdout: bool) -> bool:
-    """Whether counts follow from a profile; powers may round differently on another machine, by one image."""
+    """Whether class sizes in descending order follow from a profile whose largest class has `largest` images.
+
+    A difference of one image is accepted, since powers may be rounded differently on another machine.
+    """
     try:
         expected = long_tail_counts(largest, len(order), imbalance, profile)
     except UserError:
@@ -98,51 +102,57 @@ def _follow(profile: Any, imbalance: float, largest: int, order: Sequence[int], 
 
 
 def accuracy_problem(epochs: Sequence[int], accuracies: Sequence[float], last: float, best: tuple[int, float]) -> str:
-    """Accuracies of a history that do not agree with the result or with the best epoch.
+    """Check that the accuracies of a history agree with the result and with the best epoch.
 
     Args:
-        epochs: those that were evaluated, from 0.
-        accuracies: after each of them.
-        last: accuracy of the result.
-        best: the best epoch and its accuracy.
+        epochs: numbers of the evaluated epochs, from 0.
+        accuracies: accuracy after each of these epochs, in [0, 1].
+        last: accuracy of the result, in [0, 1].
+        best: number and accuracy of the best epoch.
     """
     if len(accuracies) != len(epochs):
         return "history.accuracy and history.evaluated_epochs differ in length"
     if any(a >= b for a, b in pairwise(epochs)):
-        return "history.evaluated_epochs do not increase"
+        return "history.evaluated_epochs is not in increasing order"
     by_epoch = dict(zip(epochs, accuracies, strict=True))
     if not accuracies or abs(accuracies[-1] - last) > ROUNDING:
-        return "the last of history.accuracy is not that of final.correct"
+        return "the last value of history.accuracy does not match final.correct"
     if best[0] not in by_epoch or abs(by_epoch[best[0]] - best[1]) > ROUNDING:
-        return "history.accuracy at best.epoch is not that of best.correct"
+        return "history.accuracy at best.epoch does not match best.correct"
     if best[1] < max(accuracies) - ROUNDING:
-        return "best.epoch is not the best of history.accuracy"
+        return "best.epoch does not have the highest value of history.accuracy"
     return ""
 
 
 def counts_problem(classes: int, tests: Sequence[int], per_class: Mapping[str, Sequence[int]]) -> str:
-    """Lists that do not have one entry for each class, and more hits than test images.
+    """Check that lists have one entry per class, and that no class has more correct predictions than test images.
 
     Args:
-        classes: their number.
+        classes: number of classes.
         tests: test images per class.
-        per_class: name of a list to the list; `correct` in a name marks hits.
+        per_class: lists to check, by name; a name that ends in `.correct` marks correct predictions.
     """
     for name, values in per_class.items():
         if len(values) != classes:
             return f"{name} has {len(values)} entries for {classes} classes"
     for name, values in per_class.items():
-        if name.endswith(".correct") and any(hits > total for hits, total in zip(values, tests, strict=True)):
+        if name.endswith(".correct") and any(count > total for count, total in zip(values, tests, strict=True)):
             return f"{name} exceeds dataset.test_counts"
     return ""
 
 
 def confusion_problem(confusion: Sequence[Sequence[int]] | None, correct: Sequence[int], tests: Sequence[int]) -> str:
-    """A confusion matrix that does not agree with hits and test images; None is none."""
+    """Check that a confusion matrix agrees with the number of correct predictions and of test images per class.
+
+    Args:
+        confusion: predictions as [true][predicted]; None if the record has no matrix, which is accepted.
+        correct: correct predictions per class.
+        tests: test images per class.
+    """
     if confusion is None:
         return ""
     if any(len(row) != len(tests) for row in confusion) or [sum(row) for row in confusion] != list(tests):
-        return "final.confusion does not sum to dataset.test_counts"
+        return "the rows of final.confusion do not sum to dataset.test_counts"
     if [row[k] for k, row in enumerate(confusion)] != list(correct):
-        return "the diagonal of final.confusion is not final.correct"
+        return "the diagonal of final.confusion differs from final.correct"
     return ""

@@ -17,11 +17,11 @@ from ... import __version__
 from .parts import Environment
 
 ROOT = Path(__file__).parents[__name__.count(".") - 1]  # root of the package, independent of this module's depth
-CODE = ("benchmarks", "datasets", "methods", "bench.py")  # paths whose code affects results
+CODE = ("benchmarks", "datasets", "methods", "bench.py")  # paths of the code that affects results
 
 
 def environment(device: torch.device) -> Environment:
-    """Versions, machine, torch's number of threads and the state of the checkout, for checkpoints and the record."""
+    """Describe this process: software versions, CPU, device, torch's number of threads, state of the checkout."""
     commit, dirty = checkout()
     return Environment(
         ltbench=__version__,
@@ -47,7 +47,7 @@ def _version(package: str) -> str | None:
 
 
 def processor(description: Path = Path("/proc/cpuinfo")) -> str | None:
-    """Model name of the CPU; None where the system does not say it."""
+    """Model name of the CPU, from `description` or the platform; None if neither names one."""
     try:
         lines = description.read_text(errors="replace").splitlines()
     except OSError:
@@ -56,7 +56,7 @@ def processor(description: Path = Path("/proc/cpuinfo")) -> str | None:
 
 
 def checkout(root: Path = ROOT) -> tuple[str | None, bool | None]:
-    """Commit of a checkout and whether its code has uncommitted changes; (None, None) if `root` is not a checkout."""
+    """Commit of a checkout, and whether its code has uncommitted changes; (None, None) without a checkout or git."""
     if not (root / ".git").exists():
         return None, None
     words = ["git", "-C", str(root), "status", "--porcelain=v2", "--branch", "--", *CODE]

@@ -1,4 +1,4 @@
-"""The parts of a record that hold what a run measured, and what it was made with."""
+"""Parts of a record: results, history and cost of a run, its prerequisites and its environment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..fields import Count as Seed
 from ..fields import Fraction
 
-# What a machine can count and measure: numbers beyond it are errors, and would break sums and pictures.
+# Bounds of what a machine can count and measure: larger numbers are errors and would break sums and figures.
 Count = Annotated[int, Field(ge=0, le=2**53)]
 PositiveInt = Annotated[int, Field(ge=1, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e12)]
@@ -17,92 +17,98 @@ Float32 = Annotated[float, Field(ge=-3.5e38, le=3.5e38)]
 
 
 class Part(BaseModel):
-    """A part of a record: immutable, without NaN and infinity; unknown keys are an error."""
+    """Base class of a record's parts: immutable; NaN, infinity and unknown keys are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Final(Part):
-    """The result: test predictions of the last epoch, after the method's `finish`."""
+    """The result of a run: its test predictions after the last epoch and the method's `finish`."""
 
-    epoch: Count = Field(description="0-based, over all stages")
+    epoch: Count = Field(description="number of the last epoch, 0-based, over all stages")
     correct: list[Count] = Field(description="correct test predictions per class")
     confusion: list[list[Count]] | None = Field(description="[true][predicted], up to 200 classes; else null")
 
 
 class Best(Part):
-    """The evaluated epoch with the best accuracy on the test split: shown beside the result, never as the result."""
+    """The evaluated epoch with the highest test accuracy: shown beside the result, never as the result."""
 
-    epoch: Count
-    correct: list[Count]
+    epoch: Count = Field(description="number of the epoch, 0-based, over all stages")
+    correct: list[Count] = Field(description="correct test predictions per class")
 
 
 class History(Part):
-    """The course of the training."""
+    """Losses, test accuracies and metrics over the course of training."""
 
     loss: list[Float32] = Field(description="mean training loss of each epoch")
     accuracy: list[Fraction] = Field(
-        description="mean per-class test accuracy at each evaluated epoch; in schema 2 the plain accuracy"
+        description="mean per-class test accuracy at each evaluated epoch; in schema 2, accuracy over all test images"
     )
-    evaluated_epochs: list[Count]
+    evaluated_epochs: list[Count] = Field(description="numbers of these epochs, 0-based, over all stages")
     measures: dict[str, list[tuple[Count, Float32]]] = Field(
-        default={}, description="of the method, such as the fraction of rejected images: pairs of epoch and value"
+        default={}, description="metrics of the method, by name, such as `rejected`: pairs of epoch and value"
     )
 
 
 class Environment(Part):
-    """Versions, machine and settings with which the run was computed."""
+    """Software versions, hardware and number of threads of a process that trained or evaluated a run."""
 
     ltbench: str
-    commit: str | None
-    dirty: bool | None = Field(description="the checkout had uncommitted changes; null outside a checkout")
+    commit: str | None = Field(description="git commit of the code; null outside a checkout")
+    dirty: bool | None = Field(description="whether the code had uncommitted changes; null outside a checkout")
     python: str
     torch: str
-    torchvision: str | None = Field(default=None, description="null in records of schema 2; so are the next three")
-    timm: str | None = None
-    numpy: str | None = None
-    cpu: str | None = Field(default=None, description="model name of the processor; null where the system has none")
-    platform: str
-    device: str
-    threads: Count
-    bf16: bool | None = Field(default=None, description="measured to be faster; null: not measured any more")
+    torchvision: str | None = Field(default=None, description="null if not installed, and in schema 2")
+    timm: str | None = Field(default=None, description="null if not installed, and in schema 2")
+    numpy: str | None = Field(default=None, description="null in schema 2")
+    cpu: str | None = Field(default=None, description="model name of the CPU; null if unknown, and in schema 2")
+    platform: str = Field(description="operating system and architecture, such as `Linux x86_64`")
+    device: str = Field(description="name of the GPU, or `cpu`")
+    threads: Count = Field(description="number of CPU threads that torch used")
+    bf16: bool | None = Field(
+        default=None, description="in old records, whether bfloat16 was measured to be faster; else null"
+    )
 
 
 class TrainedEpochs(Part):
-    """Epochs that were trained under the same circumstances."""
+    """Consecutive epochs that were trained in the same environment."""
 
-    epochs: PositiveInt = Field(description="how many, one after the other")
-    environment: Environment = Field(description="of the process that trained them")
+    epochs: PositiveInt = Field(description="number of epochs")
+    environment: Environment = Field(description="environment of the process that trained them")
 
 
 class Prerequisite(Part):
     """A training that the run builds on and shares with other runs; see `shared_trainings`."""
 
     method: str
-    id: str = Field(description="of the run that it is, or is the beginning of")
-    seed: Seed | None = Field(default=None, description="of that run; null in earlier records: the run's own")
+    id: str = Field(description="id of the run that was trained, completely or in part")
+    seed: Seed | None = Field(default=None, description="seed of that run; null in old records: the same as this run's")
     use: Literal["prefix", "network"] = Field(
-        description="prefix: the run's own first epochs, which its cost includes; network: a finished network, which "
-        "its cost does not include, although both may have begun with the same epochs"
+        description="prefix: this run continues from these epochs, and its cost includes them; network: this run uses "
+        "the finished network, and its cost excludes these epochs, even if its own first epochs are the same"
     )
-    epochs: Count
-    seconds: Seconds = Field(description="of all these epochs")
-    reused: bool = Field(description="it existed already; else it was trained for this run")
-    commit: str | None = Field(description="of the code that trained the last of them; so are the next three")
-    dirty: bool | None = None
-    torch: str | None = None
-    device: str | None = None
-    trained: list[TrainedEpochs] = Field(default=[], description="as in the record itself; empty in schema 2")
+    epochs: Count = Field(description="number of epochs trained, over all stages")
+    seconds: Seconds = Field(description="wall time of these epochs, evaluation and checkpoints included")
+    reused: bool = Field(description="true if the training existed already, false if it was made for this run")
+    commit: str | None = Field(description="git commit of the code that trained the last epoch; null if unknown")
+    dirty: bool | None = Field(default=None, description="whether that code had uncommitted changes; null if unknown")
+    torch: str | None = Field(default=None, description="version of torch that trained the last epoch")
+    device: str | None = Field(default=None, description="device that trained the last epoch")
+    trained: list[TrainedEpochs] = Field(
+        default=[], description="environments of the epochs, in order of training; empty in schema 2"
+    )
 
 
 class Cost(Part):
-    """Time and memory; the only part that differs between two runs of the same id on the same machine."""
+    """Time and memory that a run took, size of its network, and the trainings that it shares with other runs."""
 
     seconds: Seconds = Field(description="wall time of the whole run, evaluation and checkpoints included")
-    seconds_training: Seconds
+    seconds_training: Seconds = Field(description="wall time of the training epochs alone")
     images_per_second: Annotated[float, Field(ge=0, le=2**63)] = Field(description="training images / seconds_training")
-    peak_memory_bytes: Count = Field(description="of the device on CUDA, of the process on CPU")
-    parameters: Count = Field(description="trainable parameters of the finished network")
-    epochs_per_stage: dict[str, Count]
-    resumed: Count = Field(description="how often the run was interrupted and resumed")
+    peak_memory_bytes: Count = Field(
+        description="peak memory: allocated by torch on a GPU, or resident in the process on a CPU"
+    )
+    parameters: Count = Field(description="number of parameters of the finished network, frozen ones included")
+    epochs_per_stage: dict[str, Count] = Field(description="number of epochs of each stage, by name")
+    resumed: Count = Field(description="number of times that the run was interrupted and resumed")
     prerequisites: list[Prerequisite] = Field(default=[], description="trainings shared with other runs")

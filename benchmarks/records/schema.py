@@ -1,7 +1,8 @@
 """Record: one finished run as one JSON file, the only input of `report/`.
 
-A record contains counts (correct predictions per class, images per class), never derived metrics. Its `id` is a hash of
-everything that determines the run and nothing else, so a run is finished if a valid record with its id exists.
+Results are stored as counts (correct predictions per class, images per class); the report derives its metrics from
+them. The `id` is a hash of everything that determines the run and nothing else, so a run is finished if a valid record
+with its id exists.
 """
 
 from __future__ import annotations
@@ -19,46 +20,48 @@ from ..recipe import Recipe
 from . import checks
 from .parts import Best, Cost, Environment, Final, History, Part, PositiveInt, TrainedEpochs
 
-CONFUSION_LIMIT = 200  # classes; the matrix of more classes would take megabytes
-VERSION = 3  # of the file's format; a new field of a record or of `Recipe` raises it
-READABLE = (2, VERSION)
-FACTS = 1  # part of what an id is computed from; it never changes, whatever becomes of the file's format
+CONFUSION_LIMIT = 200  # largest number of classes with a confusion matrix; a larger one would take megabytes
+VERSION = 3  # version of the file format; increases when a record or `Recipe` gains a field
+READABLE = (2, VERSION)  # file versions that can be read
+FACTS = 1  # hashed into every id; constant, so that ids do not depend on the file version
 
 
 class DatasetFacts(Part):
-    """Dataset of a run."""
+    """Description of the dataset of a run."""
 
     name: str
     profile: str = Field(description="exp, step, or natural (as collected)")
     imbalance: float = Field(
-        ge=1, le=2**53, description="the requested ratio; for natural sets largest class / smallest class"
+        ge=1, le=2**53, description="requested imbalance ratio; for natural, largest class size / smallest class size"
     )
     checksum: str = Field(description="sha256 of the training and test pixels and labels, in order")
-    verified: bool | None = Field(description="source files match the published checksums; null: none are published")
-    options: dict[str, Any] = Field(description="the dataset's remaining options")
-    changed: dict[str, Any] = Field(description="those options that differ from the dataset's defaults")
+    verified: bool | None = Field(
+        description="whether the source files match the published checksums; null if none are published"
+    )
+    options: dict[str, Any] = Field(description="options of the dataset, except profile, imbalance and local paths")
+    changed: dict[str, Any] = Field(description="options that differ from the dataset's defaults")
     class_names: Annotated[list[str], Field(min_length=1)]
     train_counts: list[PositiveInt]
     test_counts: list[PositiveInt]
 
     @property
     def label(self) -> str:
-        """Name, profile, ratio and changed options, such as `cifar10-lt exp100`."""
+        """Display name: name, profile with ratio, and changed options, such as `cifar10-lt exp100 holdout=True`."""
         profile = "natural" if self.profile == "natural" else f"{self.profile}{self.imbalance:g}"
         return " ".join([self.name, profile, *(f"{k}={v}" for k, v in sorted(self.changed.items()))])
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """Everything that determines a run; the names of its record and folder derive from it.
+    """Everything that determines a run; its id and the names of its record and folder derive from it.
 
     Attributes:
         method: name of the method.
         source: sha256 of the file of a third-party method; else None.
-        hyperparameters: all fields of the method.
+        hyperparameters: field values of the method; see `recorded`.
         changed: hyper-parameters and recipe values that differ from the defaults; used in names, not part of the id.
         dataset: description of the dataset.
-        recipe: all fields of the recipe.
+        recipe: field values of the recipe; see `recorded`.
         seed: seed of weights, sampling and augmentation.
     """
 
@@ -97,12 +100,12 @@ class RunFacts:
 
 
 class Record(Part):
-    """One finished run. Shapes and units are documented in its parts."""
+    """Record of one finished run."""
 
     model_config = ConfigDict(title="ltbench record")
 
     version: int = Field(
-        alias="schema", ge=READABLE[0], le=VERSION, description="of the file's format; no part of the id"
+        alias="schema", ge=READABLE[0], le=VERSION, description="version of the file format; not part of the id"
     )
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     method: str
@@ -117,17 +120,19 @@ class Record(Part):
     history: History
     cost: Cost
     environment: Environment = Field(
-        description="of the last process, which evaluated the network and wrote the record"
+        description="environment of the last process, which evaluated the network and wrote the record"
     )
     trained: list[TrainedEpochs] = Field(
-        default=[], description="what each part of the training was made with, in order; empty in schema 2"
+        default=[], description="environments of the epochs, in order of training; empty in schema 2"
     )
-    inactive: str = Field(default="", description="why the run has nothing of what its method adds to its base")
+    inactive: str = Field(
+        default="", description="reason why the run used nothing that its method adds to its base; empty if it did"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Record:
         if (expected := self.facts.id) != self.id:
-            raise ValueError(f"id is {self.id} but the contents give {expected}: the file was edited by hand")
+            raise ValueError(f"id is {self.id}, but the contents give {expected}: the file was edited by hand")
         problems = (self._values_problem, self._counts_problem, self._epochs_problem)
         if problem := next(filter(None, (find() for find in problems)), ""):
             raise ValueError(problem)
@@ -168,33 +173,37 @@ class Record(Part):
         if any(epoch >= epochs for pairs in history.measures.values() for epoch, _ in pairs):
             return "history.measures names an epoch that was not trained"
         if any(part.use == "prefix" and part.epochs > epochs for part in self.cost.prerequisites):
-            return "cost.prerequisites names more first epochs than were trained"
+            return "cost.prerequisites has a prefix with more epochs than the run"
         for name, parts, total in self._trainings():
             if sum(part.epochs for part in parts) != total and (parts or (name == "record" and self.version > 2)):
-                return f"{name}.trained does not sum to the epochs that were trained"
+                return f"{name}.trained does not sum to the number of trained epochs"
         last, best = (self.accuracy(part.correct) for part in (self.final, self.best))
         if self.best.epoch == self.final.epoch and self.best.correct != self.final.correct:
-            return "best.correct and final.correct differ, of the same epoch"
+            return "best.correct and final.correct differ, although they are of the same epoch"
         evaluated = history.evaluated_epochs
         return checks.accuracy_problem(evaluated, history.accuracy, last, (self.best.epoch, best))
 
     def accuracy(self, correct: list[int]) -> float:
-        """The accuracy in [0, 1] by which the history of this record counts and its best epoch was chosen."""
+        """Accuracy in [0, 1] as in the record's history: the mean per-class accuracy; in schema 2, over all images.
+
+        Args:
+            correct: correct test predictions per class.
+        """
         metric = checks.class_mean_accuracy if self.version > 2 else checks.plain_accuracy
         return metric(correct, self.dataset.test_counts)
 
     def _trainings(self) -> list[tuple[str, list[TrainedEpochs], int]]:
-        """Name, parts and epochs of the run and of the trainings that it builds on."""
+        """Name, `trained` and number of epochs of the run and of each training that it builds on."""
         shared = [(f"cost.prerequisites.{k}", p.trained, p.epochs) for k, p in enumerate(self.cost.prerequisites)]
         return [("record", self.trained, len(self.history.loss)), *shared]
 
     @property
     def facts(self) -> RunFacts:
-        """Everything that determines the run."""
+        """The facts that determine the run and its id."""
         return RunFacts(**{field.name: getattr(self, field.name) for field in fields(RunFacts)})
 
     def to_json(self) -> str:
-        """The text of the file: sorted keys, no NaN, no field that the file of an earlier version lacks."""
+        """JSON text of the record: sorted keys, no NaN; fields that were absent when it was read stay absent."""
         return (
             json.dumps(self.model_dump(by_alias=True, exclude_unset=True), sort_keys=True, indent=1, allow_nan=False)
             + "\n"
@@ -202,9 +211,9 @@ class Record(Part):
 
 
 def recipe_facts(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Values of a recipe that differ from the defaults of `Recipe`; two recipes are equal if these are.
+    """Values of a recipe that differ from the defaults of `Recipe`; recipes with equal facts are equal.
 
-    Records from before a field existed lack it, which means its default.
+    A field that is absent, as in a record from before the field existed, has its default value.
     """
     return {key: value for key, value in recipe.items() if _recipe_defaults().get(key) != value}
 

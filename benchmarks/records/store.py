@@ -17,19 +17,16 @@ from ..errors import RunFailed, UserError
 from ..utils.atomic_write import write_atomically
 from .schema import READABLE, VERSION, Record, RunFacts
 
-MIGRATED = 1  # the version that `migrate` converts
-WAY_OUT = "If it is moved away, its command makes it again."
-CIRCUMSTANCES = {
-    "version",
-    "cost",
-    "environment",
-    "trained",
-    "inactive",
-}  # in which two runs of one id may differ
+MIGRATED = 1  # schema version that `migrate` converts
+WAY_OUT = "Move it away and run its command again to recreate it."
+CIRCUMSTANCES = {"version", "cost", "environment", "trained", "inactive"}  # may differ between records of one id
 
 
 def record_path(results: Path, facts: RunFacts) -> Path:
-    """Path `results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`; the variant lists non-default settings."""
+    """Path of a record, `results/<dataset>/<recipe>/<method>/<variant>-seed<k>.json`.
+
+    The variant lists the settings that differ from the defaults and ends in 8 digits of the setting's hash.
+    """
     words = "_".join(f"{k}={v}" for k, v in sorted(facts.changed.items())) or "default"
     variant = f"{_slug(words)[:60]}-{facts.setting_id[:8]}"
     folder = results / _slug(facts.dataset.label) / _slug(str(facts.recipe["name"])) / _slug(facts.method)
@@ -41,22 +38,26 @@ def _slug(text: str) -> str:
 
 
 def write_record(record: Record, path: Path) -> None:
-    """Write a record atomically."""
+    """Write a record atomically.
+
+    Raises:
+        UserError: the folder is not writable or the disk is full.
+    """
     write_atomically(path, record.to_json())
 
 
 class NewerRecord(RunFailed):
-    """A record that a newer version of ltbench wrote."""
+    """Error for a record that was written by a newer version of ltbench."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The record files below a folder.
+    """Result of reading all record files below a folder.
 
     Attributes:
-        records: path to each record that can be used.
-        problems: a sentence for each file that cannot.
-        newer: a sentence for each record of a newer version.
+        records: usable records, by path.
+        problems: one message for each unusable file, unreadable folder or group of contradictory records.
+        newer: one message for each record that was written by a newer version of ltbench.
     """
 
     records: dict[Path, Record]
@@ -68,12 +69,12 @@ def read_record(path: Path) -> Record:
     """Read and validate one record.
 
     Raises:
-        NewerRecord: a newer version of ltbench wrote it.
-        RunFailed: the file cannot be read, is no JSON, or is not a valid record; the message names file and field.
+        NewerRecord: the record was written by a newer version of ltbench.
+        RunFailed: the file cannot be read, is not JSON or is not a valid record; the message names file and field.
     """
     try:
-        if path.exists() and not path.is_file():  # reading a named pipe would wait for ever
-            raise RunFailed(f"{path} is not a file with a record.")
+        if path.exists() and not path.is_file():  # reading a named pipe would block forever
+            raise RunFailed(f"{path} is not a regular file and cannot be read as a record.")
         content = path.read_bytes()
     except OSError as error:
         raise RunFailed(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
@@ -84,7 +85,7 @@ def read_record(path: Path) -> Record:
 
 
 def _refused(path: Path, content: bytes, error: ValidationError) -> RunFailed:
-    """The error for a file that is not a valid record: of another version, or damaged."""
+    """Error for a file that is not a valid record of this version: damaged, invalid or of another version."""
     first = error.errors()[0]
     message = _clipped(first["msg"].removeprefix("Value error, "))
     if first["type"] == "json_invalid":
@@ -94,14 +95,14 @@ def _refused(path: Path, content: bytes, error: ValidationError) -> RunFailed:
     if type(version) is int and version not in READABLE:
         return _other_version(path, version)
     if type(version) is int and _newer_program(values):
-        return NewerRecord(f"{path} is left out: a newer ltbench wrote it. Update ltbench to read it.")
+        return NewerRecord(f"{path} is left out: it was written by a newer ltbench. Update ltbench to read it.")
     field = _clipped(".".join(str(part) for part in first["loc"])) or "record"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return RunFailed(f"{path} is not a valid record: {field}: {message}{more}. {WAY_OUT}")
 
 
 def _clipped(text: str) -> str:
-    """One line of at most 300 characters."""
+    """The text on a single line, shortened to 300 characters."""
     line = " ".join(text.split())
     return line if len(line) <= 300 else f"{line[:300]}…"
 
@@ -109,12 +110,12 @@ def _clipped(text: str) -> str:
 def _other_version(path: Path, version: int) -> RunFailed:
     if version > VERSION:
         return NewerRecord(
-            f"{path} is left out: a newer ltbench wrote it (schema {version}; this version of ltbench reads schema "
-            f"{' and '.join(map(str, READABLE))}). Update ltbench to read it."
+            f"{path} is left out: it was written by a newer ltbench (schema {version}; this version of ltbench reads "
+            f"schema {' and '.join(map(str, READABLE))}). Update ltbench to read it."
         )
     if version == MIGRATED:
         return RunFailed(
-            f"{path} was written by an earlier version (schema {version}). Bring its folder up to date with "
+            f"{path} was written by an earlier version of ltbench (schema {version}). Migrate its folder with "
             "'python -m ltbench.benchmarks.records.migrate RESULTS RUNS'."
         )
     return RunFailed(
@@ -123,7 +124,7 @@ def _other_version(path: Path, version: int) -> RunFailed:
 
 
 def _newer_program(values: dict[str, Any]) -> bool:
-    """Whether a record names a newer version of the program than this one."""
+    """Whether the environment of a record names a newer version of ltbench than this one."""
     environment = values.get("environment")
     version = environment.get("ltbench") if isinstance(environment, dict) else None
     return isinstance(version, str) and _numbers(version) > _numbers(__version__)
@@ -134,12 +135,12 @@ def _numbers(version: str) -> list[int]:
 
 
 def find_records(results: Path) -> list[Path]:
-    """All record files below a folder, sorted. Hidden files (temporary ones) are not records."""
+    """Sorted paths of all record files below a folder; hidden files, which are temporary, are ignored."""
     return _find(results)[0]
 
 
 def _find(results: Path) -> tuple[list[Path], list[str]]:
-    """The record files below a folder, and a sentence for each folder that cannot be read."""
+    """Sorted paths of all record files below a folder, and one message for each folder that cannot be read."""
     problems: list[str] = []
 
     def note(error: OSError) -> None:
@@ -155,7 +156,7 @@ def _find(results: Path) -> tuple[list[Path], list[str]]:
 
 
 def read_folder(results: Path) -> Folder:
-    """All records below a folder; of those that contradict one another none can be used."""
+    """Read all records below a folder; records that contradict one another are all left out."""
     records: dict[Path, Record] = {}
     paths, problems = _find(results)
     newer: list[str] = []
@@ -170,7 +171,7 @@ def read_folder(results: Path) -> Folder:
 
 
 def _take_contradictions(records: dict[Path, Record]) -> list[str]:
-    """Remove records with one id and different contents; a sentence for each id."""
+    """Remove records that have the same id but different contents; return one message for each id."""
     by_id: dict[str, list[Path]] = defaultdict(list)
     for path, record in records.items():
         by_id[record.id].append(path)
@@ -180,8 +181,8 @@ def _take_contradictions(records: dict[Path, Record]) -> list[str]:
         differing = [part for part in contents[0] if any(each[part] != contents[0][part] for each in contents)]
         if differing:
             problems.append(
-                f"{' and '.join(map(str, paths))} contradict one another: each says that it is record {name}, but "
-                f"{', '.join(differing)} differ. None of them is used; move away those that are not the run's own."
+                f"{' and '.join(map(str, paths))} contradict one another: they have the same id {name}, but differ in "
+                f"{', '.join(differing)}. None of them is used; move away all but the correct one."
             )
             for path in paths:
                 del records[path]
@@ -189,13 +190,13 @@ def _take_contradictions(records: dict[Path, Record]) -> list[str]:
 
 
 def read_all(results: Path) -> tuple[list[Record], list[str]]:
-    """All records below a folder that can be used, and one sentence for each file that is left out."""
+    """All usable records below a folder, and one message for each problem; see `Folder`."""
     folder = read_folder(results)
     return list(folder.records.values()), folder.problems + folder.newer
 
 
 def misplaced(folder: Folder) -> list[str]:
-    """One sentence for each valid record whose path is not the one its run looks for (a copy, or a renamed file)."""
+    """One message for each valid record at another path than its run uses, such as a copy or a renamed file."""
     problems = []
     for path, record in folder.records.items():
         home = record_path(Path(), record.facts)

@@ -1,1 +1,1 @@
-"""Speed measurements as ratios of interleaved alternatives: absolute times would not carry over to other machines."""
+"""Speed measurements, as ratios of interleaved alternatives, since absolute times do not transfer between machines."""

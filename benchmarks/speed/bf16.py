@@ -15,10 +15,10 @@ from torch import Tensor
 def bf16_speed(kind: str) -> float:
     """Speed of a 3x3 convolution in bfloat16 relative to float32, the median of interleaved rounds.
 
-    On a GPU the convolution is large enough that launch overhead is negligible.
+    On a GPU the convolution is large enough for launch overhead to be negligible.
 
     Args:
-        kind: `cpu` or `cuda`.
+        kind: type of the device, `cpu` or `cuda`.
     """
     size = (16, 64, 8, 8) if kind == "cpu" else (256, 128, 64, 64)
     images = torch.ones(*size, device=kind).contiguous(memory_format=torch.channels_last)

@@ -1,6 +1,6 @@
-"""Baseline for timing, typical of published code: PIL images, per-image transforms, DataLoader workers, plain SGD.
+"""Baseline loop for timing, typical of published code: PIL images, per-image transforms, DataLoader workers, plain SGD.
 
-Written for this suite, not copied; used only for timing comparisons.
+The code is written for ltbench, not copied.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class PILImages(Dataset[tuple[Tensor, int]]):
     """A split as a dataset of single images, like torchvision's datasets.
 
     Args:
-        split: on the CPU.
-        transform: maps a PIL image to a tensor.
+        split: split on the CPU.
+        transform: function that maps a PIL image to a tensor.
     """
 
     def __init__(self, split: Split, transform: Callable[[Any], Tensor]) -> None:
@@ -42,7 +42,11 @@ class PILImages(Dataset[tuple[Tensor, int]]):
 
 
 class PILCutout:
-    """Cutout: sets a square at a random centre to black, clipped at the borders."""
+    """Cutout transform: sets a square at a random centre to black, clipped at the borders.
+
+    Args:
+        side: side of the square in pixels.
+    """
 
     def __init__(self, side: int) -> None:
         self.side = side
@@ -57,7 +61,13 @@ class PILCutout:
 
 
 def training_transform(recipe: Recipe, size: int, moments: Moments) -> Callable[[Any], Tensor]:
-    """Training transforms of a recipe, from a PIL image to a normalised tensor."""
+    """Training transforms of a recipe, as a function from a PIL image to a normalised tensor.
+
+    Args:
+        recipe: provides the augmentation.
+        size: side of the images in pixels.
+        moments: mean and standard deviation of each channel.
+    """
     crop, flip = transforms.RandomCrop(size, recipe.crop_padding), transforms.RandomHorizontalFlip()
     steps: list[Any] = [crop, flip]
     if recipe.augment == "autoaugment":
@@ -75,7 +85,7 @@ def training_transform(recipe: Recipe, size: int, moments: Moments) -> Callable[
 
 
 def test_transform(moments: Moments) -> Callable[[Any], Tensor]:
-    """Test transforms, from a PIL image to a normalised tensor."""
+    """Test transforms, as a function from a PIL image to a normalised tensor."""
     chain: Callable[[Any], Tensor] = transforms.Compose([transforms.ToTensor(), transforms.Normalize(*moments)])
     return chain
 
@@ -83,7 +93,7 @@ def test_transform(moments: Moments) -> Callable[[Any], Tensor]:
 def train_epoch(
     backbone: nn.Module, head: nn.Module, loader: DataLoader[Any], optimiser: torch.optim.Optimizer, device: str
 ) -> float:
-    """Train one epoch, reading loss and accuracy after every step; return the mean loss."""
+    """Train for one epoch, reading loss and accuracy after every step, as published code does; return the mean loss."""
     total = hits = count = 0.0
     for images, labels in loader:
         images, labels = images.to(device), labels.to(device)

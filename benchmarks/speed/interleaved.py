@@ -1,4 +1,4 @@
-"""Interleaved timing (A B A B ...) of alternative functions: disturbances of the machine affect all alike."""
+"""Interleaved timing (A B A B ...) of alternative functions, so that other load on the machine affects all alike."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def alternate(
     warm_up: bool = True,
     clock: Callable[[Work, torch.device], float] | None = None,
 ) -> dict[str, list[float]]:
-    """Measure the seconds of each variant in each round.
+    """Time functions in turn; return the seconds of each function in each round, by name.
 
     Args:
         variants: functions to time, by name.
-        rounds: number of rounds; each round calls every variant once.
-        device: device that they compute on.
-        warm_up: start with a round that is not counted.
+        rounds: number of rounds; each round calls every function once.
+        device: device that the functions compute on.
+        warm_up: whether to start with a round that is not counted.
         clock: replaces `timed`, for tests.
     """
     clock = clock or timed
@@ -64,7 +64,7 @@ def alternate(
 
 
 def timed(work: Work, device: torch.device) -> float:
-    """Seconds that a function takes, including synchronisation with the device."""
+    """Wall time of a function in seconds, including all work that it queues on the device."""
     wait(device)
     started = time.perf_counter()
     work()
@@ -73,7 +73,7 @@ def timed(work: Work, device: torch.device) -> float:
 
 
 def ratio(slow: list[float], fast: list[float]) -> Ratio:
-    """Ratio of the seconds `slow` to the seconds `fast`, round by round."""
+    """Ratio of the times `slow` to the times `fast` in the same rounds, both in seconds."""
     return Ratio(tuple(a / b for a, b in zip(slow, fast, strict=True)), statistics.median(slow))
 
 

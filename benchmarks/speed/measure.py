@@ -27,9 +27,9 @@ class Speed:
         device: name of the GPU or CPU.
         threads: torch's number of threads; input paths and method steps are timed with one.
         bf16: speed of a bfloat16 convolution relative to float32.
-        input: augmentation chain -> time of the PIL baseline relative to ltbench.
-        steps: method -> cost of its step relative to ERM's.
-        loop: "epoch" and "evaluation" -> time of the baseline loop relative to ltbench; empty if not requested.
+        input: time of the PIL baseline relative to ltbench, by augmentation chain.
+        steps: cost of each method's step relative to ERM's, by method.
+        loop: time of the baseline loop relative to ltbench, for "epoch" and "evaluation"; empty if not requested.
         peak: floating-point operations per second of a single convolution, all threads.
         achieved: floating-point operations per second of ERM's step, all threads.
     """
@@ -56,8 +56,8 @@ def measure(
     Args:
         specs: one run of each method, ERM first; see `synthetic_specs`.
         device: device of the steps; PIL runs on the CPU.
-        dataloader: also compare an epoch and an evaluation with the baseline loop; takes minutes on a CPU.
-        say: receives a description of the next measurement.
+        dataloader: whether to compare an epoch and an evaluation with the baseline loop; takes minutes on a CPU.
+        say: function that receives a description of the next measurement.
         scale: size of the measurements.
     """
     erm = specs[0]

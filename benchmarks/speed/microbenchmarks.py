@@ -29,7 +29,7 @@ from .synthetic import Scale
 
 CPU = torch.device("cpu")
 TEST_BATCH = 100  # images, as in published code
-MANY = 1000  # epochs, more than are ever timed
+MANY = 1000  # epochs of the timed run, more than are ever timed
 CHAINS: dict[str, dict[str, Any]] = {
     "crop, flip": {},
     "crop, flip, Cutout, jitter, grey, blur": {"augment": "simclr", "cutout": 16},
@@ -38,9 +38,9 @@ CHAINS: dict[str, dict[str, Any]] = {
 
 
 def input_paths(spec: RunSpec, scale: Scale) -> dict[str, Ratio]:
-    """Time per augmented, normalised batch on one core, for each chain: image by image with PIL, relative to ltbench.
+    """Time per augmented, normalised batch on one core: image by image with PIL, relative to ltbench, for each chain.
 
-    The PIL path is timed over a few batches, ours over a whole epoch including its draw.
+    The PIL path is timed over `scale.batches` batches, that of ltbench over a whole epoch including its draw.
     """
     ratios = {}
     batches_ours = -(-len(spec.dataset.train) // spec.recipe.batch_size)
@@ -79,8 +79,8 @@ def against_dataloader(spec: RunSpec, scale: Scale, device: torch.device) -> dic
     """Time of a training epoch of ERM and of an evaluation: baseline loop relative to ltbench.
 
     Network, images and batch size are the same. The baseline uses PIL images, a DataLoader with workers, channels
-    first, float32, torch's default SGD, metrics read after each step, and evaluation in batches of 100. Our loop uses
-    the recipe's precision.
+    first, float32, torch's default SGD, metrics read after each step, and evaluation in batches of 100. The loop of
+    ltbench uses the recipe's precision.
     """
     variants = _our_loop(spec, device) | _common_loop(spec, device, scale.workers)
     with _quiet():
@@ -127,8 +127,8 @@ class StepCost:
     """Cost of a method's step near the end of training.
 
     Attributes:
-        time: time relative to ERM's step.
-        counts: arithmetic, operations and memory.
+        time: time of the step relative to that of ERM.
+        counts: arithmetic, operations and memory of the step.
     """
 
     time: Ratio
@@ -138,7 +138,14 @@ class StepCost:
 def step_costs(
     specs: Sequence[RunSpec], rounds: int, device: torch.device, progress: float = 0.99
 ) -> dict[str, StepCost]:
-    """Cost of each method's step on one batch, on one CPU core or a GPU; `specs[0]` must be ERM."""
+    """Cost of each method's step on one batch, on one CPU core or a GPU.
+
+    Args:
+        specs: one run of each method, ERM first.
+        rounds: number of rounds.
+        device: device of the steps.
+        progress: fraction of the run that has elapsed, in [0, 1].
+    """
     with threads(1):
         variants = {spec.name: repeated_step(spec, progress, device) for spec in specs}
         seconds = alternate(variants, rounds, device)
@@ -147,7 +154,7 @@ def step_costs(
 
 
 def repeated_step(spec: RunSpec, progress: float, device: torch.device) -> Work:
-    """Function that takes a step of an untrained run, always on the same unaugmented batch; see `bring_to`."""
+    """Function that takes a step of an untrained run, always on the same batch without augmentation; see `bring_to`."""
     active, now = bring_to(spec, progress, device)
     index = first_index(active, now)
     layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
@@ -166,7 +173,7 @@ def _convolution(channels: int, size: int, batch: int, device: torch.device) -> 
     images = torch.ones(batch, channels, size, size, device=device).contiguous(memory_format=layout)
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device).to(memory_format=layout)
     with torch.no_grad():
-        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # other processes may disturb some
+        spent = [timed(lambda: layer(images), device) for _ in range(40)]  # other processes may slow down some of them
     return 2 * 9 * channels**2 * size**2 * batch / min(spent)
 
 

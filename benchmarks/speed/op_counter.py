@@ -35,10 +35,10 @@ from ..training.shared_start import attach_source
 
 @dataclass(frozen=True)
 class Counts:
-    """Cost of one step of a method.
+    """Cost of one training step of a method.
 
     Attributes:
-        flops: floating-point operations of its matrix products and convolutions.
+        flops: floating-point operations of the step's matrix products and convolutions.
         forward: floating-point operations of one forward pass of the recipe's network over the batch.
         operations: number of tensor operations, not counting views and allocations.
         peak_bytes: peak tensor memory: weights, optimiser state and activations, without the training images.
@@ -110,9 +110,9 @@ def _fake_step(active: ActiveStage, batch: Batch, now: Now) -> None:
 
 
 def _convolution_backward(grad: Tensor, images: Tensor, weight: Tensor, *others: Any, out_val: Any = None) -> int:
-    """Arithmetic of a convolution's backward pass: each gradient that is asked for costs as much as the forward pass.
+    """Floating-point operations of a convolution's backward pass: those of the forward pass for each gradient needed.
 
-    torch's own formula leaves out that a weight of a grouped convolution meets only the channels of its group.
+    torch's own formula ignores that a weight of a grouped convolution is applied only to the channels of its group.
     """
     transposed, (for_images, for_weight, _) = others[4], others[7]
     once = conv_flop_count(list(images.shape), list(weight.shape), list(grad.shape), transposed=transposed)
@@ -124,10 +124,10 @@ _ALLOCATIONS = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.
 
 
 class Tally(TorchDispatchMode):
-    """Counts operations, their floating-point operations, and the bytes of live tensor storages.
+    """Mode that counts tensor operations, floating-point operations, and the bytes of live tensor storages.
 
     Args:
-        held: a tree of tensors that exist already.
+        held: nested containers of existing tensors, whose memory is counted from the start.
 
     Attributes:
         flops: floating-point operations of matrix products and convolutions.

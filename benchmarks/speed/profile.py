@@ -34,7 +34,13 @@ TOP = 8  # number of operations to list
 
 @dataclass(frozen=True)
 class Operation:
-    """A kind of tensor operation: its fraction of the total time, and its calls per step."""
+    """Time and calls of one kind of tensor operation in a step.
+
+    Attributes:
+        name: name of the operation, such as "aten::convolution".
+        fraction: fraction of the time of all operations.
+        calls: mean number of calls per step.
+    """
 
     name: str
     fraction: float
@@ -47,14 +53,14 @@ class Profile:
 
     Attributes:
         stage: name of the stage.
-        epoch: 0-based, within the stage.
-        epochs: length of the stage.
-        parts: median seconds of each of PARTS; the host synchronises with the device after each.
+        epoch: number of the epoch, from 0, within the stage.
+        epochs: number of epochs of the stage.
+        parts: median seconds of each part in PARTS; the host synchronises with the device after each part.
         whole: median seconds of a step without these synchronisations.
         flops: mean floating-point operations of convolutions and matrix products in a step.
-        counts: operations, memory, and the arithmetic if every slot is filled.
-        operations: the operations that take the most time.
-        kernels: GPU kernels launched per step; None on a CPU.
+        counts: operations and memory of a step, and its arithmetic if every slot is filled.
+        operations: the TOP operations that take the most time.
+        kernels: number of GPU kernels launched per step; None on a CPU.
         busy: fraction of the time in which the GPU is busy; None on a CPU.
         waits: number of times per step that the host waits for the GPU; None on a CPU.
         steps: number of timed steps.
@@ -103,14 +109,14 @@ Mark = Callable[[str], None]
 
 
 class MarkedMethod(Method):
-    """Wraps a method to report the end of each part of a step.
+    """Wrapper of a method that reports the end of each part of a step.
 
     Args:
-        method: the method.
+        method: method to wrap.
         optimiser: optimiser of the step.
 
     Attributes:
-        mark: called with the name of the part that has ended.
+        mark: callback that receives the name of the part that has ended, one of PARTS.
     """
 
     def __init__(self, method: Method, optimiser: torch.optim.Optimizer) -> None:
@@ -119,19 +125,19 @@ class MarkedMethod(Method):
         optimiser.register_step_pre_hook(lambda *_: self.mark("backward"))
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """See `Method`."""
+        """Call the method's `transform` and report the end of the part "transform"."""
         batch = self.method.transform(batch, net, now)
         self.mark("transform")
         return batch
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
-        """See `Method`."""
+        """Call the method's `loss` and report the end of the part "forward"."""
         loss = self.method.loss(net, batch, now)
         self.mark("forward")
         return loss
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        """See `Method`."""
+        """Call the method's `after_step` and report the end of the part "optimiser"."""
         self.method.after_step(net, now)
         self.mark("optimiser")
 
@@ -140,8 +146,8 @@ class ProfiledSteps:
     """Complete training steps of an untrained run, always on the images of the epoch's first batch.
 
     Args:
-        spec: the run.
-        progress: see `bring_to`.
+        spec: specification of the run.
+        progress: fraction of the run that has elapsed, in [0, 1].
         device: device to train on.
     """
 
@@ -157,7 +163,12 @@ class ProfiledSteps:
         self.draws = cycle(draws)
 
     def take(self, mark: Mark | None = None) -> None:
-        """Take one step. `mark` is called at the end of each part; with it, images are read once more, for "data"."""
+        """Take one step.
+
+        Args:
+            mark: called with the name of each part, one of PARTS, when the part ends. If it is given, the images are
+                read once more, to time the part "data".
+        """
         active, parameters = self.active, next(self.draws)
         self.method.mark = mark or (lambda part: None)
         if mark:
@@ -183,13 +194,20 @@ def _timed(steps: ProfiledSteps) -> list[dict[str, float]]:
             spent[part], last = now - last, now
 
         steps.take(mark)
-        spent["augment"] = max(0.0, spent["augment"] - spent["data"])  # augmentation reads again
+        spent["augment"] = max(0.0, spent["augment"] - spent["data"])  # augmentation reads the images again
         rounds.append(spent)
     return rounds
 
 
 def _operations(steps: ProfiledSteps, number: int) -> tuple[list[Operation], float | None, float | None]:
-    """The operations that take the most time, GPU kernels per step, and the fraction of time that the GPU is busy."""
+    """Operations that take the most time, number of GPU kernels per step, and fraction of time with a busy GPU.
+
+    The latter two are None on a CPU.
+
+    Args:
+        steps: steps of a run.
+        number: number of steps to profile.
+    """
     cuda = steps.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with torch.profiler.profile(activities=activities) as profiler:

@@ -13,7 +13,7 @@ from ..split import Split, long_tail_counts
 from ..training.plan import RunRequest, make_plan
 from ..training.run_spec import RunSpec
 
-CLASSES, SIZE = 10, 32  # of CIFAR-10-LT
+CLASSES, SIZE = 10, 32  # number of classes and side of the images in pixels, as in CIFAR-10-LT
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Scale:
         largest: number of training images of the largest class.
         ratio: size of the largest class / size of the smallest class.
         tests: number of test images per class.
-        settings: settings of the runs, as for `--set`.
+        settings: settings of the runs, "NAME=VALUE" as for `--set`.
         rounds: number of rounds per measurement.
-        batches: batches of the image-by-image path per round; a whole epoch would take too long.
-        workers: workers of the baseline's DataLoader.
+        batches: number of batches per round of the image-by-image path; a whole epoch would take too long.
+        workers: number of workers of the baseline's DataLoader.
     """
 
     largest: int = 5000

@@ -70,14 +70,17 @@ Rows = tuple[list[str], list[list[str]]]
 
 
 def ratio_rows(speed: Speed) -> Rows:
-    """Header and rows: speed relative to the baseline for the input path, an epoch and an evaluation."""
+    """Header and rows of a table: speed relative to the baseline, for the input path, an epoch and an evaluation."""
     rows = [["input", name, str(ratio)] for name, ratio in speed.input.items()]
     rows += [["loop", f"{name}, ResNet-32", str(ratio)] for name, ratio in speed.loop.items()]
     return ["against", "work", "times as fast"], rows
 
 
 def method_rows(speed: Speed) -> Rows:
-    """Header and rows: cost of each method's step near the end of training relative to ERM's; operations absolute."""
+    """Header and rows of a table: cost of each method's step near the end of training.
+
+    Arithmetic, time and memory are relative to ERM's; the number of operations is absolute.
+    """
     erm = next(iter(speed.steps.values())).counts
     rows = []
     for name, cost in speed.steps.items():
@@ -137,5 +140,5 @@ def markdown(speed: Speed) -> str:
 
 
 def as_json(speed: Speed) -> str:
-    """JSON text of all results with all rounds."""
+    """JSON text of all results, including the ratios of all rounds."""
     return json.dumps(dataclasses.asdict(speed), indent=1, sort_keys=True) + "\n"

@@ -36,11 +36,11 @@ class Dashboard(SweepListener):
     """Shows counts and, for each running unit, the last line of its log.
 
     Args:
-        console: where to draw.
+        console: console to draw on.
         units: unfinished units.
         done: number of finished units.
-        runs: folder of the logs.
-        left: estimates the remaining seconds of some units; None if unknown.
+        runs: folder of the checkpoints and logs.
+        left: function that estimates the seconds that units still take; its value is None if unknown.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Dashboard(SweepListener):
             self._print(f"started on {slot}: {unit.label}")
 
     def ended(self, unit: Unit, how: str) -> None:
-        """Print how a unit ended and how many are done."""
+        """Print the outcome of a unit and the number of finished units."""
         if how in ("finished", "failed"):
             self.open.pop(unit.id, None)
             self.done += how == "finished"
@@ -108,7 +108,7 @@ class Dashboard(SweepListener):
 
 
 def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
-    """Create the dashboard of a sweep in the foreground, and its folders.
+    """Create the dashboard of a sweep, and the folders of results and runs if they are missing.
 
     Raises:
         UserError: a folder cannot be written.
@@ -125,7 +125,7 @@ def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
 
 
 def status_table(rows: Sequence[State]) -> Group:
-    """Table of counts by dataset and method, then a line for each running or failed unit."""
+    """Table of the number of units in each state, by dataset and method; then one line per running or failed unit."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("runs", overflow="fold")
     for name in STATES:
@@ -147,7 +147,7 @@ def status_table(rows: Sequence[State]) -> Group:
 
 
 def follow(units: Sequence[Unit], results: Path, runs: Path, interval: float = 2.0) -> None:
-    """Redraw the status table every `interval` seconds until no unit is running or missing, or the user interrupts."""
+    """Redraw the status table every `interval` seconds until no unit is running or missing, or until Ctrl-C."""
     rows = states(units, results, runs)
     with contextlib.suppress(KeyboardInterrupt), Live(status_table(rows), refresh_per_second=2) as live:
         while any(state.name in ("running", "missing") for state in rows):

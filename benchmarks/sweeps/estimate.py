@@ -1,4 +1,4 @@
-"""Time estimates for units, from existing records."""
+"""Time estimates for units of a sweep, from existing records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..records.schema import Record
 if TYPE_CHECKING:
     from .units import Unit
 
-Times = dict[tuple[str, ...], list[float]]
+Times = dict[tuple[str, ...], list[float]]  # (dataset, recipe[, method]) -> seconds per image and epoch of each record
 
 
 class Total(NamedTuple):
@@ -30,7 +30,7 @@ class Total(NamedTuple):
 
 
 def seconds_per_image(records: Iterable[Record]) -> Times:
-    """Seconds per training image and epoch, by (dataset, recipe, method) and by (dataset, recipe)."""
+    """Seconds per training image and epoch of all records, by (dataset, recipe, method) and by (dataset, recipe)."""
     times: Times = defaultdict(list)
     for record in records:
         work = sum(record.dataset.train_counts) * (record.final.epoch + 1)
@@ -44,9 +44,9 @@ def estimate(unit: Unit, times: Times, shared_epochs: int = 0) -> float | None:
     """Estimated seconds of a unit; None if no record has its dataset and recipe.
 
     Args:
-        unit: the unit.
-        times: from `seconds_per_image`.
-        shared_epochs: number of its epochs that need no training because another run trains them.
+        unit: unit to run.
+        times: times of existing records, from `seconds_per_image`.
+        shared_epochs: number of the unit's epochs that another run trains.
     """
     setting = (unit.dataset, unit.recipe)
     rates = times.get((*setting, unit.method)) or times.get(setting)
@@ -56,13 +56,13 @@ def estimate(unit: Unit, times: Times, shared_epochs: int = 0) -> float | None:
 
 
 def estimates(units: Sequence[Unit], times: Times, runs: Path) -> list[float | None]:
-    """Estimated seconds of each unit if they run in this order.
+    """Estimated seconds of each unit; None for a unit without an estimate.
 
     Epochs that another unit trains, or whose snapshot exists, take no time.
 
     Args:
-        units: in the order in which they run.
-        times: from `seconds_per_image`.
+        units: units in the order in which they run.
+        times: times of existing records, from `seconds_per_image`.
         runs: folder of the snapshots.
     """
     trained = {unit.id for unit in units}  # ids of runs whose epochs are trained by one of the units
@@ -75,13 +75,13 @@ def estimates(units: Sequence[Unit], times: Times, runs: Path) -> list[float | N
 
 
 def total(seconds: Sequence[float | None], jobs: int) -> Total:
-    """Sum up the estimates of units of which `jobs` run in parallel."""
+    """Total of the estimated seconds of units of which `jobs` run in parallel; None in `seconds` is no estimate."""
     estimated = [each for each in seconds if each is not None]
     work = sum(estimated)
     return Total(work, max([*estimated, work / jobs]), len(seconds) - len(estimated))
 
 
 def time_left(units: Sequence[Unit], times: Times, runs: Path, jobs: int) -> float | None:
-    """Lower bound of the seconds until all units end; None if there are none or one has no estimate."""
+    """Lower bound of the seconds until all units have ended; None if there is no unit or one has no estimate."""
     work, shortest, unknown = total(estimates(units, times, runs), jobs)
     return None if unknown or not work else shortest

@@ -29,7 +29,7 @@ PRELOAD = (  # the server ignores a name that it cannot import
     "sklearn.datasets",  # for digits-lt
 )
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
-LONGEST = 60  # bytes of the folder's path; multiprocessing adds up to 40
+LONGEST = 60  # most bytes in the path of the folder; multiprocessing adds up to 40
 _PDEATHSIG = 1  # Linux: prctl's request for a signal when the parent dies
 
 
@@ -37,10 +37,10 @@ def start_fork_server(threads: str | None = None) -> ForkServerContext:
     """Start the fork server if it is not running, and return its multiprocessing context.
 
     Args:
-        threads: value of OMP_NUM_THREADS for all children; torch reads it once, when the server imports it.
+        threads: value of OMP_NUM_THREADS for all children; torch reads it once, when the server imports torch.
 
     Raises:
-        UserError: there is no folder for temporary files whose path is short enough.
+        UserError: no writable folder for temporary files has a path that is short enough.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
@@ -58,10 +58,10 @@ def die_with_parent() -> None:
 
 @contextmanager
 def short_temporary_folder() -> Iterator[None]:
-    """Within the block temporary files lie where the path of a socket, 107 bytes at most, has room.
+    """Within the block, use a folder for temporary files whose path is short enough for sockets (107 bytes in all).
 
     Raises:
-        UserError: no such folder can be written.
+        UserError: no writable folder has such a path.
     """
     before = tempfile.tempdir
     folders = [before or os.environ.get("TMPDIR", ""), *SHORT_FOLDERS]
@@ -70,7 +70,7 @@ def short_temporary_folder() -> Iterator[None]:
     )
     tempfile.tempdir = next(usable, None)
     if tempfile.tempdir is None:
-        raise UserError("No folder for temporary files can be written; set TMPDIR to one with a short path.")
+        raise UserError("No folder for temporary files is writable; set TMPDIR to a writable one with a short path.")
     try:
         yield
     finally:
@@ -79,7 +79,7 @@ def short_temporary_folder() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for processes that are started within the block."""
+    """Within the block, set environment variables, which processes started there inherit."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

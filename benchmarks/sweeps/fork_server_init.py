@@ -1,4 +1,4 @@
-"""The fork server's first import: from then on, the server and its children end when the sweep ends."""
+"""First import of the fork server: makes the server end when the process of the sweep ends."""
 
 from .fork_server import die_with_parent
 

@@ -11,16 +11,16 @@ from .workers import Command, Slot
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """Where and how to run the missing units of a suite.
+    """Options of a sweep that its engine receives.
 
     Attributes:
         results: folder of the records.
         runs: folder of the checkpoints and logs.
         slots: slots for processes on this machine; other engines derive from them how many runs share a GPU.
-        command: runs `bench` with a list of arguments; must be importable, since engines call it in a child process.
+        command: function that runs `bench` with a list of arguments; importable, since child processes call it.
         address: address of a Ray cluster; None to start one on this machine.
-        script_only: print the script that an engine would submit instead of submitting it.
-        fail_fast: stop at the first failure.
+        script_only: whether to print the script that an engine would submit instead of submitting it.
+        fail_fast: whether to stop at the first failure.
     """
 
     results: Path

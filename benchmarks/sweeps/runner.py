@@ -1,4 +1,4 @@
-"""Run the missing runs of a plan one after the other, for `bench run`; print reports for `bench sweep`."""
+"""Sequential execution of the unfinished runs of a plan, for `bench run`; printed summaries for `bench sweep`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..training.callbacks import Callback
 from ..training.run_spec import RunSpec
 from ..training.trainer import execute
 from ..utils.atomic_write import make_writable
-from ..utils.formatting import duration
+from ..utils.formatting import counted, duration
 from .estimate import estimates, seconds_per_image, total
 from .request import SweepRequest
 from .scheduler import Outcome, Queue
@@ -37,17 +37,17 @@ def run_missing(
 ) -> tuple[list[Record], list[str]]:
     """Train every run of a plan that has no record, in this process.
 
-    A run that another process is training is left until the others are done and then waited for, so that two equal
-    commands divide the work. A run that fails (its loss is not finite, its record or
-    checkpoint cannot be read) does not stop the others.
+    A run that another process is training is postponed until all others are done and then waited for, so that two
+    equal commands divide the work. A run that fails, for example because its loss is not finite or its checkpoint
+    cannot be read, does not stop the others.
 
     Args:
-        plan: the runs.
+        plan: specifications of the runs.
         device: device to train on.
         results: folder of the records.
         runs: folder of the checkpoints.
         callback: notified of the progress of each run.
-        say: prints a message.
+        say: function that prints a message.
 
     Returns:
         The records of all finished runs in the order of the plan, and one message for each failed run.
@@ -86,7 +86,10 @@ class _Job:
     say: Callable[[str], None]
 
     def carry_out(self, run: RunSpec, wait: bool) -> Record | None:
-        """Read the record of a run, or train it. None if another process is training it and `wait` is false."""
+        """Return the record of a run, which is trained if it has none.
+
+        None if another process is training the run or a prerequisite of it, and `wait` is false.
+        """
         path, folder = run.path(self.results), self.runs / run.id
         if path.exists():
             self.say(f"already finished: {path}")
@@ -102,8 +105,8 @@ class _Job:
             return None
         except PermissionError as error:
             raise RunFailed(
-                f"Cannot write {lock.lock_file}: permission denied. It may be another user's; choose another folder "
-                "with --runs."
+                f"Cannot write {lock.lock_file}: permission denied. It may belong to another user; choose another "
+                "folder with --runs."
             ) from error
         try:
             if path.exists():  # finished by the other process in the meantime
@@ -123,14 +126,12 @@ class _Job:
 def _read(run: RunSpec, path: Path) -> Record:
     record = read_record(path)
     if record.id != run.id:
-        raise RunFailed(
-            f"{path} is the record of another run (id {record.id}, not {run.id}). Move it where it belongs."
-        )
+        raise RunFailed(f"{path} is the record of another run (id {record.id}, not {run.id}). Move it away.")
     return record
 
 
 def print_dry_run(units: Sequence[Unit], request: SweepRequest, console: Console) -> None:
-    """Print the missing units in the order in which they would run, with time estimates."""
+    """Print the missing units in the order in which they would run, with time estimates, and the number of runs."""
     rows = states(units, request.results, request.runs)
     todo = missing([state.unit for state in rows if state.name != "running"], request.results)
     order = Queue(todo, request.results, request.runs).waiting
@@ -161,16 +162,21 @@ def _total_time(seconds: Sequence[float | None], jobs: int) -> str:
 
 
 def print_outcome(outcome: Outcome, units: int, console: Console) -> None:
-    """Print how many units of a sweep are done.
+    """Print the number of finished units of a sweep.
+
+    Args:
+        outcome: outcome of the sweep.
+        units: number of units of the sweep.
+        console: console to print on.
 
     Raises:
-        UserError: units have failed (one line for each) or are missing.
+        UserError: units have failed (the message has one line for each) or are missing.
         SystemExit: the sweep was interrupted.
     """
     console.print(f"{len(outcome.finished)} of {units} runs are done.", highlight=False)
     if outcome.failed:
         lines = [f"{label}: {reason}" for label, reason in outcome.failed.values()]
-        raise UserError(f"{len(lines)} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
+        raise UserError(f"{counted(len(lines), 'run')} failed; their logs are runs/<id>/log.txt.\n" + "\n".join(lines))
     if outcome.stopped:
         console.print("Interrupted. Run the same command again to continue.", highlight=False)
         sys.exit(INTERRUPTED)

@@ -16,7 +16,7 @@ from .status import FAILED, LOG, finished, last_line, locked
 if TYPE_CHECKING:
     from .units import Unit
 
-RETRIES = 2  # restarts of a process that dies
+RETRIES = 2  # number of times that a process is restarted after it has died
 
 
 @dataclass
@@ -41,21 +41,30 @@ class SweepListener:
         """Called when a unit has been started in a slot."""
 
     def ended(self, unit: Unit, how: str) -> None:
-        """Called when a unit has ended; `how` is "finished", "failed", "stopped" or a description of its death."""
+        """Called when a unit has ended.
+
+        Args:
+            unit: unit that has ended.
+            how: "finished", "failed", "stopped", or a text such as "died (exit code 137), will be retried".
+        """
 
     def tick(self, running: dict[str, float]) -> None:
-        """Called several times a second with the ids of the running units and their start times (`time.monotonic`)."""
+        """Called several times a second.
+
+        Args:
+            running: start time of each running unit, from `time.monotonic()`, by id.
+        """
 
 
 class Queue:
-    """Waiting units, in the order in which they start.
+    """Queue of waiting units, in the order in which they start.
 
     Units that train snapshots for others come first; the others wait for these snapshots. If no unit is the run that a
     missing snapshot belongs to, one of the units that need it trains it, and the rest wait until the snapshot exists or
     that unit has ended.
 
     Args:
-        units: the units to run.
+        units: units to run.
         results: folder of the records.
         runs: folder of the checkpoints.
     """
@@ -73,7 +82,7 @@ class Queue:
             trained = missing | {unit.id}
             if missing & waiting or trained & self._leaders.keys():
                 continue
-            if any(locked(self.runs / run_id) for run_id in trained):  # by another sweep
+            if any(locked(self.runs / run_id) for run_id in trained):  # another sweep is training it
                 continue
             self.waiting.remove(unit)
             self._leaders |= dict.fromkeys(trained, unit.id)
@@ -97,7 +106,7 @@ class Queue:
 
 
 def _by_dependency(units: Sequence[Unit]) -> list[Unit]:
-    """Sort the runs that other runs start from to the front, in order of dependency; keep the order of the others."""
+    """Units with those that others depend on at the front, in order of dependency; the rest keep their order."""
     by_id = {unit.id: unit for unit in units}
     needed = {snapshot.run_id for unit in units for snapshot in unit.shared}
 
@@ -108,10 +117,10 @@ def _by_dependency(units: Sequence[Unit]) -> list[Unit]:
 
 
 class Scheduler:
-    """Manages the queue of a sweep, the outcomes of its units and the listener.
+    """Manages the queue of a sweep and the outcomes of its units, and notifies a listener.
 
     Args:
-        units: units of the sweep; those with a record are done.
+        units: units of the sweep; those that have a record are not run again.
         results: folder of the records.
         runs: folder of checkpoints and logs.
         listener: notified of each change.
@@ -134,7 +143,11 @@ class Scheduler:
         return self._queue.take()
 
     def finished(self, unit: Unit) -> bool:
-        """Mark a unit as finished and return True; if it has no record, change nothing and return False."""
+        """Mark a unit that has a record as finished, or as failed if the record is damaged.
+
+        Returns:
+            Whether the unit has a record; if not, nothing is changed.
+        """
         if not self._recorded(unit):
             return False
         self._queue.ended(unit)
@@ -150,7 +163,15 @@ class Scheduler:
         self.listener.ended(unit, "stopped")
 
     def died(self, unit: Unit, how: str) -> bool:
-        """Requeue a unit whose process has died and return True; after the last attempt, fail it and return False."""
+        """Requeue a unit whose process has died; after the last attempt, mark it as failed.
+
+        Args:
+            unit: unit whose process has died.
+            how: cause of death, such as "killed by signal 9".
+
+        Returns:
+            Whether the unit will be retried.
+        """
         self._deaths[unit.id] += 1
         if self._deaths[unit.id] > RETRIES:
             line = last_line(self.runs / unit.id / LOG) or "none"
@@ -161,7 +182,12 @@ class Scheduler:
         return True
 
     def failed(self, unit: Unit, reason: str) -> None:
-        """Mark a unit as failed for good."""
+        """Mark a unit as failed; it is not retried.
+
+        Args:
+            unit: unit that has failed.
+            reason: one-line reason, which is also written to the file FAILED in the run's folder.
+        """
         self._queue.ended(unit)
         self.outcome.failed[unit.id] = (unit.label, reason)
         with contextlib.suppress(UserError):  # a full disk must not stop the others

@@ -14,7 +14,7 @@ from ..records.store import NewerRecord, read_record
 if TYPE_CHECKING:
     from .units import Unit
 
-LOG, FAILED = "log.txt", "failed.txt"  # in the folder of a run: its output, and the reason for its failure
+LOG, FAILED = "log.txt", "failed.txt"  # files in a run's folder: its output, and the reason for its failure
 STATES = ("done", "running", "failed", "missing")
 
 
@@ -23,8 +23,8 @@ class State:
     """The state of one unit.
 
     Attributes:
-        unit: the unit.
-        name: one of STATES.
+        unit: unit of a sweep.
+        name: name of the state, one of STATES.
         message: last log line of a running unit, or the reason for a failure.
     """
 
@@ -72,7 +72,7 @@ def finished(unit: Unit, results: Path) -> bool:
     except NewerRecord:
         return True
     if record.id != unit.id:
-        raise UserError(f"{path} is the record of another run. Move it where it belongs.")
+        raise UserError(f"{path} is the record of another run. Move it away.")
     return True
 
 
@@ -83,7 +83,7 @@ def locked(folder: Path) -> bool:
         UserError: the folder or its lock cannot be read.
     """
     try:
-        with (folder / "run.lock").open("rb") as file:  # that of another user cannot be opened for writing
+        with (folder / "run.lock").open("rb") as file:  # another user's lock cannot be opened for writing
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -112,7 +112,7 @@ def last_line(path: Path) -> str:
 
 
 def running_now(runs: Path) -> list[str]:
-    """A line for each run in a folder that a process is training, whatever suite it belongs to."""
+    """One line, with id and last log line, for each run in a folder that a process is training, of any suite."""
     lines = []
     for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
         try:

@@ -21,13 +21,13 @@ from ..utils.options import escape_name
 
 @dataclass(frozen=True)
 class SharedSnapshot:
-    """A snapshot that a unit starts from, trained once for all units that need it.
+    """A snapshot of another run that a unit needs; it is trained once for all units that need it.
 
     Attributes:
-        run_id: id of the run that is trained.
-        method: method of that run.
-        epochs: number of its epochs that are trained.
-        own: whether these are also the first epochs of the unit; if not, the unit uses the network beside its own.
+        run_id: id of the run that the snapshot belongs to.
+        method: name of that run's method.
+        epochs: number of epochs after which the snapshot is saved.
+        own: true if the unit continues from these epochs; false if it uses the network beside its own.
         path: path of the file, relative to the runs folder.
     """
 
@@ -51,10 +51,10 @@ class Unit:
         method: name of the method.
         dataset: name of the dataset.
         recipe: name of the recipe.
-        label: dataset, recipe, method and seed, shown to the user.
+        label: text with dataset, recipe, method and seed, shown to the user.
         record: path of the record, relative to the results folder.
         arguments: arguments of `bench`; the engine adds folders and device.
-        shared: snapshots that it starts from or uses.
+        shared: snapshots of other runs that the run needs.
         epochs: total number of epochs of all stages.
         images: number of training images.
     """
@@ -76,10 +76,15 @@ class Unit:
 
 
 def make_units(suite: Suite, data_root: str | None = None, allow_unverified: bool = False) -> list[Unit]:
-    """All units of a suite, without duplicates, in the order of the file. All are checked before the first one runs.
+    """All units of a suite, without duplicates, in the order of the file.
+
+    Args:
+        suite: contents of the suite file.
+        data_root: folder of the datasets; None for the default.
+        allow_unverified: whether to accept data files whose checksum differs.
 
     Raises:
-        UserError: an unknown name, a value out of range, or data that are missing or damaged.
+        UserError: a name is unknown, a value is out of range, or data are missing or damaged.
     """
     root = str(Path(data_root).resolve()) if data_root else None  # a run may have a different working directory
     units: dict[str, Unit] = {}
@@ -98,7 +103,7 @@ def make_units(suite: Suite, data_root: str | None = None, allow_unverified: boo
 
 
 def _settings(block: Block) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each dataset of a block with each combination of the block's options of `bench run`."""
+    """Yield each dataset of a block with each combination of the options of `bench run` that the block sets."""
     for ratio, profile in product(block.imbalance or (None,), block.profile or (None,)):
         for dataset in block.datasets:
             yield dataset, {
@@ -123,7 +128,7 @@ def _as_typed(method: str, methods: Sequence[str]) -> str:
 
 
 def _assignments(method: str, methods: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """The NAME=VALUE texts that apply to a method."""
+    """The settings of a block, "NAME=VALUE", that apply to a method."""
     others = {_stem(name) for name in methods} - {method}
     return [text for text in texts if text.partition("=")[0].rpartition(".")[0] not in others]
 

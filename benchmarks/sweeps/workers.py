@@ -25,12 +25,12 @@ Command = Callable[[list[str]], None]  # runs `bench` with a list of arguments
 
 @dataclass(frozen=True)
 class Slot:
-    """Resources for one process: some CPU cores, or a GPU that several slots may share.
+    """Resources for one child process: some CPU cores, or a GPU that several slots may share.
 
     Attributes:
         name: name shown to the user.
-        options: options added to the command.
-        environment: variables added to the environment of the process.
+        options: options added to the arguments of `bench`.
+        environment: environment variables set in the process.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Slot:
 
     @property
     def gpu(self) -> str | None:
-        """The GPU's entry in CUDA_VISIBLE_DEVICES; None for a slot on the CPU."""
+        """Entry of the slot's GPU in CUDA_VISIBLE_DEVICES; None for a slot on the CPU."""
         return self.environment.get("CUDA_VISIBLE_DEVICES")
 
     @property
@@ -49,7 +49,11 @@ class Slot:
 
 
 def slots_of(jobs: int, devices: str | None, per_device: int) -> list[Slot]:
-    """Create `per_device` slots on each of the devices, or `jobs` slots on the CPU if no device is named."""
+    """Create `per_device` slots on each of the comma-separated `devices`, or `jobs` slots on the CPU if it is None.
+
+    Raises:
+        UserError: a device is not a visible GPU.
+    """
     return gpu_slots(devices.split(","), per_device) if devices else cpu_slots(jobs)
 
 
@@ -87,9 +91,9 @@ class Worker:
     """A child process that runs the command of a unit and writes its output to a log.
 
     Args:
-        unit: the unit.
-        slot: the slot that it occupies.
-        words: arguments of `bench`, without those of the slot.
+        unit: unit to run.
+        slot: slot that the process occupies.
+        words: arguments of `bench`, without the slot's options.
         log: file that the output is appended to.
 
     Attributes:
@@ -144,7 +148,7 @@ class Worker:
 
 
 def _child(command: Command, words: list[str], log: Path, environment: dict[str, str]) -> None:
-    """Run a command in its own session, with its output in the log; it dies with the fork server."""
+    """Run a command in a child process, with its own session and log; it is killed if the fork server dies."""
     os.setsid()  # Ctrl-C reaches only the parent, which passes it on
     die_with_parent()
     signal.signal(signal.SIGINT, signal.default_int_handler)

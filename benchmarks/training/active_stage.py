@@ -28,15 +28,15 @@ class ActiveStage:
     """State needed to take steps in a stage; parameters that the stage does not train are frozen.
 
     Attributes:
-        spec: the run.
-        net: its network, on the device of the split.
-        split: the training split.
+        spec: specification of the run.
+        net: network of the run, on the device of the split.
+        split: training split.
         number: index of the stage, from 0.
         stage: description of the stage.
         augment: the recipe's augmentation for the split.
         optimiser: optimiser of the parameters that are not frozen.
         generator: the method's random generator, on the device, re-seeded every epoch.
-        checks: checks of what the method's hooks return in the first step.
+        checks: checks of the values that the method's hooks return in the first step.
     """
 
     spec: RunSpec
@@ -50,7 +50,14 @@ class ActiveStage:
     checks: StepChecks
 
     def begin_epoch(self, epoch: int) -> Now:
-        """Seed all random generators for an epoch, call the method's `begin_epoch` and set the learning rate."""
+        """Seed all random generators for an epoch, call the method's `begin_epoch` and set the learning rate.
+
+        Args:
+            epoch: number of the epoch, from 0, within the stage.
+
+        Returns:
+            The moment that the hooks of this epoch receive.
+        """
         seed, stage = self.spec.seed, self.stage
         torch.manual_seed(derive(seed, "global", stage.name, epoch))
         self.generator.manual_seed(derive(seed, "method", stage.name, epoch))
@@ -61,7 +68,11 @@ class ActiveStage:
         return now
 
     def draw(self, now: Now) -> Drawn:
-        """Draw the images of an epoch as the method's `sampling` and `draws` request, and their augmentation."""
+        """Draw the images of an epoch, as the method's `sampling` and `draws` request, and their augmentation.
+
+        Raises:
+            RunFailed: one of these hooks returned an invalid value.
+        """
         counts, method = self.split.counts, self.spec.method
         probabilities, count = method.sampling(counts, now), method.draws(counts, now)
         check_sampling(probabilities, counts, method)
@@ -78,9 +89,9 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
     """Begin the stages of a run one after the other; requesting the next stage ends the previous one.
 
     Args:
-        spec: the run.
-        net: on the device of the split; changed by the method's `begin_stage`.
-        split: the training split.
+        spec: specification of the run.
+        net: network of the run, on the device of the split; changed by the method's `begin_stage`.
+        split: training split.
     """
     device = split.labels.device
     augment = make_augment(split.images, spec.recipe)
@@ -110,4 +121,4 @@ def find_epoch(spec: RunSpec, progress: float) -> tuple[int, int]:
         if epoch < stage.epochs:
             return number, epoch
         epoch -= stage.epochs
-    raise AssertionError("the epoch lies within the run")
+    raise AssertionError("every epoch of a run belongs to a stage")

@@ -10,7 +10,13 @@ class Callback:
     """Callback of a training run; the methods do nothing by default. `ProgressLine` is one implementation."""
 
     def start(self, spec: RunSpec, epochs: int, done: int) -> None:
-        """Called when a run of `epochs` epochs (all stages) starts, or resumes after `done` of them."""
+        """Called before training starts or resumes.
+
+        Args:
+            spec: specification of the run.
+            epochs: number of epochs to train in all, over all stages.
+            done: number of these epochs that have already been trained.
+        """
 
     def step(self, images: int) -> None:
         """Called after each training step with its number of images; must not wait for the device."""

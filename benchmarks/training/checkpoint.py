@@ -39,12 +39,12 @@ class Checkpoint:
     Attributes:
         run: id of the run.
         stage: index of the stage, from 0.
-        epoch: the epoch that ended, from 0, within the stage.
+        epoch: number of the epoch that has just ended, from 0, within the stage.
         net: state dict of the network, the complete trained state.
         optimiser: state dict of the optimiser.
-        parameters: names of the parameters, in the order in which the optimiser numbers them.
-        history: of the run so far.
-        path: the file that it was read from.
+        parameters: names of the parameters, in the optimiser's order.
+        history: training history of the run so far.
+        path: file that the checkpoint was read from; `Path()` if none.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "arbitrary_types_allowed": True}
@@ -65,7 +65,13 @@ class Checkpoint:
 
     @classmethod
     def after(cls, active: ActiveStage, epoch: int, history: History) -> Checkpoint:
-        """The state after an epoch of a stage; it shares its tensors with the network."""
+        """Create the checkpoint after an epoch of a stage; its tensors are those of the network, not copies.
+
+        Args:
+            active: stage in progress.
+            epoch: number of the epoch that has just ended, from 0, within the stage.
+            history: training history, this epoch included.
+        """
         names = parameter_names(active.net, active.optimiser)
         net, optimiser = active.net.state_dict(), active.optimiser.state_dict()
         return cls(active.spec.id, active.number, epoch, net, optimiser, names, history)
@@ -74,7 +80,7 @@ class Checkpoint:
         """Restore the network and optimiser of a stage from this checkpoint.
 
         The checkpoint may come from another run whose first epochs this run shares. Modules that only this run's
-        network has then keep their initial state: the shared epochs do not train them.
+        network has keep their initial state in that case, because the shared epochs do not train them.
 
         Raises:
             RunFailed: the state does not fit.
@@ -93,7 +99,7 @@ class Checkpoint:
         if problem := load_network(active.net, self.net, lacks=True):
             name = active.spec.needs.prefix_of
             raise RunFailed(
-                f"The method's needs() says that it begins as {name}, but {name}'s weights do not fit: {problem}."
+                f"The method's needs() declares that it begins as {name}, but {name}'s weights do not fit: {problem}."
             )
         numbers = {name: number for number, name in enumerate(self.parameters)}
         names = parameter_names(active.net, active.optimiser)
@@ -101,10 +107,10 @@ class Checkpoint:
             raise _other_method(self.path, problem)
 
     def load_source(self, net: Classifier) -> None:
-        """Load the weights into a network that is attached to another run's, and trained no further.
+        """Load the weights into the frozen network that another run uses as `net.source`.
 
         Raises:
-            RunFailed: they do not fit.
+            RunFailed: the weights do not fit.
         """
         if problem := load_network(net, self.net):
             raise _other_method(self.path, problem)
@@ -113,11 +119,11 @@ class Checkpoint:
         """Check that this checkpoint fits a run.
 
         Args:
-            spec: the run.
-            net: its network, before the first stage.
+            spec: specification of the run.
+            net: network of the run, before the first stage.
 
         Raises:
-            RunFailed: there is no such epoch, a tensor is missing, or the history is that of other test images.
+            RunFailed: the run has no such epoch, a tensor is missing, or the file name or the history does not fit.
         """
         if problem := self._misfit(spec, net):
             raise _other_method(self.path, problem)
@@ -132,7 +138,7 @@ class Checkpoint:
         if lacking:
             return f"{lacking} is missing"
         if self.path.name not in SLOTS and self.path != snapshot_path(self.path.parent, self.number):
-            return f"it is the state after {self.number} epochs, and its name is that of another one"
+            return f"it is the state after {self.number} epochs, but its file name is that of another epoch"
         return self.history.misfit(spec.dataset.test.counts.tolist())
 
 
@@ -149,7 +155,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def save_snapshot(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a permanent checkpoint that other runs can start from."""
+    """Write a permanent checkpoint that other runs can start from.
+
+    Raises:
+        UserError: the folder is not writable or the disk is full.
+    """
     _write(snapshot_path(folder, checkpoint.number), checkpoint)
 
 
@@ -164,7 +174,7 @@ def load(folder: Path, most: int | None = None, snapshots: bool = True) -> Check
         snapshots: consider snapshots as well.
 
     Raises:
-        RunFailed: a file is not a checkpoint of this run in this version's format.
+        RunFailed: a file cannot be read, or is not a checkpoint of this run in the current format.
     """
     paths = [folder / name for name in SLOTS]
     if snapshots:
@@ -178,13 +188,13 @@ def load_snapshot(folder: Path, epochs: int) -> Checkpoint | None:
     """Load a run's snapshot after `epochs` epochs, onto the CPU; None if it does not exist or is damaged.
 
     Raises:
-        UserError: the file is not a checkpoint of this run in the current format.
+        RunFailed: the file cannot be read, or is not a checkpoint of this run in the current format.
     """
     return _read(snapshot_path(folder, epochs))
 
 
 def interrupted(folder: Path) -> bool:
-    """Whether a run was stopped before its end: only then does its folder contain checkpoints besides snapshots."""
+    """Whether a run has started but not finished: its folder then contains checkpoints besides snapshots."""
     return any((folder / name).exists() for name in SLOTS)
 
 
@@ -217,13 +227,13 @@ def _read(path: Path) -> Checkpoint | None:
         raise RunFailed(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         warnings.warn(
-            f"Checkpoint {path} is damaged and ignored; the run resumes from the previous one or starts again.",
+            f"Checkpoint {path} is damaged and ignored; the run resumes from the previous one or from the beginning.",
             stacklevel=3,
         )
         return None
     try:
         values = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, if it is something else
+    except Exception as error:  # torch.load raises many types if the file is something else
         raise RunFailed(f"{path} is not a checkpoint ({_one_line(error)}). {_way_out(path)}") from error
     return _parse(path, values)
 
@@ -237,7 +247,7 @@ def _parse(path: Path, values: Any) -> Checkpoint:
         history = History.from_dict(values["history"])
         return _READER.validate_python(values | {"history": history, "path": path})
     except (KeyError, TypeError, ValueError) as error:
-        raise RunFailed(f"{path} is not a whole checkpoint ({_one_line(error)}). {_way_out(path)}") from error
+        raise RunFailed(f"{path} is not a valid checkpoint ({_one_line(error)}). {_way_out(path)}") from error
 
 
 _READER = TypeAdapter(Checkpoint)
@@ -248,7 +258,7 @@ def _other_method(path: Path, problem: str) -> RunFailed:
 
 
 def _way_out(path: Path) -> str:
-    return f"Move the folder {path.parent} away; its epochs are then trained again."
+    return f"Move the folder {path.parent} away to train its epochs again."
 
 
 def _one_line(error: Exception) -> str:

@@ -33,7 +33,7 @@ class Recording(Protocol):
     """A recorded training step."""
 
     def replay(self) -> Tensor:
-        """Take the step on the current contents of its input tensors; return the loss."""
+        """Execute the recorded step on the current contents of its input tensors; return the loss, a scalar."""
 
 
 Recorder = Callable[[Callable[[], Tensor], Sequence[torch.Generator]], Recording]
@@ -43,8 +43,8 @@ class CudaGraph:
     """A training step recorded as a CUDA graph.
 
     Args:
-        work: the step; recorded, not executed.
-        generators: random generators that it uses, besides torch's default generator.
+        work: function that takes the step and returns the loss; it is recorded, not executed.
+        generators: random generators that the step uses besides torch's default one.
     """
 
     def __init__(self, work: Callable[[], Tensor], generators: Sequence[torch.Generator]) -> None:
@@ -61,7 +61,7 @@ class CudaGraph:
 
 
 class StepTaker(Protocol):
-    """Alternative executor for the steps of a stage."""
+    """Interface of an executor that replaces the eager steps of a stage, such as `RecordedSteps`."""
 
     def begin_epoch(self, now: Now) -> None:
         """Called at the start of an epoch, after the method's `begin_epoch`."""
@@ -85,9 +85,10 @@ class RecordedSteps:
     """Executes the steps of a stage: the first ones of a phase eagerly, the others by replaying a recording.
 
     Args:
-        active: the stage. The learning rates of its optimiser are converted to tensors, which a recording reads.
-        step: takes a step eagerly.
-        recorder: records a step.
+        active: stage in progress. The learning rates of its optimiser are converted to tensors, so that a recording
+            reads their current values.
+        step: function that takes a step eagerly.
+        recorder: function that records a step.
     """
 
     def __init__(self, active: ActiveStage, step: Step, recorder: Recorder) -> None:
@@ -141,7 +142,7 @@ class RecordedSteps:
         return loss
 
     def _surroundings(self) -> list[object]:
-        """State that a step may read besides `now` and tensor contents; a recording is valid only while it is equal."""
+        """State that a step may read besides `now` and tensor values; a change of it invalidates a recording."""
         attributes = [_identity(value) for _, value in sorted(vars(self.active.spec.method).items())]
         net = self.active.net
         tensors = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*net.parameters(), *net.buffers())]
@@ -199,7 +200,12 @@ def _identity(value: object) -> object:
 
 @dataclass(frozen=True)
 class StateCopy:
-    """Copy of a `StepState`: tensors and generator states."""
+    """Copy of a `StepState`.
+
+    Attributes:
+        tensors: copies of its tensors.
+        random: states of its random generators.
+    """
 
     tensors: list[Tensor]
     random: list[Tensor]
@@ -209,8 +215,8 @@ class StepState:
     """Everything that a step changes: weights, buffers, optimiser state, states of random generators.
 
     Attributes:
-        compared: tensors that a replayed step must change as an eager step does. Counters are excluded: rounding may
-            flip a decision close to its threshold.
+        compared: tensors that a replayed step must change as an eager step does. Non-persistent buffers, which hold
+            counters, are excluded: rounding may flip a decision close to its threshold.
     """
 
     def __init__(self, net: Classifier, optimiser: torch.optim.Optimizer, random: torch.Generator) -> None:
@@ -237,7 +243,7 @@ class StepState:
 
 def _close(first: Sequence[Tensor], second: Sequence[Tensor], before: Sequence[Tensor]) -> bool:
     """Whether two steps from the same state had the same effect, within tolerance."""
-    for a, b, start in zip(first, second, before, strict=False):  # `second` has counters at its end, not compared
+    for a, b, start in zip(first, second, before, strict=False):  # the counters at the end of `second` are ignored
         if not a.is_floating_point() or not a.numel():
             continue
         change = (a - start).abs().max()

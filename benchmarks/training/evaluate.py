@@ -11,7 +11,7 @@ from ..precision import autocast, rounding
 from ..recipe import Recipe
 from ..split import Split
 
-BATCH = {"cpu": 100, "cuda": 2000}  # images; on a CPU, feature maps of more would not fit into the cache
+BATCH = {"cpu": 100, "cuda": 2000}  # images per batch; larger feature maps would not fit into a CPU's cache
 
 
 @torch.no_grad()

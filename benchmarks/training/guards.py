@@ -22,7 +22,14 @@ SINGLE: dict[str, Callable[[Any], Any]] = {
 
 
 class Comparison(NamedTuple):
-    """A comparison that a step made with an attribute of `Now`, and its result."""
+    """A comparison that a step made with an attribute of `Now`, and its result.
+
+    Attributes:
+        attribute: name of the attribute, `epoch` or `progress`.
+        operation: function of the `operator` module, such as `operator.ge`.
+        other: right-hand side of the comparison.
+        answer: result of the comparison.
+    """
 
     attribute: str
     operation: Callable[[Any, Any], bool]
@@ -32,7 +39,7 @@ class Comparison(NamedTuple):
 
 @dataclass
 class Conditions:
-    """All comparisons that a step made with `epoch` and `progress`."""
+    """All comparisons that a step made with `epoch` and `progress`, in order."""
 
     comparisons: list[Comparison] = field(default_factory=list)
 
@@ -42,7 +49,10 @@ class Conditions:
 
 
 class GuardedNumber:
-    """A number that records how it is used. Not a subclass of float: torch would read that without calling a method."""
+    """A number that records how it is used.
+
+    It is not a subclass of float, because torch would read the value of a subclass without calling a method.
+    """
 
     def __init__(self, name: str, value: float, conditions: Conditions) -> None:
         self._name, self._value, self._conditions = name, value, conditions

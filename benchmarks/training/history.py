@@ -16,19 +16,19 @@ from ..records.parts import Environment, Prerequisite, TrainedEpochs
 
 @dataclass
 class History:
-    """Losses, accuracies, measures and seconds of a run.
+    """Losses, test results, metrics and time of a run so far.
 
     Attributes:
         losses: mean training loss of each epoch, over all stages.
-        correct: maps each evaluated epoch to the number of correct test predictions per class.
-        tests: number of test images per class.
-        measures: maps each name in the method's `measures` to pairs of epoch and value.
+        correct: correct test predictions per class after each evaluated epoch, by epoch from 0 over all stages.
+        tests: test images per class; empty before the first evaluation.
+        measures: metrics of the method, by name, as pairs of epoch and value.
         images: number of training images drawn in all epochs.
         seconds: wall time, including evaluation and checkpoints.
         seconds_training: wall time of the training epochs alone.
-        resumed: how often the run was interrupted and resumed.
-        prerequisites: the shared trainings that the run builds on.
-        trained: what each part of the epochs was made with, in order.
+        resumed: number of times that the run was interrupted and resumed.
+        prerequisites: shared trainings that the run builds on.
+        trained: environments of the epochs, in order of training.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = {"extra": "forbid", "allow_inf_nan": False}
@@ -61,11 +61,18 @@ class History:
 
     @property
     def images_per_second(self) -> float:
-        """Training throughput."""
+        """Training throughput in images per second, without evaluation and checkpoints."""
         return self.images / max(self.seconds_training, 1e-9)
 
     def add(self, loss: float, images: int, seconds: float, measures: dict[str, float]) -> None:
-        """Append an epoch: mean loss, number of training images, wall time in seconds, the method's metrics."""
+        """Append an epoch.
+
+        Args:
+            loss: mean training loss.
+            images: number of training images drawn.
+            seconds: wall time of the training.
+            measures: the method's metrics, by name.
+        """
         for name, value in measures.items():
             self.measures.setdefault(name, []).append((self.epochs, value))
         self.losses.append(loss)
@@ -73,34 +80,38 @@ class History:
         self.seconds_training += seconds
 
     def trained_under(self, environment: Environment) -> None:
-        """Note the circumstances of the epoch that ended."""
+        """Add the environment in which the latest epoch was trained."""
         before = self.trained.pop() if self.trained and self.trained[-1].environment == environment else None
         self.trained.append(TrainedEpochs(epochs=before.epochs + 1 if before else 1, environment=environment))
 
     def misfit(self, test_counts: Sequence[int]) -> str:
-        """What of the history cannot be that of a run with these test images per class, in words."""
+        """Description of the first inconsistency in the history; "" if there is none.
+
+        Args:
+            test_counts: test images per class of the run.
+        """
         if self.correct and self.tests != list(test_counts):
             return f"it was evaluated on {sum(self.tests)} other test images"
         if any(not 0 <= epoch < self.epochs for epoch in self.correct):
-            return "it evaluates epochs that it has not trained"
+            return "it contains test results of epochs that were not trained"
         for hits in self.correct.values():
             if len(hits) != len(test_counts) or any(not 0 <= a <= b for a, b in zip(hits, test_counts, strict=True)):
-                return "its correct predictions are not those of the test images"
+                return "its correct predictions do not fit the test images"
         if sum(part.epochs for part in self.trained) != self.epochs:
-            return "it does not say what each of its epochs was made with"
+            return "it does not name the environment of every epoch"
         return ""
 
     def evaluated(self, confusion: Tensor) -> None:
         """Store the test result after the latest epoch, replacing an earlier one for the same epoch.
 
         Args:
-            confusion: int64 (C, C), see `confusion_of`.
+            confusion: confusion matrix, int64 (C, C); see `confusion_of`.
         """
         self.correct[self.epochs - 1] = confusion.diagonal().tolist()
         self.tests = confusion.sum(1).tolist()
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to a plain dict, for a checkpoint."""
+        """Convert to a dict of plain types, for a checkpoint."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         return values | {
             "prerequisites": [part.model_dump() for part in self.prerequisites],

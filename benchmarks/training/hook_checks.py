@@ -1,4 +1,4 @@
-"""Checks of the values that the hooks of a method return; an invalid one ends the run with the name of its hook.
+"""Checks of the values that a method's hooks return; an invalid value ends the run with an error that names the hook.
 
 Batches and losses are checked in the first step of a stage. Values on a GPU are read at the end of the epoch, so that
 no step waits for the device.
@@ -18,7 +18,7 @@ from ..errors import RunFailed
 from ..method import Batch, Method, Needs, Now, Stage, host_reads_freely
 from ..network import Classifier
 
-IGNORED = -100  # label of a row that does not count
+IGNORED = -100  # label of the rows that a loss ignores
 
 
 def require(correct: bool, method: Method, hook: str, rule: str, value: Any) -> None:
@@ -28,7 +28,7 @@ def require(correct: bool, method: Method, hook: str, rule: str, value: Any) -> 
         correct: whether the value is valid.
         method: method that the hook belongs to.
         hook: name of the hook.
-        rule: what the hook must return, as a phrase for the message.
+        rule: phrase for the message that describes a valid value.
         value: value that the hook returned.
 
     Raises:
@@ -46,10 +46,10 @@ def _described(value: Any) -> str:
 
 
 def checked_stages(method: Method, epochs: int) -> list[Stage]:
-    """Call `stages` for a run of `epochs` epochs and check that it returns stages with distinct names.
+    """Call `stages` for a run of `epochs` epochs and check names and lengths of the stages.
 
     Raises:
-        RunFailed: the hook returned something else.
+        RunFailed: the hook did not return a list of stages with different names and at least one epoch in all.
     """
     stages: Any = method.stages(epochs)
     good = isinstance(stages, Sequence) and len(stages) > 0 and all(isinstance(stage, Stage) for stage in stages)
@@ -63,10 +63,10 @@ def checked_stages(method: Method, epochs: int) -> list[Stage]:
 
 
 def checked_needs(method: Method, epochs: int) -> Needs:
-    """Call `needs` for a run of `epochs` epochs and check the type and the length of the prefix.
+    """Call `needs` for a run of `epochs` epochs and check type and prefix of its return value.
 
     Raises:
-        RunFailed: the hook returned something else, or a prefix that is longer than the run.
+        RunFailed: the hook did not return a `Needs`, or its prefix is not an integer in [0, epochs].
     """
     needs = method.needs(epochs)
     require(isinstance(needs, Needs), method, "needs", "an object of type Needs", needs)
@@ -77,13 +77,22 @@ def checked_needs(method: Method, epochs: int) -> Needs:
 
 
 def check_network(net: Any, method: Method, hook: str) -> None:
-    """Check that `network` or `finish` returned a classifier."""
+    """Check that `network` or `finish` returned a classifier.
+
+    Raises:
+        RunFailed: the hook returned something else.
+    """
     require(isinstance(net, Classifier), method, hook, "a Classifier", net)
 
 
 def check_head(head: Any, method: Method) -> None:
-    """Check that `head` returned a class or function that builds a head, and not the head itself."""
-    require(callable(head) and not isinstance(head, nn.Module), method, "head", "a class or function, no module", head)
+    """Check that `head` returned a class or function that builds a head, and not the head itself.
+
+    Raises:
+        RunFailed: the hook returned something else.
+    """
+    rule = "a class or function that builds a module, not a module"
+    require(callable(head) and not isinstance(head, nn.Module), method, "head", rule, head)
 
 
 def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
@@ -93,6 +102,9 @@ def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
         probabilities: value that `sampling` returned.
         counts: training images per class, int64 (C,).
         method: method that the hook belongs to.
+
+    Raises:
+        RunFailed: the probabilities are invalid.
     """
     if probabilities is None:
         return
@@ -107,15 +119,19 @@ def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
 
 
 def check_draws(draws: Any, method: Method) -> None:
-    """Check the number of images per epoch that `draws` returned."""
-    require(draws is None or (type(draws) is int and draws > 0), method, "draws", "None or a number above 0", draws)
+    """Check the number of images per epoch that `draws` returned.
+
+    Raises:
+        RunFailed: it is neither None nor a positive integer.
+    """
+    require(draws is None or (type(draws) is int and draws > 0), method, "draws", "None or a positive integer", draws)
 
 
 def checked_measures(method: Method, net: Classifier, now: Now) -> dict[str, float]:
-    """Call `measures` after an epoch and check that it returns named finite numbers.
+    """Call `measures` after an epoch and return its metrics, by name.
 
     Raises:
-        RunFailed: the hook returned something else.
+        RunFailed: the hook did not return a dictionary of names and finite numbers.
     """
     measures: Any = method.measures(net, now)
     rule = "a dictionary of names and finite numbers"
@@ -144,10 +160,18 @@ class StepChecks:
     def __init__(self, method: Method, classes: int) -> None:
         self.method, self.classes = method, classes
         self.waiting = {"transform", "loss"}
-        self.later: list[tuple[Tensor, str, str]] = []  # bool tensors that are read later, with hook and rule
+        self.later: list[tuple[Tensor, str, str]] = []  # deferred checks: a bool tensor, its hook and its rule
 
     def batch(self, new: Any, old: Batch) -> None:
-        """Check a batch that `transform` returned, given the batch it received."""
+        """Check shapes, types and values of a batch that `transform` returned; only in the first step of the stage.
+
+        Args:
+            new: value that the hook returned.
+            old: batch that the hook received.
+
+        Raises:
+            RunFailed: the batch is invalid.
+        """
         if "transform" not in self.waiting:
             return
         self.waiting.discard("transform")
@@ -188,7 +212,13 @@ class StepChecks:
         self._value(labels, known, "transform", f"labels in [0, {self.classes - 1}] or {IGNORED}")
 
     def loss(self, loss: Any) -> None:
-        """Check that the loss is a scalar with a gradient; the loop checks that its mean over an epoch is finite."""
+        """Check that the loss is a scalar with a gradient; only in the first step of the stage.
+
+        The loop checks that the mean loss of an epoch is finite.
+
+        Raises:
+            RunFailed: the loss is invalid.
+        """
         if "loss" not in self.waiting:
             return
         self.waiting.discard("loss")
@@ -198,17 +228,18 @@ class StepChecks:
         self._require(loss.requires_grad, hook, "a loss with a gradient", loss)
 
     def settle(self) -> None:
-        """Read the values that were still on the device; called at the end of an epoch.
+        """Read the results of deferred checks from the device; called at the end of an epoch.
 
         Raises:
-            RunFailed: a value was invalid.
+            RunFailed: a check has failed.
         """
         for correct, hook, rule in self.later:
-            self._require(bool(correct), hook, rule, "other values")
+            if not correct:
+                raise RunFailed(f"{type(self.method).__name__}.{hook}() must return {rule}; it returned other values.")
         self.later.clear()
 
     def _value(self, tensor: Tensor, correct: Callable[[], Tensor], hook: str, rule: str) -> None:
-        if isinstance(tensor, FakeTensor):  # operations are only counted; there are no values
+        if isinstance(tensor, FakeTensor):  # the operation counter uses fake tensors, which have no values
             return
         self.later.append((correct(), hook, rule))
         if host_reads_freely(tensor):

@@ -27,12 +27,12 @@ class EpochEnd:
     """Report of the loop after an epoch.
 
     Attributes:
-        active: the stage.
-        now: stage and epoch.
+        active: stage that the epoch belongs to.
+        now: stage name and number of the epoch.
         loss: mean training loss over the steps.
         images: number of training images drawn.
         seconds: wall time of the epoch.
-        measures: the method's metrics.
+        measures: the method's metrics, by name.
     """
 
     active: ActiveStage
@@ -54,17 +54,16 @@ def train(
     """Train a network through all stages of a run; yield after each epoch.
 
     Args:
-        spec: the run.
-        net: on its device, in training mode; trained in place.
-        split: the training split, on the same device.
+        spec: specification of the run.
+        net: network in training mode, on the device of the split; trained in place.
+        split: training split.
         start: checkpoint to continue from, of this run or of the training whose first epochs it shares; None to start
             at the first epoch.
         on_step: called after each step with the number of images; must not wait for the device.
         record: replaces `record_steps`, for tests.
 
     Raises:
-        RunFailed: the loss is not finite.
-        UserError: the checkpoint does not fit the network.
+        RunFailed: the loss is not finite, a hook returned an invalid value, or the checkpoint does not fit.
     """
     for active in active_stages(spec, net, split):
         first = 0

@@ -15,13 +15,13 @@ from ..recipe import Recipe
 def make_optimiser(
     net: Classifier, recipe: Recipe, slower: tuple[tuple[str, float], ...] = ()
 ) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam, for the parameters that are not frozen.
+    """Create the optimiser, SGD or Adam, for the parameters that are not frozen.
 
-    SGD's momentum buffers are initialised to zeros, which does not change the result but lets a parameter receive its
-    first gradient after the first step; torch's fused SGD would raise a TypeError.
+    SGD's momentum buffers start at zero, which does not change the result. Without them, torch's fused SGD would raise
+    a TypeError for a parameter that receives its first gradient after the first step.
 
     Args:
-        net: the network.
+        net: network whose parameters are trained.
         recipe: provides optimiser, learning rate, momentum and weight decay.
         slower: see `Stage`; each parameter group stores its factor under the key `factor`.
     """
@@ -42,7 +42,10 @@ def make_optimiser(
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of each group, times the group's factor; in place if it is a tensor (recorded steps)."""
+    """Set the learning rate of each parameter group to `rate` times the group's factor.
+
+    Recorded steps need a rate that is a tensor; it is changed in place.
+    """
     for group in optimiser.param_groups:
         own = group.get("factor", 1.0) * rate
         if isinstance(group["lr"], Tensor):
@@ -52,6 +55,6 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def parameter_names(net: Classifier, optimiser: torch.optim.Optimizer) -> list[str]:
-    """Names of the parameters, in the optimiser's order."""
+    """Names of the optimiser's parameters, in its order."""
     names = {parameter: name for name, parameter in net.named_parameters()}
     return [names[parameter] for group in optimiser.param_groups for parameter in group["params"]]

@@ -1,4 +1,4 @@
-"""Turn command-line input into a list of run specifications; all are checked before the first run starts."""
+"""Conversion of command-line options to run specifications; all are checked before the first run starts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ..split import DataRoot, Dataset, Source
 from .run_spec import RunSpec
 
 MOST_SEEDS = 10_000
-MOST_DIGITS = 40  # of a range
-PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}
+MOST_DIGITS = 40  # most characters in one part of the seeds, such as `0..2`
+PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}  # recipe values that `--plain` sets
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class RunRequest:
     """Options of `bench run`, unparsed.
 
     Attributes:
-        seeds: see `parse_seeds`.
+        seeds: text of the seeds, such as "0..2"; see `parse_seeds`.
         imbalance: imbalance ratio of the datasets; None for their default.
-        profile: imbalance profile of the datasets; None for their default.
-        recipe: name or file; None for each dataset's default recipe.
-        epochs: overrides the recipe's epochs; None keeps them.
-        augment: overrides the recipe's augmentation; None keeps it.
-        settings: see `parse_settings`.
-        plain: use the readable reference path.
+        profile: imbalance profile of the datasets, exp or step; None for their default.
+        recipe: recipe name or path of a .toml file; None for each dataset's default recipe.
+        epochs: number of epochs; None for the recipe's.
+        augment: augmentation; None for the recipe's.
+        settings: texts "NAME=VALUE"; see `parse_settings`.
+        plain: whether to use the readable reference path.
         data_root: folder of the datasets; None for the default.
-        allow_unverified: accept data files whose checksum differs.
+        allow_unverified: whether to accept data files whose checksum differs.
     """
 
     seeds: str = "0"
@@ -56,10 +56,10 @@ Scopes = dict[str, dict[str, Any]]  # method name, "recipe" or "dataset" -> valu
 
 
 def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunRequest | None = None) -> list[RunSpec]:
-    """Run specifications for every dataset x method x seed, seeds innermost.
+    """Run specifications for every dataset x method x seed, in this order, with seeds varying fastest.
 
     Raises:
-        UserError: an unknown name, a value of the wrong type or out of range, or data that are missing or damaged.
+        UserError: a name is unknown, a value has the wrong type or is out of range, or data are missing or damaged.
     """
     request = request or RunRequest()
     plugins = find_methods(methods)
@@ -92,7 +92,11 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
 
 
 def find_scopes(request: RunRequest, plugins: Sequence[Plugin]) -> Scopes:
-    """All values that the user set, grouped by method name, `recipe` and `dataset`."""
+    """All values that the user set, grouped by method name, `recipe` and `dataset`.
+
+    Raises:
+        UserError: a setting cannot be parsed, or a value is set twice.
+    """
     scopes = parse_settings(request.settings, plugins)
     for scope, fields in (("dataset", ("imbalance", "profile")), ("recipe", ("epochs", "augment"))):
         values = {field: getattr(request, field) for field in fields}
@@ -111,7 +115,7 @@ def _holds_out(plugin: Plugin, scopes: Scopes) -> bool:
 
 
 def _warn_of_two_tables(some: list[Plugin], plugins: list[Plugin], sources: list[Source]) -> None:
-    """Warn if only some methods hold images out: their results go into a separate table."""
+    """Warn if some methods hold images out and others do not: their results go into separate tables."""
     if some and len(some) < len(plugins) and not all(source.holdout for source in sources):
         names = ", ".join(plugin.name for plugin in some)
         warnings.warn(
@@ -140,10 +144,10 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 
 def find_source(text: str) -> tuple[Plugin, dict[str, Any]]:
-    """The dataset plugin for `name` or `name:PATH`, and the path as a field of the plugin (field -> value).
+    """The dataset plugin for `name` or `name:PATH`, and its path as a field value, such as `{"path": "photos"}`.
 
     Raises:
-        UserError: the dataset does not exist, lacks a path, or takes none.
+        UserError: the dataset does not exist, needs a path that is missing, or takes no path.
     """
     name, colon, path = text.partition(":")
     plugin = load("datasets", name)
@@ -159,7 +163,7 @@ def parse_seeds(text: str) -> list[int]:
     """Parse `3`, `0..2` (both ends included) or `0,4,7` into a list of seeds without duplicates.
 
     Raises:
-        UserError: the text has another form, or a range is empty or too long.
+        UserError: the text has another form, or a range is empty or has more than MOST_SEEDS seeds.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -181,7 +185,8 @@ def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[s
     A name without a prefix applies to every chosen method, `base.NAME` to every method that has a base.
 
     Raises:
-        UserError: a text has another form, its prefix is unknown, or the name is a field of the recipe.
+        UserError: a text has another form, its prefix is unknown, a name without a prefix is a field of the recipe, or
+            a field is set twice.
     """
     scopes: dict[str, dict[str, Any]] = {
         name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
@@ -225,7 +230,7 @@ def _value(text: str) -> Any:
 
 
 def check_fit(dataset: Dataset, recipe: Recipe) -> None:
-    """Run the recipe's backbone on one image of the dataset, before any training.
+    """Check that the recipe's backbone accepts the dataset's images, by running it on one of them.
 
     Raises:
         UserError: the backbone does not accept images of this size.

@@ -1,4 +1,4 @@
-"""The training images of one epoch as the network sees them, without training: for pictures and visual checks."""
+"""Preview of the training images of one epoch, as the network receives them, without training."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from .run_spec import RunSpec, build_network
 from .shared_start import attach_source, shared_trainings
 from .state_dicts import load_network
 
-MOST = 2048  # most images to pass through the method; some methods take seconds per batch
+MOST = 2048  # largest number of images to pass through the method; some methods take seconds per batch
 
 
 @dataclass
 class View:
-    """First images of an epoch, and class counts of its first MOST images.
+    """First images of an epoch, and class counts over its first MOST images.
 
     Attributes:
         state: description of the weights used, for the title.
-        pixels: float (M, 3, H, W) in [0, 1], after augmentation and the method's `transform`.
+        pixels: float (M, 3, H, W) in [0, 1], images after augmentation and the method's `transform`.
         normalised: float (M, 3, H, W), `pixels` after the network's normalisation.
-        labels: int64 (M,).
+        labels: int64 (M,); of mixed labels, the most probable class.
         synthetic: bool (M,), true for rows that are not natural images.
         sources: float (M, 3, H, W), source images of the synthetic rows; empty if the method has none.
-        source_labels: int64 (M,) or empty.
-        towards: int64 (M,) or empty, classes that the synthetic rows were moved towards.
-        class_counts: images per class, (C,).
-        synthetic_counts: synthetic images per class, (C,).
+        source_labels: int64 (M,), labels of `sources`; empty if the method has none.
+        towards: int64 (M,), classes that the synthetic rows were moved towards; empty if the method has none.
+        class_counts: float (C,), number of images of each class.
+        synthetic_counts: float (C,), number of synthetic images of each class.
     """
 
     state: str
@@ -58,11 +58,11 @@ class View:
 def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     """Draw the first batches of one epoch exactly as a run would.
 
-    The network is the run's own if `runs` contains it, finished or not; else that of the shared training it starts
-    from; else an untrained one.
+    The weights are the run's own if `runs` contains them, finished or not; else those of the shared training that the
+    run continues; else the initial ones.
 
     Args:
-        spec: the run.
+        spec: specification of the run.
         progress: fraction of the run that has elapsed, in [0, 1].
         runs: parent folder of the runs' folders.
         keep: number of images to return, rounded up to whole batches.
@@ -91,7 +91,7 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
 
 
 def _source_state(spec: RunSpec, runs: Path) -> Checkpoint | None:
-    """State of the trained network that the method needs; None if it needs none."""
+    """Checkpoint of the trained network that the method needs; None if it needs none."""
     for shared in shared_trainings(spec):
         if shared.use == "network":
             snapshot = checkpoint.load_snapshot(runs / shared.spec.id, shared.epochs)
@@ -126,7 +126,7 @@ def _load_weights(spec: RunSpec, net: Classifier, runs: Path) -> str:
 def _read_weights(path: Path) -> Any:
     try:
         return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, if it is something else
+    except Exception as error:  # torch.load raises many types if the file is something else
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path} is damaged ({reason}). Move it away; the picture then needs no network.") from error
 
@@ -134,11 +134,16 @@ def _read_weights(path: Path) -> Any:
 def _load(net: Classifier, weights: Any, path: Path) -> None:
     problem = load_network(net, weights, lacks=True, surplus=True) if isinstance(weights, dict) else "no state dict"
     if problem:
-        raise UserError(f"{path} holds another network ({problem}). Move it away; the picture then needs none.")
+        raise UserError(f"{path} contains another network ({problem}). Move it away; the picture then needs none.")
 
 
 def _image_rows(before: Batch, batch: Batch) -> tuple[Tensor, ...]:
-    """Images, labels, synthetic, sources, source_labels and towards of the rows that hold an image; see `View`."""
+    """Images, labels, synthetic, sources, source_labels and towards of all rows that are not empty slots; see `View`.
+
+    Args:
+        before: batch before `transform`.
+        batch: batch after `transform`.
+    """
     labels = batch.labels if batch.labels.dim() == 1 else batch.labels.argmax(1)
     synthetic = torch.zeros(len(labels), dtype=torch.bool) if batch.synthetic is None else batch.synthetic
     sources, source_labels, towards = before.images[:0], labels[:0], labels[:0]

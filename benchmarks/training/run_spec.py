@@ -24,7 +24,7 @@ from ..registry import base_of
 from ..split import Dataset
 from .hook_checks import check_head, check_network, checked_needs, checked_stages
 
-FEW_STEPS = 500  # a run of fewer is called out
+FEW_STEPS = 500  # optimiser steps; a shorter run gets a warning
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class RunSpec:
     Attributes:
         name: name of the method.
         source: sha256 of the file of a third-party method; else None.
-        method: the configured plugin; never shared between runs.
+        method: configured method; runs never share one object.
         changed: hyper-parameters and recipe values that differ from the defaults, for file names and tables.
-        dataset: training and test split.
+        dataset: dataset with its training and test split.
         recipe: settings shared by all methods.
         seed: seed of weights, sampling and augmentation; the split does not depend on it.
     """
@@ -51,7 +51,7 @@ class RunSpec:
 
     @cached_property
     def facts(self) -> RunFacts:
-        """The part of the record that identifies the run."""
+        """Facts that determine the run and its id."""
         hyperparameters, recipe, dataset = recorded(self.method), recorded(self.recipe), dataset_facts(self.dataset)
         return RunFacts(self.name, self.source, hyperparameters, self.changed, dataset, recipe, self.seed)
 
@@ -62,19 +62,20 @@ class RunSpec:
 
     @cached_property
     def stages(self) -> list[Stage]:
-        """The stages of training."""
+        """Stages of training, in order."""
         return checked_stages(self.method, self.recipe.epochs)
 
     @cached_property
     def needs(self) -> Needs:
-        """What the run builds on."""
+        """Prerequisites of the run, as declared by its method."""
         return checked_needs(self.method, self.recipe.epochs)
 
     @cached_property
     def inactive(self) -> str:
-        """Why the run has nothing of what its method adds to its base; empty if it has.
+        """Reason why the run uses nothing that its method adds to its base; "" if it does.
 
-        A value of 1 turns a deferred part off on purpose, as in `ldam-drw` with `defer=1`, which is LDAM.
+        A deferral of 1 gives no reason: it disables the deferred part deliberately, such as `defer=1` of `ldam-drw`,
+        which is then LDAM.
         """
         epochs, values = self.recipe.epochs, moments(self.method)
         if base := base_of(self.method):
@@ -82,16 +83,16 @@ class RunSpec:
         never = {name: value for name, value in values.items() if epochs_before(value, epochs) == epochs and value < 1}
         if never:
             values_text = " and ".join(f"{name} = {value:g}" for name, value in never.items())
-            return f"none of its {epochs} epochs begins after {values_text}"
+            return f"none of its {epochs} epochs reaches {values_text}"
         if self.needs.prefix >= self.epochs and type(self.method).finish is Method.finish:
             return f"all of its {epochs} epochs are those of {self.needs.prefix_of}"
         return ""
 
     @property
     def cautions(self) -> list[str]:
-        """Sentences on what makes the run a poor measurement, for the user before it starts."""
+        """Warnings for the user before the run starts: reasons why its result will be a poor measurement."""
         steps = self.recipe.steps_per_epoch(len(self.dataset.train)) * self.epochs
-        few = f"{steps} steps in all are few to train a network; --epochs sets more, or --set recipe.least_steps=2000"
+        few = f"{steps} steps are few to train a network; set more by --epochs or --set recipe.least_steps=2000"
         inactive = f"{self.inactive}; it will not be ranked"
         return [text for text, applies in ((inactive, self.inactive), (few, steps < FEW_STEPS)) if applies]
 
@@ -122,7 +123,13 @@ def dataset_facts(dataset: Dataset) -> DatasetFacts:
 
 
 def build_network(spec: RunSpec) -> Classifier:
-    """The run's network with its initial weights; those of the backbone depend on the seed, not on the method."""
+    """Build a run's network on the CPU, with initial weights.
+
+    Those of the backbone depend only on the seed, so runs of different methods with one seed start from the same ones.
+
+    Raises:
+        RunFailed: the hook `head` or `network` returned an invalid value.
+    """
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
         with _seeded(derive(spec.seed, "backbone")):

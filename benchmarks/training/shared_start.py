@@ -18,11 +18,11 @@ Use = Literal["prefix", "network"]
 
 @dataclass(frozen=True)
 class SharedTraining:
-    """A prerequisite training that a run shares with other runs.
+    """A prerequisite training of a run, shared with other runs.
 
     Attributes:
-        spec: the run that is trained, completely or in part.
-        epochs: number of its epochs to train, over all stages.
+        spec: specification of the prerequisite, which is trained completely or in part.
+        epochs: number of epochs to train of the prerequisite, over all stages.
         use: "prefix" if the run continues from these epochs, "network" if it attaches the resulting network.
     """
 
@@ -35,7 +35,7 @@ def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
     """Direct prerequisite trainings of a run, as declared by its method's `needs`.
 
     Raises:
-        UserError: the method would depend on itself.
+        UserError: the method begins as itself, directly or through other methods.
     """
     needs = spec.needs
     shared = []
@@ -48,7 +48,10 @@ def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
 
 
 def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
-    """The run whose first epochs this run shares; if those epochs are themselves shared, the run they come from."""
+    """Specification of the run whose first epochs this run shares.
+
+    If that run in turn takes at least as many epochs from a third run, the third one is returned, and so on.
+    """
     names = [spec.name]
     first = _default_spec(spec, needs.prefix_of, spec.seed)
     while (inner := first.needs).prefix >= needs.prefix:
@@ -60,16 +63,17 @@ def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
 
 
 def _default_spec(spec: RunSpec, name: str, seed: int) -> RunSpec:
-    """Specification of a method with default values, on the same dataset with the same recipe."""
+    """Specification of a run of another method with default values, on the same dataset with the same recipe."""
     plugin = load("methods", name)
     changed = {field: value for field, value in spec.changed.items() if field.startswith("recipe.")}
     return RunSpec(plugin.name, plugin.source, configure(plugin, {}), changed, spec.dataset, spec.recipe, seed)
 
 
 def branch_points(spec: RunSpec) -> set[int]:
-    """Numbers of epochs after which a run always saves a snapshot: for ERM, before its first rate drop and at the end.
+    """Numbers of epochs after which a run always saves a snapshot, for other runs to start from.
 
-    Most methods share these epochs with ERM. Other snapshots are trained on demand.
+    A run of ERM does so before its first drop of the learning rate and at its end, because most methods share these
+    epochs; runs of other methods never do. Further snapshots are trained on demand.
     """
     if spec.name != "erm" or spec.source:
         return set()
@@ -82,12 +86,13 @@ def attach_source(spec: RunSpec, net: Classifier, state: Checkpoint | None = Non
     """Attach the network that a method needs as `net.source`, frozen; do nothing if it needs none.
 
     Args:
-        spec: the run.
-        net: its network.
-        state: at the end of the needed training; None for initial weights, if those follow or do not matter.
+        spec: specification of the run.
+        net: network of the run.
+        state: checkpoint with the weights of the needed network; None for initial weights, if the weights are loaded
+            later or do not matter.
 
     Raises:
-        RunFailed: the state is not that of such a network.
+        RunFailed: the weights do not fit the network.
     """
     for shared in shared_trainings(spec):
         if shared.use == "network":
@@ -101,9 +106,9 @@ def prerequisite(shared: SharedTraining, checkpoint: Checkpoint, reused: bool) -
     """Describe a shared training for the record.
 
     Args:
-        shared: the training.
-        checkpoint: its final checkpoint.
-        reused: whether it existed already.
+        shared: shared training.
+        checkpoint: checkpoint at the end of the training.
+        reused: whether the checkpoint existed already.
     """
     last = checkpoint.history.trained[-1].environment
     return Prerequisite(

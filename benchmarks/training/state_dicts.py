@@ -1,4 +1,4 @@
-"""Whether a state dict fits a network or an optimiser, in words, and loading it."""
+"""Loading of state dicts into networks and optimisers, with a description of what does not fit."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-NAMED = ("factor", "weight_decay", "momentum", "betas")  # options of a group that the recipe and the stage decide
+NAMED = ("factor", "weight_decay", "momentum", "betas")  # options of a parameter group set by recipe and stage
 
 
 def load_network(net: nn.Module, state: Mapping[str, Tensor], lacks: bool = False, surplus: bool = False) -> str:
-    """Load a state dict if it fits and return what does not fit, in words; nothing is loaded then.
+    """Load a state dict into a network, all of it or nothing.
 
     Args:
-        net: changed in place.
-        state: name to tensor.
-        lacks: tensors may be missing from the state; the network keeps its own.
-        surplus: tensors that the network does not have may be in the state; they are ignored.
+        net: network, changed in place.
+        state: tensors by name.
+        lacks: whether tensors may be missing from the state; the network then keeps those that it has.
+        surplus: whether the state may contain tensors that the network does not have; they are ignored.
+
+    Returns:
+        "" if the state was loaded; else a description of all mismatches, such as "head.bias is missing".
     """
     own = net.state_dict()
     problems = [] if lacks else [f"{name} is missing" for name in own if name not in state]
@@ -40,27 +43,31 @@ def _kind(tensor: Any) -> str:
 
 
 def optimiser_problem(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]) -> str:
-    """What of an optimiser's state dict does not fit, in words; empty if all does."""
+    """Description of the first mismatch between an optimiser and a state dict; "" if the state fits."""
     if problem := _form_problem(state):
         return problem
     groups = optimiser.state_dict()["param_groups"], state["param_groups"]
     layouts = [[(group.keys(), group["params"]) for group in of_one] for of_one in groups]
     if layouts[0] != layouts[1]:
-        return "its optimiser has other groups of parameters"
+        return "its optimiser has different parameter groups"
     for name in NAMED:
         values = [[group.get(name) for group in of_one] for of_one in groups]
         if values[0] != values[1]:
-            return f"its optimiser has another {name}"
+            return f"its optimiser has a different {name}"
     return _moments_problem(optimiser, [state["state"].get(number) for number in range(len(_parameters(optimiser)))])
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], numbers: Sequence[int | None]) -> str:
-    """Give parameters the moments that they have in another run's optimiser; what does not fit, in words.
+    """Copy the moments of shared parameters from the state of another run's optimiser, all of them or none.
 
     Args:
-        optimiser: changed in place if all fits.
+        optimiser: optimiser of this run, changed in place.
         state: state dict of the other optimiser.
-        numbers: of each parameter in the other optimiser; None for one that the other run does not train.
+        numbers: index of each parameter of `optimiser` in the other one; None for a parameter that only this run
+            trains, which keeps its initial moments.
+
+    Returns:
+        "" if the moments were copied; else a description of the first mismatch.
     """
     if problem := _form_problem(state):
         return problem
@@ -76,30 +83,33 @@ def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], 
 
 
 def _form_problem(state: Mapping[str, Any]) -> str:
-    """Whether something has the form of an optimiser's state dict."""
+    """Description of the reason why a mapping is not the state dict of an optimiser; "" if it is."""
     if state.keys() != {"state", "param_groups"}:
-        return f"its optimiser has {', '.join(state)}"
+        return f"its optimiser state has the keys {', '.join(state)}"
     moments, groups = state["state"], state["param_groups"]
     if not isinstance(moments, dict) or not isinstance(groups, list):
-        return "its optimiser is of another kind"
+        return "its optimiser state has another format"
     if not all(isinstance(group, dict) and "params" in group for group in groups):
-        return "its optimiser is of another kind"
+        return "its optimiser state has another format"
     return ""
 
 
 def _moments_problem(optimiser: torch.optim.Optimizer, moments: Sequence[Any]) -> str:
-    """What does not fit of the moments of each parameter: a tensor has the parameter's shape, or is a number."""
+    """Description of the first mismatch between parameters and their moments; "" if all moments fit.
+
+    A moment must be a scalar or have the shape and dtype of its parameter.
+    """
     initial = optimiser.state_dict()["state"]
     lacking = 0
     for number, (parameter, of_one) in enumerate(zip(_parameters(optimiser), moments, strict=True)):
         of_one = {} if of_one is None else of_one
         if not isinstance(of_one, Mapping):
-            return "its optimiser has a state of another kind"
+            return "its optimiser state has another format"
         lacking += not initial.get(number, {}).keys() <= of_one.keys()
         for name, value in of_one.items():
             if isinstance(value, Tensor) and value.dim() and _kind(value) != _kind(parameter):
                 return f"{name} of its optimiser is {_kind(value)} instead of {_kind(parameter)}"
-    return f"its optimiser lacks the state of {lacking} parameters" if lacking else ""
+    return f"its optimiser state lacks {lacking} parameters" if lacking else ""
 
 
 def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:

@@ -35,12 +35,12 @@ class Context:
     """Data and options shared by a run and its prerequisite trainings.
 
     Attributes:
-        split: the training split, on the device.
-        test: the test split, on the device.
+        split: training split, on the device.
+        test: test split, on the device.
         runs: parent folder of the runs' folders.
         callback: notified of the progress of training.
-        wait: wait for another process that trains a prerequisite; if false, raise `Timeout`.
-        environment: versions, device, state of the checkout.
+        wait: whether to wait for another process that trains a prerequisite; if not, `Timeout` is raised.
+        environment: software versions, hardware and state of the checkout.
     """
 
     split: Split
@@ -56,11 +56,19 @@ def execute(
 ) -> schema.Record:
     """Train and evaluate a run and return its record; resume from a checkpoint in `runs/<id>` if there is one.
 
-    The result is that of the last epoch. Evaluation on the test split depends on the epoch number alone; the method
-    never sees the test split.
+    The result is that of the last epoch. The epochs to evaluate depend on the recipe alone, and the method never has
+    access to the test split.
+
+    Args:
+        spec: specification of the run.
+        device: device to train on.
+        runs: parent folder of the runs' folders.
+        callback: notified of the progress of training.
+        wait: whether to wait for another process that trains a prerequisite.
 
     Raises:
-        UserError: the loss is not finite, a checkpoint does not fit, or a file cannot be written.
+        UserError: the loss is not finite, a hook returned an invalid value, a checkpoint does not fit, or a file cannot
+            be written.
         Timeout: another process is training a prerequisite of this run, and `wait` is false.
     """
     with threads(spec.recipe.threads):
@@ -91,8 +99,8 @@ def find_start(
     """Starting point of a run: its last checkpoint, else the end of a shared training, else None (first epoch).
 
     Args:
-        spec: the run.
-        net: its network; if the method needs a trained network, that is attached here.
+        spec: specification of the run.
+        net: network of the run; if the method needs a trained network, that is attached as `net.source`.
         context: shared data and options.
         most: ignore the run's own checkpoints after more than this number of epochs.
 
@@ -130,13 +138,14 @@ def find_shared_start(spec: RunSpec, net: Classifier, context: Context) -> tuple
 
 
 def snapshot_of(shared: SharedTraining, context: Context) -> tuple[Checkpoint, bool]:
-    """The checkpoint at the end of a shared training, and whether it existed already.
+    """The snapshot at the end of a shared training, and whether it existed already.
 
-    It is stored as a snapshot in the folder of its run, `runs/<id>`; missing epochs are trained. Processes that need
-    the same snapshot wait for one another.
+    A missing snapshot is trained first and stored in the folder of its run, `runs/<id>`. Processes that need the same
+    snapshot wait for one another.
 
     Raises:
-        Timeout: another process is training it, and `context.wait` is false.
+        RunFailed: the snapshot does not fit the run, or its training fails.
+        Timeout: another process is training the snapshot, and `context.wait` is false.
     """
     spec, folder = shared.spec, context.runs / shared.spec.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -170,16 +179,18 @@ def train_epochs(
 ) -> Tensor | None:
     """Train the remaining epochs of a run; evaluate at the epochs set by the recipe and save after every epoch.
 
+    The last epoch of a run is evaluated here only if it is saved as a snapshot, whose history must be complete.
+
     Args:
-        spec: the run.
-        net: its network, on the device; trained in place.
+        spec: specification of the run.
+        net: network of the run, on the device; trained in place.
         start: checkpoint to continue from; None for the first epoch.
-        history: history up to `start`; extended in place.
+        history: training history up to `start`; extended in place.
         context: shared data and options.
         until: stop after this number of epochs, for a shared training; None for all epochs.
 
     Returns:
-        The test logits after the last epoch, before `finish`, if a snapshot was evaluated there; else None.
+        Test logits after the last epoch, before `finish`, float32 (N, C); None if that epoch was not evaluated here.
     """
     folder = context.runs / spec.id
     started, seconds_before = time.perf_counter(), history.seconds
@@ -197,7 +208,7 @@ def train_epochs(
             history.evaluated(confusion_of(logits, context.test.labels))
         history.seconds = seconds_before + time.perf_counter() - started
         state = Checkpoint.after(end.active, end.now.epoch, history)
-        if done in points:  # first: a process that is killed in between makes it again
+        if done in points:  # before the checkpoint: a process killed in between then saves the snapshot again
             checkpoint.save_snapshot(folder, state)
         if not further:
             checkpoint.save(folder, state)
@@ -210,7 +221,7 @@ def train_epochs(
 
 
 def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
-    """Write the final network and its test logits (float16) to the folder of the run."""
+    """Write the final network (`network.pt`) and its test logits in float16 (`logits.npz`) to the run's folder."""
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
@@ -220,7 +231,15 @@ def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
 
 
 def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classifier, context: Context) -> schema.Record:
-    """Assemble the record of a finished run, after its last evaluation."""
+    """Assemble the record of a finished run.
+
+    Args:
+        spec: specification of the run.
+        history: complete training history.
+        confusion: confusion matrix of the result, int64 (C, C).
+        net: finished network.
+        context: provides the device and the environment.
+    """
     facts, device = spec.facts, context.split.labels.device
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_of_process()
     return schema.Record(

@@ -14,8 +14,8 @@ def write_atomically(path: Path, data: bytes | str, durable: bool = True) -> Non
     """Write `data` to a temporary file next to `path` and rename it. Missing folders are created.
 
     Args:
-        path: the file.
-        data: its complete content.
+        path: path of the file.
+        data: complete content of the file.
         durable: sync to disk before the rename, so that the file survives a power failure.
 
     Raises:
@@ -55,7 +55,7 @@ def make_writable(folder: Path, option: str) -> None:
     """Create a folder and check that it is writable, before hours of training rather than after.
 
     Args:
-        folder: the folder.
+        folder: path of the folder.
         option: command-line option that sets the folder, for the message.
 
     Raises:

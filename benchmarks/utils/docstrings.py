@@ -1,4 +1,4 @@
-"""What can be said of built-in plugins and backbones from the text of their files, without importing torch."""
+"""Names and cards of built-in plugins and names of backbones, parsed from their files without importing torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def method_cards() -> dict[str, str]:
 
 
 def plugin_cards(kind: str) -> Iterator[tuple[str, str, bool]]:
-    """Name, card and whether a path follows the name, as in `folder:PATH`, of each built-in plugin.
+    """Yield the name and card of each built-in plugin, and whether its name takes a path, as in `folder:PATH`.
 
     Args:
         kind: "methods" or "datasets".

@@ -1,10 +1,10 @@
-"""Numbers and names as text for people."""
+"""Formatting of durations, counts and numbers for users."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Format a time with two or three digits: `0.42 s`, `12 s`, `5:07 min` (minutes and seconds) or `1:07 h`."""
+    """Format seconds as `0.42 s`, `12 s`, `5:07 min` (minutes and seconds) or `1:07 h` (hours and minutes)."""
     if seconds < 59.5:
         return f"{seconds:.2g} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -12,7 +12,7 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 epoch`, `2 epochs`, `1,000 images`."""
+    """Format a number with its noun, in the plural unless the number is 1: `1 epoch`, `2 epochs`, `1,000 images`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 

@@ -23,10 +23,10 @@ class Once(click.Option):
         self.multiple = False
 
     def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> Any:
-        """The only value that was given.
+        """Return the value of the option and its source.
 
         Raises:
-            click.UsageError: there are several.
+            click.UsageError: the option was given several times.
         """
         values = opts.get(str(self.name))
         if isinstance(values, list):
@@ -37,26 +37,30 @@ class Once(click.Option):
 
 
 class FractionType(click.FloatRange):
-    """A number from 0 to 1; click itself lets "nan" through."""
+    """Click type for numbers from 0 to 1; unlike `click.FloatRange`, it rejects "nan"."""
 
     def __init__(self) -> None:
         super().__init__(0, 1)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The number; a usage error if it is none."""
+        """Convert a text to a number.
+
+        Raises:
+            click.BadParameter: it is not a number from 0 to 1.
+        """
         number: float = super().convert(value, param, ctx)
-        return self.fail(f"{value} is no number from 0 to 1.", param, ctx) if math.isnan(number) else number
+        return self.fail(f"{value} is not a number from 0 to 1.", param, ctx) if math.isnan(number) else number
 
 
 def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
-    """`click.option` that shows the default, if any, in its help text, and refuses a second value unless `multiple`."""
+    """`click.option` that shows its default, if any, in the help text and may be given only once unless `multiple`."""
     if not settings.get("multiple"):
         settings["cls"] = Once
     return click.option(*names, show_default="default" in settings, **settings)
 
 
 def names_option(*names: str, **settings: Any) -> Callable[[Any], Any]:
-    """An option whose value is a list of names: comma-separated, given several times, or both; see `split_names`."""
+    """Click option for a list of names, comma-separated, given several times, or both; see `split_names`."""
     return click.option(*names, multiple=True, metavar="NAMES", callback=_as_names, **settings)
 
 
@@ -68,10 +72,10 @@ def _as_names(ctx: click.Context, parameter: click.Parameter, values: Sequence[s
 
 
 def split_names(text: str) -> list[str]:
-    r"""Names separated by commas, of which a last one may be superfluous; a comma in a name is written `\,`.
+    r"""Split comma-separated names, such as `erm,drw`; empty names are dropped, and `\,` is a comma within a name.
 
     Raises:
-        ValueError: there is no name.
+        ValueError: the text contains no name.
     """
     names = [part.replace(r"\,", ",").strip() for part in re.split(r"(?<!\\),", text)]
     if not any(names):
@@ -80,7 +84,7 @@ def split_names(text: str) -> list[str]:
 
 
 def escape_name(name: str) -> str:
-    r"""A name as `split_names` reads it: commas become `\,`."""
+    r"""Escape the commas of a name for `split_names`: `a,b` becomes `a\,b`."""
     return name.replace(",", r"\,")
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, wherever in a command they arrive."""
+"""Handling of Ctrl-C and SIGTERM at any point of a command."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-INTERVAL = 1.0  # seconds
+INTERVAL = 1.0  # seconds between repetitions of a signal
 
 
 class Stopped(BaseException):
-    """The command ends at once with an exit code; unlike a KeyboardInterrupt, nothing on the way catches it."""
+    """Exception that ends the command at once with an exit code; handlers of KeyboardInterrupt do not catch it.
+
+    Attributes:
+        code: exit code.
+    """
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -22,20 +26,25 @@ class Stopped(BaseException):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C. If a KeyboardInterrupt itself ends code that `exec` runs, Python later exits by the signal."""
+    """Exception raised on Ctrl-C.
+
+    A subclass, because a plain KeyboardInterrupt that leaves code run by `exec` later makes Python exit by the signal.
+    """
 
 
 @contextmanager
 def noted_signals(numbers: Iterable[signal.Signals] = SIGNALS) -> Iterator[list[int]]:
-    """Within the block SIGINT raises Interrupted and SIGTERM raises Stopped.
+    """Within the block, SIGINT raises Interrupted and SIGTERM raises Stopped.
 
-    Again every second: an exception that is raised in the middle of an import may be lost there.
+    A signal is repeated every INTERVAL seconds until the block ends, because an exception that is raised in the middle
+    of an import may be lost.
 
     Args:
-        numbers: those of the two that are handled.
+        numbers: signals to handle, SIGINT, SIGTERM or both.
 
     Yields:
-        The signals that have arrived. A library may have turned the exception into another one, such as an ImportError.
+        List of the signals that have arrived, extended as they arrive. It shows that a signal was the cause if a
+        library has turned the exception into another one, such as an ImportError.
     """
     arrived: list[int] = []
     repeats: list[threading.Timer] = []
@@ -59,7 +68,10 @@ def noted_signals(numbers: Iterable[signal.Signals] = SIGNALS) -> Iterator[list[
 
 @contextmanager
 def ignored_interrupts() -> Iterator[None]:
-    """Start processes that ignore SIGINT: Ctrl-C reaches all processes of a terminal, and the parent decides."""
+    """Within the block, ignore SIGINT; processes started there inherit this.
+
+    Ctrl-C reaches all processes of a terminal, but only the parent should react to it.
+    """
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

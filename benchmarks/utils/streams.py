@@ -1,4 +1,4 @@
-"""Standard output and error of a command: what cannot be written or encoded there never ends in a traceback."""
+"""Wrappers of standard output and error: text that cannot be written or encoded never causes a traceback."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, TextIO, cast
 
 from ..errors import UserError
 
-CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code of a command whose reader has gone, as in a shell
+CLOSED_PIPE = 128 + signal.SIGPIPE  # exit code, as in a shell, if the reader of the output has closed the pipe
 
 
 class Messages:
-    """Standard error: a message that cannot be written is dropped, because no work may be lost to it."""
+    """Wrapper of standard error: messages that cannot be written are dropped, so that the command continues."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text; see the class for what happens where that is impossible."""
+        """Write a text and return its length; see the class for errors."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -30,14 +30,14 @@ class Messages:
             return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered; see the class for what happens where that is impossible."""
+        """Flush the buffer; see the class for errors."""
         try:
             self._stream.flush()
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        """Send the rest, including what is buffered, to the null device."""
+        """Redirect the stream, including its buffer, to the null device."""
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self._stream.fileno())
         os.close(null)
@@ -47,9 +47,10 @@ class Messages:
 
 
 class Output(Messages):
-    """Standard output: a command whose answer cannot be written ends.
+    """Wrapper of standard output: if it cannot be written, the command ends.
 
-    Without a message where the reader has gone (`bench list methods | head -1`).
+    It ends with a UserError, or silently with the exit code CLOSED_PIPE if the reader has closed the pipe, as in
+    `bench list methods | head -1`.
     """
 
     def _give_up(self, error: OSError) -> None:
@@ -57,12 +58,12 @@ class Output(Messages):
         if error.errno == errno.EPIPE:
             sys.exit(CLOSED_PIPE)
         reason = (error.strerror or str(error)).lower()
-        raise UserError(f"Cannot write to standard output: {reason}. Records and files that were written are kept.")
+        raise UserError(f"Cannot write to standard output: {reason}. Records and files written so far are kept.")
 
 
 @contextmanager
 def safe_streams() -> Iterator[None]:
-    """Within the block standard output and error are `Output` and `Messages` and can encode every character."""
+    """Within the block, standard output and error are `Output` and `Messages`; unencodable characters are escaped."""
     _open_closed_files()
     before = sys.stdout, sys.stderr
     for stream in before:
@@ -76,7 +77,7 @@ def safe_streams() -> Iterator[None]:
 
 
 def _open_closed_files() -> None:
-    """Open the null device in place of a closed standard file, whose number another file would get."""
+    """Open the null device in place of closed standard streams; else the next file opened would get their number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -114,6 +114,6 @@ def test_more_waves_than_memory_are_refused_before_they_are_drawn() -> None:
 
 
 def test_progress_is_a_number() -> None:
-    with pytest.raises(click.BadParameter, match=r"nan is no number from 0 to 1"):
+    with pytest.raises(click.BadParameter, match=r"nan is not a number from 0 to 1"):
         FractionType().convert("nan", None, None)
     assert FractionType().convert("0.5", None, None) == 0.5

@@ -54,7 +54,7 @@ def test_look_names_the_run_that_is_missing(cli: Any) -> None:
     ("content", "words"),
     [
         (b"half a file", "is damaged"),
-        ([1], "holds another network .no state dict"),
+        ([1], "contains another network .no state dict"),
         ({"head.bias": torch.ones(3)}, r"head.bias is float32 \(3\) instead of float32 \(10\)"),
         ({"head.bias": [0.0] * 10}, r"head.bias is no tensor \(list\)"),
     ],

@@ -1,4 +1,4 @@
-"""AutoAugment with the CIFAR-10 policy (Cubuk et al. 2019), batched: every image draws its own sub-policy.
+"""AutoAugment with the CIFAR-10 policy (Cubuk et al. 2019), batched: a sub-policy is drawn for each image.
 
 A sub-policy is two operations, each with a probability and a strength. Every operation is encoded as one row of
 numbers (`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a blend with
@@ -43,7 +43,7 @@ Policy = list[tuple[tuple[str, float, int | None], tuple[str, float, int | None]
 
 
 def cifar_policy() -> Policy:
-    """The 25 sub-policies, each as name, probability and level of two operations."""
+    """The 25 sub-policies of torchvision: two operations each, with name, probability and level (None or 0 to 9)."""
     from torchvision.transforms import (
         AutoAugment,
         AutoAugmentPolicy,
@@ -69,7 +69,7 @@ def operation(name: str, amount: float, height: int, width: int) -> list[float]:
     """Encode an operation as a row, in the order of COLUMNS.
 
     Args:
-        name: torchvision's name, or "Identity".
+        name: torchvision's name of the operation, or "Identity".
         amount: see `strength`.
         height: image height in pixels.
         width: image width in pixels.
@@ -96,7 +96,7 @@ def operation(name: str, amount: float, height: int, width: int) -> list[float]:
 
 
 class AutoAugment:
-    """The policy as lookup tables.
+    """The CIFAR-10 policy, with every operation precomputed as a row of numbers for one image size.
 
     Args:
         height: image height in pixels, >= 3.
@@ -121,8 +121,8 @@ class AutoAugment:
         """Draw the two operations of each image as rows, float (N, 2, 16).
 
         Args:
-            uniform: float64 (N, 5) in [0, 1): choice of the sub-policy, a coin and a sign for each operation (coins
-                first).
+            uniform: uniform random numbers, float64 (N, 5) in [0, 1). Column 0 chooses the sub-policy, columns 1 and 2
+                decide whether each operation is applied, columns 3 and 4 choose the signs.
         """
         which = (uniform[:, 0] * len(self.rows)).long()
         applied = uniform[:, 1:3] <= self.probabilities[which]
@@ -135,7 +135,7 @@ def auto_augment(images: Tensor, rows: Tensor) -> Tensor:
 
     Args:
         images: uint8 (B, 3, H, W).
-        rows: float (B, 2, 16), see COLUMNS.
+        rows: encoded operations, float (B, 2, 16); see COLUMNS.
     """
     for number in range(2):
         images = apply(images, rows[:, number])
@@ -143,7 +143,7 @@ def auto_augment(images: Tensor, rows: Tensor) -> Tensor:
 
 
 def apply(images: Tensor, row: Tensor) -> Tensor:
-    """Apply one operation to each image, uint8 (B, 3, H, W); `row` is (B, 16)."""
+    """Apply one encoded operation, a row of `row` (B, 16), to each image of `images`, uint8 (B, 3, H, W)."""
     images = affine(images, row[:, :6]).contiguous()
     coloured, luma, sharp, smooth = row[:, 12:, None, None, None].unbind(1)
     red, green, blue = images.split(1, 1)
@@ -161,7 +161,12 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def affine(images: Tensor, matrix: Tensor) -> Tensor:
-    """Nearest-neighbour affine map, black outside the image, of uint8 (B, 3, H, W); `matrix` is (B, 6)."""
+    """Apply an affine map with nearest-neighbour sampling to each image; black outside the image.
+
+    Args:
+        images: uint8 (B, 3, H, W).
+        matrix: coefficients a to f of each image, float (B, 6); see COLUMNS.
+    """
     height, width = images.shape[2:]
     x = torch.arange(width, device=images.device) - (width - 1) / 2
     y = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]
@@ -180,8 +185,8 @@ def tables(pixels: Tensor, row: Tensor, level: Tensor) -> Tensor:
 
     Args:
         pixels: bytes as int64 (B, 3, HW).
-        row: (B, 6), the columns from "mask" to "equalise".
-        level: (B,), mean luma times its weight; added to the weighted image.
+        row: columns "mask" to "equalise" of the encoded operation, float (B, 6).
+        level: mean luma times its weight, float (B,); added to the weighted image.
     """
     mask, threshold, weight, _, stretch, equalise = row[:, :, None, None].unbind(1)
     ramp = torch.arange(256, device=pixels.device)
@@ -201,7 +206,7 @@ def equalising_table(pixels: Tensor, high: Tensor) -> Tensor:
 
     Args:
         pixels: bytes as int64 (B, 3, HW).
-        high: int64 (B, 3, 1), the maximum of each channel.
+        high: maximum of each channel, int64 (B, 3, 1).
     """
     counts = pixels.new_zeros(*pixels.shape[:2], 256)
     counts.scatter_add_(2, pixels, pixels.new_ones(()).expand_as(pixels))
@@ -213,7 +218,14 @@ def equalising_table(pixels: Tensor, high: Tensor) -> Tensor:
 
 
 def smoothed(images: Tensor) -> Tensor:
-    """Rounded weighted mean of 3x3 pixels, the centre weighted 5; borders are unchanged. Float (B, 3, H, W)."""
+    """Smooth images: rounded mean of 3x3 pixels with weight 5 for the centre, else 1; borders stay unchanged.
+
+    Args:
+        images: uint8 (B, 3, H, W).
+
+    Returns:
+        float32 (B, 3, H, W).
+    """
     out = images.float()
     rows = out[:, :, :-2] + out[:, :, 1:-1] + out[:, :, 2:]
     inner = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]

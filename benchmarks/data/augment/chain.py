@@ -20,12 +20,12 @@ class Parameters(NamedTuple):
     """Augmentation parameters of N images; parts that the recipe does not use have shape (N, 0).
 
     Attributes:
-        crop: int64 (N, 3): mirrored, row and column, see `CropFlip`.
-        hole: int64 (N, 2): row and column of the centre, see `cutout`.
-        blends: float (N, 7, 3), see `recolour`.
-        hue: float (N,), see `recolour`.
-        side: float (N,), see `recolour`.
-        auto: float (N, 2, 16), see `auto_augment`.
+        crop: mirrored (0 or 1), row and column of the crop, int64 (N, 3); see `CropFlip`.
+        hole: row and column of the centre of Cutout's square, int64 (N, 2); see `cutout`.
+        blends: weights of jitter and greyscale, float (N, 7, 3); see `recolour`.
+        hue: hue rotation in turns, float (N,); see `recolour`.
+        side: neighbour weight of the blur, float (N,); see `recolour`.
+        auto: encoded operations of AutoAugment, float (N, 2, 16); see `auto_augment`.
     """
 
     crop: Tensor

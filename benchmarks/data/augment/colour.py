@@ -24,14 +24,14 @@ NO_BLEND = (1.0, 0.0, 0.0)
 
 
 def draw_colour(uniform: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Parameters of jitter, greyscale and blur.
+    """Convert uniform random numbers to parameters of jitter, greyscale and blur.
 
     Args:
-        uniform: float64 (N, 12) in [0, 1): coin, three factors and hue of the jitter, four sort keys for its order,
-            coin of the greyscale, coin and sigma of the blur.
+        uniform: float64 (N, 12) in [0, 1). In order: whether to jitter, three factors and the hue of the jitter, four
+            sort keys for the order of its steps, whether to convert to greyscale, whether to blur, sigma of the blur.
 
     Returns:
-        blends, hue, side: arguments of `recolour`.
+        The arguments `blends`, `hue` and `side` of `recolour`.
     """
     jittered, grey, blurred = uniform[:, 0] < JITTERED, uniform[:, 9] < GREY, uniform[:, 10] < BLURRED
     factors = 1 + JITTER * (2 * uniform[:, 1:4] - 1)
@@ -50,7 +50,7 @@ def arrange(order: Tensor, factors: Tensor) -> Tensor:
 
     Args:
         order: int64 (N, 4), for each image a permutation of 0 brightness, 1 contrast, 2 saturation and 3 hue.
-        factors: float (N, 3) of brightness, contrast and saturation; 1 is the identity.
+        factors: factors of brightness, contrast and saturation, float (N, 3); 1 is the identity.
 
     Returns:
         Weights (N, 7, 3) for `blend`: three steps before the hue, three after it, one for the greyscale (neutral).
@@ -68,19 +68,19 @@ def arrange(order: Tensor, factors: Tensor) -> Tensor:
 
 
 def side_weight(sigma: Tensor) -> Tensor:
-    """Weight (< 1/3) of each neighbour in a three-tap Gaussian, for `sigma` in pixels; the centre has the rest."""
+    """Weight of each of the two neighbours in a three-tap Gaussian kernel of `sigma` pixels, below 1/3."""
     neighbour = torch.exp(-0.5 / sigma**2)
     return neighbour / (1 + 2 * neighbour)
 
 
 def recolour(images: Tensor, blends: Tensor, hue: Tensor, side: Tensor) -> Tensor:
-    """Jitter, greyscale and blur, in this order.
+    """Apply jitter, greyscale and blur to each image, in this order.
 
     Args:
         images: float (B, 3, H, W) in [0, 1], contiguous.
-        blends: (B, 7, 3), see `arrange`.
-        hue: (B,) in turns.
-        side: (B,), see `side_weight`; 0 for no blur.
+        blends: weights of the blending steps, (B, 7, 3); see `arrange`.
+        hue: hue rotation of each image in turns, (B,).
+        side: neighbour weight of the blur, (B,); see `side_weight`. 0 for no blur.
     """
     for step in range(3):
         images = blend(images, blends[:, step])
@@ -91,20 +91,20 @@ def recolour(images: Tensor, blends: Tensor, hue: Tensor, side: Tensor) -> Tenso
 
 
 def luma_of(images: Tensor) -> Tensor:
-    """Perceived brightness, float (B, 1, H, W)."""
+    """Luma (perceived brightness) of images, float (B, 1, H, W)."""
     red, green, blue = images.unbind(1)
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2]).unsqueeze(1)
 
 
 def blend(images: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of each image, its luma and its mean luma, clamped to [0, 1].
+    """Blend each image with its luma and its mean luma: their weighted sum, clamped to [0, 1].
 
     Weights (f, 0, 0) change brightness, (f, 0, 1 - f) contrast, (f, 1 - f, 0) saturation; (0, 1, 0) is greyscale, and
     (1, 0, 0) is exactly the identity.
 
     Args:
         images: float (B, 3, H, W) in [0, 1].
-        weights: (B, 3).
+        weights: weights of the image, its luma and its mean luma, (B, 3).
     """
     image, luma, mean = weights[:, :, None, None, None].unbind(1)
     grey = luma_of(images)
@@ -136,11 +136,11 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, side: Tensor) -> Tensor:
-    """Gaussian blur with three taps per axis and reflected borders, float (B, 3, H, W).
+    """Gaussian blur with three taps per axis and reflected borders.
 
     Args:
         images: float (B, 3, H, W), with H, W >= 2.
-        side: (B,), weight of each neighbour; 0 is the identity.
+        side: weight of each neighbour, (B,); 0 is the identity.
     """
     side = side[:, None, None, None]
     centre = 1 - 2 * side
@@ -160,7 +160,7 @@ def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
 
     Args:
         images: (B, 3, H, W), bytes or floats.
-        centres: int64 (B, 2), row and column; the square starts `side // 2` pixels before them.
+        centres: row and column of each centre, int64 (B, 2); the square starts `side // 2` pixels before them.
         side: side of the square in pixels.
     """
     row, column = (

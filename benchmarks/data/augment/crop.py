@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 4096  # images
+CHUNK = 4096  # images flipped at a time
 
 
 class CropFlip:

@@ -23,7 +23,7 @@ Step = tuple[str, float]  # an operation and its strength
 
 
 class PlainAugment(Augment):
-    """`Augment`, image by image.
+    """Reference implementation of `Augment` that processes image by image.
 
     Args:
         images: uint8 (N, 3, H, W).
@@ -82,7 +82,12 @@ def cut_out(image: Tensor, centre: list[int], side: int) -> Tensor:
 
 
 def recolour(image: Tensor, own: Parameters) -> Tensor:
-    """Apply SimCLR's jitter, greyscale and blur to an image, float (3, H, W) in [0, 1]."""
+    """Apply SimCLR's jitter, greyscale and blur to an image.
+
+    Args:
+        image: float (3, H, W) in [0, 1].
+        own: augmentation parameters of the image, without the dimension N.
+    """
     for step in own.blends[:3]:
         image = blend(image, *step.tolist())
     image = functional.adjust_hue(image, float(own.hue))
@@ -97,7 +102,7 @@ def recolour(image: Tensor, own: Parameters) -> Tensor:
 
 
 def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
-    """Apply one jitter step or the greyscale; for the three weights see `colour.blend`."""
+    """Apply one jitter step or the greyscale to an image, float (3, H, W); for the weights see `colour.blend`."""
     out: Tensor
     if (factor, luma) == (0, 1):
         out = functional.rgb_to_grayscale(image, 3)
@@ -109,7 +114,14 @@ def blend(image: Tensor, factor: float, luma: float, mean: float) -> Tensor:
 
 
 def affine(image: Tensor, translate: tuple[int, int], shear: tuple[float, float], centre: list[int] | None) -> Tensor:
-    """Translate by whole pixels and shear by tangents, both (x, y); `centre` is fixed, None for the image centre."""
+    """Translate and shear an image.
+
+    Args:
+        image: uint8 (3, H, W).
+        translate: shift in pixels, (x, y).
+        shear: tangents of the shear angles, (x, y).
+        centre: fixed point of the shear, [x, y]; None for the centre of the image.
+    """
     degrees = [math.degrees(math.atan(tangent)) for tangent in shear]
     out: Tensor = functional.affine(image, 0.0, list(translate), 1.0, degrees, InterpolationMode.NEAREST, center=centre)
     return out

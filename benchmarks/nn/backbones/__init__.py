@@ -1,7 +1,7 @@
 """Backbones: functions that return a plain `nn.Sequential` of named stages with the attribute `width`.
 
-Methods can slice it. Each module here defines a dictionary `BACKBONES` from names to such functions. `timm:<model>`
-selects any timm model.
+Methods can slice such a backbone. Each module here defines a dictionary `BACKBONES` from names to such functions.
+`timm:<model>` selects any timm model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
 
     Args:
         name: one of `backbone_names()` or `timm:<model>`.
-        norm: builds the normalisation layer for a number of channels.
+        norm: function that builds the normalisation layer for a number of channels.
 
     Raises:
         UserError: there is no such backbone, or the timm model does not support `norm`.

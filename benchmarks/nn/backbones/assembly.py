@@ -10,9 +10,13 @@ Norm = Callable[[int], nn.Module]  # number of channels -> normalisation layer
 
 
 def assemble(stages: dict[str, nn.Module], width: int) -> nn.Sequential:
-    """Join named stages into a backbone with `width` features and initialise its convolutions.
+    """Join named stages into a backbone and initialise its convolutions.
 
     Weights are Kaiming normal with fan-in (standard deviation sqrt(2 / fan-in)), as in the reference code of LDAM.
+
+    Args:
+        stages: modules by name, in the order of the forward pass.
+        width: number of features that the last stage returns.
     """
     backbone = join(stages, width)
     for module in backbone.modules():

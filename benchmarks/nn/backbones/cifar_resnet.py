@@ -11,7 +11,10 @@ from .assembly import Norm, assemble
 
 
 class Shortcut(nn.Module):
-    """Subsample every second row and column, and pad with zero channels: a quarter of the new width on each side."""
+    """Parameter-free shortcut: takes every second row and column, and adds zero channels on both sides.
+
+    A quarter of the new width is added on each side.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -25,9 +25,9 @@ class DenseLayer(nn.Module):
 
 
 def densenet(depth: int, growth: int, norm: Norm) -> nn.Sequential:
-    """DenseNet of depth 3n + 4: stem, three blocks of n layers, and between them 1x1 convolution and 2x2 mean pooling.
+    """DenseNet of depth 3n + 4: stem, three blocks of n layers, and 1x1 convolution and 2x2 mean pooling between them.
 
-    Each pooling is a separate stage, so that a backbone can be split before and after it.
+    Each pooling is a separate stage, so that the backbone can be split before and after it.
     """
     layers = (depth - 4) // 3
     width = 2 * growth

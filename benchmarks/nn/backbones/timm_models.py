@@ -1,4 +1,4 @@
-"""timm models as sequences of named stages, verified against the original model."""
+"""Backbones from timm models, as sequences of named stages that are verified against the original model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Pool(nn.Module):
 
 
 def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
-    """A timm model without its classifier, with new random weights (never pretrained).
+    """Build a timm model without its classifier, with new random weights (never pretrained ones).
 
     If calling the model's children in sequence gives exactly the model's output, each child is a stage, as is each
     child of a container such as `blocks` or `stages`. Otherwise, the model can be split only before its pooling.

@@ -17,14 +17,14 @@ INTEGERS = {torch.float64: torch.int64, torch.float32: torch.int32}
 
 
 class Rows(NamedTuple):
-    """Index tensors of the two groups of rows in a mask, computed once for all layers.
+    """Index tensors of the natural and the noise rows of a batch, computed once for all layers.
 
     Attributes:
-        group: int64 (B,), 0 for natural rows, 1 for noise rows.
-        others: bool (2, 1, B, 1), for each group the rows that are not in it.
-        keep: int32 (B,), all bits set for natural rows, none for noise rows.
-        sizes: float32 (2, 1), number of rows in each group.
-        present: float32 (2, 1), `sizes` clamped to at least 1.
+        group: group of each row, int64 (B,), 0 for natural rows, 1 for noise rows.
+        others: for each group, true for the rows that do not belong to it, bool (2, 1, B, 1).
+        keep: bit mask of each row, int32 (B,): all bits set for natural rows, none for noise rows.
+        sizes: number of rows in each group, float32 (2, 1).
+        present: `sizes` clamped to at least 1, float32 (2, 1).
     """
 
     group: Tensor
@@ -35,7 +35,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(mask: Tensor) -> Rows:
-    """Compute `Rows` from a mask, bool (B,), true for noise.
+    """Compute `Rows` from a noise mask, bool (B,), true for noise rows.
 
     Raises:
         TypeError: the mask is not boolean; an integer mask would make every row natural.
@@ -78,7 +78,7 @@ class NormaliseGroups(torch.autograd.Function):
 
         Args:
             ctx: autograd context.
-            x: (B, K, *spatial).
+            x: input of the layer, (B, K, *spatial).
             group: see `Rows`.
             others: see `Rows`.
             keep: see `Rows`.
@@ -88,14 +88,14 @@ class NormaliseGroups(torch.autograd.Function):
             bias: beta of natural rows, (K,).
             noise_weight: gamma of noise rows; None to share that of natural rows.
             noise_bias: beta of noise rows; None if `noise_weight` is None.
-            eps: added to the variances.
-            noise_flows: propagate gradients through noise rows; if false, their outputs are constants.
-            noise_learns: let noise rows contribute to the gradients of their gamma and beta.
-            sync: compute statistics over all ranks of the default process group.
+            eps: constant added to the variances.
+            noise_flows: whether to propagate gradients through noise rows; if not, their outputs are constants.
+            noise_learns: whether noise rows contribute to the gradients of their gamma and beta.
+            sync: whether to compute statistics over all ranks of the default process group.
 
         Returns:
-            The output; and, without gradient, mean and biased variance, each (2, K), and the number of elements per
-            channel, (2, 1). Natural rows come first.
+            The output, (B, K, *spatial). Without gradient: mean and biased variance of each group, (2, K), and number
+            of elements per channel in each group, (2, 1); the natural group comes first.
         """
         exact = torch.float64 if x.dtype == torch.float64 else torch.float32
         rows, spatial = Rows(group, others, keep, sizes, present), tuple(range(2, x.dim()))
@@ -124,7 +124,7 @@ class NormaliseGroups(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients with respect to x, and gamma and beta of both groups."""
+        """Gradients with respect to x, and to gamma and beta of both groups."""
         saved, group, others, keep, present, mean, inverse, scale = ctx.saved_tensors
         rows = Rows(group, others, keep, present, present)
         exact, dims = mean.dtype, grad.dim()
@@ -188,7 +188,7 @@ def _zero_noise(x: Tensor, rows: Rows) -> None:
 
 
 def _over_ranks(values: Tensor, sync: bool) -> Tensor:
-    """Sum over all processes if `sync`; every rank participates, even if it has no rows of a group."""
+    """Sum over all ranks if `sync`; every rank must take part, even if it has no rows of a group."""
     if sync and torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values

@@ -76,10 +76,10 @@ def batchnorms(model: nn.Module) -> list[_BatchNorm]:
 
 
 def routable_class(norm: _BatchNorm) -> type[_BatchNorm]:
-    """The plain class of a batch norm, without routing.
+    """The class of a batch norm without routing.
 
     Raises:
-        TypeError: its forward pass or process group cannot be routed.
+        TypeError: the layer has a custom forward pass or a custom process group, which cannot be routed.
     """
     plain = plain_class(type(norm))
     ordinary = plain.forward in (_BatchNorm.forward, SyncBatchNorm.forward)
@@ -91,7 +91,7 @@ def routable_class(norm: _BatchNorm) -> type[_BatchNorm]:
 
 
 def copy_to_noise(model: nn.Module) -> None:
-    """Copy the natural state of every auxiliary batch norm to its second norm."""
+    """Copy parameters and statistics for natural rows to those for noise rows, in all auxiliary batch norms."""
     for norm in batchnorms(model):
         if isinstance(norm, Auxiliary):
             norm.copy_to_noise()
@@ -105,7 +105,7 @@ def noise_rows(model: nn.Module, mask: Tensor | None) -> Iterator[None]:
 
     Raises:
         TypeError: the mask is not boolean.
-        ValueError: there is a mask, but the model has no batch norm, or one that is not routed.
+        ValueError: `mask` is not None, but the model has no batch norm or one that is not routed.
     """
     routings = _routings(model, mask is not None)
     before = _set(routings, mask)
@@ -116,7 +116,7 @@ def noise_rows(model: nn.Module, mask: Tensor | None) -> Iterator[None]:
 
 
 class NoiseAware(nn.Module):
-    """Wraps a model with routed batch norms; its forward pass takes the noise mask.
+    """Wrapper of a model with routed batch norms; its forward pass takes the noise mask.
 
     Example:
         net = NoiseAware(convert_batchnorm(torchvision.models.resnet18()))
@@ -157,7 +157,15 @@ def _restore(routings: list[Routing], before: list[Rows | None]) -> None:
 
 
 def _routings(model: nn.Module, needed: bool) -> list[Routing]:
-    """The distinct routings of a model's layers; if `needed`, every batch norm must have one."""
+    """The distinct routings of a model's layers.
+
+    Args:
+        model: any module.
+        needed: whether every batch norm must have a routing.
+
+    Raises:
+        ValueError: a routing is needed, but the model has no batch norm or one without routing.
+    """
     norms = batchnorms(model)
     routings = {id(norm.routing): norm.routing for norm in norms if isinstance(norm, Routed)}
     plain = sum(not isinstance(norm, Routed) for norm in norms)

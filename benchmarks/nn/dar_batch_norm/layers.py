@@ -60,12 +60,12 @@ class Routed(_BatchNorm):
         self.route(Routing(), noise_grad, eval_noise, sync)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle by mixin and plain class, because some classes are created on demand."""
+        """Pickle the mixin and the plain class instead of the routed class, which may have been created on demand."""
         mixin = DAR if isinstance(self, DAR) else Auxiliary
         return _blank, (mixin, plain_class(type(self))), self.__dict__
 
     def route(self, routing: Routing, noise_grad: NoiseGrad, eval_noise: EvalNoise, sync: bool) -> None:
-        """Set the options and the object that provides the mask."""
+        """Set the routing, which provides the mask, and the options; see the class."""
         self.routing, self.noise_grad, self.eval_noise, self.sync = routing, noise_grad, eval_noise, sync
 
     def unroute(self) -> None:
@@ -119,11 +119,11 @@ class Routed(_BatchNorm):
         return out
 
     def _noise_affine(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Gamma and beta of noise rows; None if shared with natural rows."""
+        """Gamma and beta of noise rows; (None, None) if they are shared with natural rows."""
         raise NotImplementedError
 
     def _affine(self, norm: _BatchNorm, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Gamma and beta of a norm; ones and zeros if it has none."""
+        """Gamma and beta of a batch norm; ones and zeros if it has none."""
         if norm.affine:
             return norm.weight, norm.bias
         return torch.ones(self.num_features, device=x.device), torch.zeros(self.num_features, device=x.device)
@@ -189,7 +189,7 @@ class Auxiliary(Routed):
         self.add_noise()
 
     def add_noise(self) -> None:
-        """Attach the second batch norm, in its initial state."""
+        """Attach the batch norm for noise rows, in its initial state."""
         like = self.weight if self.affine else self.running_mean
         kind: dict[str, Any] = {} if like is None else {"device": like.device, "dtype": like.dtype}
         self.noise = Second(self.num_features, self.eps, self.momentum, self.affine, self.track_running_stats, **kind)
@@ -197,7 +197,7 @@ class Auxiliary(Routed):
             new.requires_grad_(own.requires_grad)
 
     def copy_to_noise(self) -> None:
-        """Copy the state of the natural batch norm to the second one."""
+        """Copy parameters and statistics for natural rows to those for noise rows."""
         own = {key: value for key, value in self.state_dict().items() if key in self.noise.state_dict()}
         self.noise.load_state_dict(own)
 

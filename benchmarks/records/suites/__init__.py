@@ -1,4 +1,4 @@
-"""Suite files: methods x datasets x ratios x seeds, as TOML. The built-in suites are in this folder."""
+"""Suite files: TOML descriptions of runs. The built-in suites are in this folder."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Block(BaseModel):
     """All combinations of methods, datasets, ratios, profiles and seeds; the fields are the options of `bench run`.
 
     Attributes:
-        methods: names or paths of .py files; "*" for all methods of the suite and of installed packages.
-        datasets: names.
+        methods: method names or paths of .py files; "*" for all methods, those of installed packages included.
+        datasets: dataset names, such as "digits-lt" or "folder:PATH".
         imbalance: imbalance ratios; empty for each dataset's default.
-        profile: exp, step or both; empty for each dataset's default.
-        seeds: such as "0..2".
-        recipe: a name or .toml file; None for each dataset's default.
-        epochs: overrides the recipe's epochs.
-        augment: overrides the recipe's augmentation.
-        set: NAME=VALUE texts; METHOD.NAME applies to that method only.
+        profile: imbalance profiles, exp or step; empty for each dataset's default.
+        seeds: seeds as text, such as "0..2" for 0, 1 and 2.
+        recipe: recipe name or path of a .toml file; None for each dataset's default.
+        epochs: number of epochs; None for the recipe's.
+        augment: augmentation; None for the recipe's.
+        set: settings "NAME=VALUE" for all methods, or "METHOD.NAME=VALUE" for one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -44,7 +44,7 @@ class Block(BaseModel):
 
 
 class Suite(BaseModel):
-    """Blocks of runs; a run that occurs in two blocks is trained once."""
+    """Contents of a suite file: blocks of runs. A run that occurs in two blocks is trained once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,7 +52,7 @@ class Suite(BaseModel):
 
 
 def suite_files() -> dict[str, Path]:
-    """Built-in suites: name -> path."""
+    """Paths of the built-in suites, by name."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
 
 
@@ -60,10 +60,10 @@ def read_suite(name: str) -> Suite:
     """Read a built-in suite by name, or a suite file by path.
 
     Raises:
-        UserError: the suite does not exist or is invalid; the message names file, line and field.
+        UserError: the suite does not exist or is invalid; the message names the file, and for a field also its line.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
-    if path.is_fifo():  # reading it would wait for ever
+    if path.is_fifo():  # reading it would block forever
         raise UserError(f"The suite {path} is a named pipe; write it to a file first.")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -87,7 +87,12 @@ def _field_names(error: Any) -> str:
 
 
 def _line(text: str, location: tuple[int | str, ...]) -> int:
-    """Line number of the field at a location in the parsed file; if it is missing, that of its block, or 1."""
+    """Line number of a field in a suite file; if the file lacks the field, that of its block, or 1.
+
+    Args:
+        text: content of the file.
+        location: keys and indices that lead to the field, as in a pydantic error.
+    """
     lines = text.splitlines()
     block = next((part for part in location if isinstance(part, int)), 0)
     heads = [k for k, line in enumerate(lines) if re.match(r"\s*\[\[\s*runs\s*\]\]", line)]

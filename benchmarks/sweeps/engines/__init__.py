@@ -1,4 +1,4 @@
-"""Engines run the units of a sweep. An engine is a class in its own file, registered in ENGINES."""
+"""Engines, which run the units of a sweep. An engine is a class in its own file, registered in ENGINES."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SCRIPTS = {"sbatch": "slurm"}  # script format for `--emit` -> engine that write
 
 
 class Engine(Protocol):
-    """Runs units. Created before the suite is read, so that it can start its setup in parallel."""
+    """Interface of an engine, which runs units. It is created before the suite is read, so that both overlap."""
 
     def __init__(self, request: SweepRequest) -> None:
         """Prepare for a sweep.
 
         Raises:
-            UserError: the engine cannot run here.
+            UserError: the engine cannot run on this machine.
         """
 
     def run(self, units: Sequence[Unit]) -> Outcome | None:
@@ -37,7 +37,7 @@ class Engine(Protocol):
             The outcome of all units; None if they were submitted and run later.
 
         Raises:
-            UserError: the engine cannot run here.
+            UserError: the engine cannot run on this machine.
         """
 
 

@@ -40,7 +40,7 @@ class LocalEngine:
         start_fork_server(request.slots[0].threads)
 
     def run(self, units: Sequence[Unit]) -> Outcome:
-        """Run the missing units."""
+        """Run the missing units in parallel, one per slot; see `Engine`."""
         with open_dashboard(units, self.request) as dashboard:
             return _Pool(self.request, Scheduler(units, self.request.results, self.request.runs, dashboard)).run()
 

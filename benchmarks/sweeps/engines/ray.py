@@ -41,7 +41,7 @@ class RayEngine:
         self.request = request
 
     def run(self, units: Sequence[Unit]) -> Outcome:
-        """Run the missing units.
+        """Run the missing units as Ray tasks; see `Engine`.
 
         Raises:
             UserError: Ray is not installed, or there is no cluster at the address.
@@ -135,11 +135,11 @@ def carry_out(words: list[str], record: str, log: str, data: str) -> tuple[int, 
     Args:
         words: arguments of `bench`.
         record: path of the record that the run writes.
-        log: path of its log.
-        data: the data root, unless LTBENCH_DATA is set on the node.
+        log: path of the run's log.
+        data: folder of the datasets, used unless LTBENCH_DATA is set on the node.
 
     Returns:
-        The exit code, the text of the record or None, and the last line of the log.
+        The exit code, the text of the record (None if there is none), and the last line of the log.
     """
     path = Path(log)
     path.parent.mkdir(parents=True, exist_ok=True)

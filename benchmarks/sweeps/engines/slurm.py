@@ -23,8 +23,8 @@ from ..status import FAILED, LOG, locked, missing
 if TYPE_CHECKING:
     from ..units import Unit
 
-LARGEST_ARRAY = 1000  # Slurm's default is 1001
-NOTICE = 120  # seconds from SIGINT to the time limit
+LARGEST_ARRAY = 1000  # most jobs in an array; Slurm's default limit is 1001
+NOTICE = 120  # seconds before the time limit at which Slurm sends SIGINT
 
 _HEAD = """#!/bin/bash
 # Submits the missing runs of a sweep: bash FILE. Partition and time: SBATCH_PARTITION, SBATCH_TIMELIMIT.
@@ -70,7 +70,7 @@ class SlurmEngine:
         self.request = request
 
     def run(self, units: Sequence[Unit]) -> None:
-        """Submit the missing units.
+        """Submit the missing units, or print the script that would; see `Engine`.
 
         Raises:
             UserError: sbatch is not available on this machine, or fails.
@@ -87,8 +87,8 @@ def script(units: Sequence[Unit], request: SweepRequest, largest: int = LARGEST_
 
     Args:
         units: units of a suite.
-        request: folders and slots; with GPU slots, each job requests one GPU.
-        largest: most jobs in an array.
+        request: options of the sweep; with GPU slots, each job requests one GPU.
+        largest: largest number of jobs in an array.
     """
     results, runs = request.results.resolve(), request.runs.resolve()
     todo = [unit for unit in missing(units, results) if not locked(runs / unit.id)]
@@ -105,7 +105,7 @@ def script(units: Sequence[Unit], request: SweepRequest, largest: int = LARGEST_
 
 
 def submit(text: str) -> None:
-    """Run the script on this machine.
+    """Run a submission script on this machine and print its output.
 
     Raises:
         UserError: sbatch is not available on this machine, or fails.
@@ -142,7 +142,7 @@ def _array(name: str, units: Sequence[Unit], request: SweepRequest, after: str =
 
 
 def _by_dependency(units: Sequence[Unit], results: Path, runs: Path) -> tuple[list[Unit], list[Unit]]:
-    """Units that can start at once, and units that need a snapshot that one of those trains."""
+    """Units that can start at once, and units that must wait because they need a snapshot from one of the former."""
     queue = Queue(units, results, runs)
     leaders = []
     while unit := queue.take():

@@ -1,4 +1,4 @@
-"""Backbones and heads."""
+"""Shapes, parameters and arithmetic of backbones and heads."""
 
 from __future__ import annotations
 

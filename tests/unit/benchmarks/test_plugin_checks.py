@@ -1,4 +1,4 @@
-"""Faults of a plugin's class that would otherwise be ignored in silence."""
+"""Errors in the class of a plugin that would otherwise be silently ignored."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FAULTS = {
     "def __init__(self): self.x = 1": r"Mine has its own __init__, which would not be called",
     "strength = 0.5": r"Mine\.strength has no type .* write strength: float = 0\.5",
     "norm = 'full'": r"Mine\.norm has no type",
-    "folder: Path = Path('x')": r"Mine\.folder: a record cannot hold Path",
-    "weights: torch.Tensor | None = None": r"Mine\.weights: a record cannot hold",
-    "chosen: set[int] = field(default_factory=set)": r"Mine\.chosen: a record cannot hold",
-    "pair: tuple[int, numpy.ndarray] | None = None": r"Mine\.pair: a record cannot hold",
+    "folder: Path = Path('x')": r"Mine\.folder: a record cannot contain Path",
+    "weights: torch.Tensor | None = None": r"Mine\.weights: a record cannot contain",
+    "chosen: set[int] = field(default_factory=set)": r"Mine\.chosen: a record cannot contain",
+    "pair: tuple[int, numpy.ndarray] | None = None": r"Mine\.pair: a record cannot contain",
     "def criterion(self, logits, labels): return logits.sum()": r"write def criterion\(self, logits, labels, now\)",
     "def loss(self, net, images, labels, now): return net(images).sum()": r"write def loss\(self, net, batch, now\)",
     "@staticmethod\n    def finish(net): return net": r"write def finish\(self, net, train\)",
@@ -41,7 +41,7 @@ SOUND = (
 
 
 def method_file(folder: Path, body: str, name: str = "mine") -> str:
-    """Path of a method file whose class has a body."""
+    """Path of a new method file with the given class body."""
     path = folder / f"{name}.py"
     path.write_text(f"{HEAD}@dataclass\nclass Mine(Method):\n    {body}\n", encoding="utf-8")
     return str(path)

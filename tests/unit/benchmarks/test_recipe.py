@@ -1,4 +1,4 @@
-"""Recipes: published schedule, changes, and invalid values."""
+"""Recipes: published learning-rate schedule, changed values, and invalid values."""
 
 from __future__ import annotations
 

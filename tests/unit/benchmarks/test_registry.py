@@ -1,4 +1,4 @@
-"""Methods from outside the suite, and the mistakes that are refused when they are loaded."""
+"""Third-party methods, and errors that are detected when they are loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long-tail profiles, the selection of the reference code, and the types of a dataset, without files."""
+"""Imbalance profiles, the reference code's selection of images, and the dataset types, without files."""
 
 import hashlib
 import itertools
@@ -14,7 +14,7 @@ SHAPES = {"cifar10": (10, 5000), "cifar100": (100, 500)}
 
 
 def ranks(name: str, counts: list[int], selection: str = "shuffled") -> list[np.ndarray]:
-    """Kept positions inside each class, for sorted labels."""
+    """Selected positions within each class, for sorted labels."""
     classes, size = SHAPES[name]
     kept = select(np.repeat(np.arange(classes), size), counts, selection)
     assert (np.repeat(np.arange(classes), counts) == kept // size).all()

@@ -1,4 +1,4 @@
-"""A new engine or command-line subject needs one file and one line in a table."""
+"""Tables of engines and commands: a new engine or command needs one file and one line."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ COMMANDS = (greet,)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An importable folder."""
+    """Temporary folder from which modules can be imported."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture
 def pretending(folder: Path) -> Iterator[None]:
-    """Add a line to the table of engines within a context."""
+    """Within the block, register one more engine."""
     (folder / "pretending.py").write_text(ENGINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENGINES, "pretending", "pretending:Pretending")

@@ -22,7 +22,7 @@ def uniform(*shape: int, name: str = "numbers") -> Tensor:
 
 
 def floats(count: int, size: int = 12) -> Tensor:
-    """Noise images, with some black, white, grey and single-coloured images among them."""
+    """Random images, some of them black, white, grey or of a single colour."""
     images = uniform(count, 3, size, size + 1, name="images").float()
     images[0], images[1], images[2] = 0, 1, 0.3
     images[3] = torch.tensor([0.9, 0.1, 0.1])[:, None, None]
@@ -131,7 +131,7 @@ def test_chain_is_random_per_image_repeatable_and_within_bounds(changes: dict[st
     assert float(out.max()) <= 1
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     assert out.is_contiguous(memory_format=layout)
-    assert torch.equal(out, augment(index, augment.draw(512, random()))), "the same generators, the same batch"
+    assert torch.equal(out, augment(index, augment.draw(512, random()))), "equal generators give equal batches"
     assert not torch.equal(out, augment(index, augment.draw(512, random(1))))
     parts = [augment(index[k : k + 64], drawn.rows(slice(k, k + 64))) for k in range(0, 512, 64)]
     torch.testing.assert_close(torch.cat(parts), out, rtol=0, atol=1e-6)  # images are independent of one another

@@ -19,7 +19,7 @@ ROUNDED = {"ShearX", "ShearY", "Rotate"}  # operations for which a tie between t
 
 
 def pictures(count: int, height: int, width: int) -> Tensor:
-    """Noise, smooth, constant and few-level images, uint8 (count, 3, H, W)."""
+    """Random, smooth, constant and few-level images, uint8 (count, 3, H, W)."""
     random = generator(0, "pictures")
     coarse = torch.rand(count, 3, 4, 4, generator=random)
     images = torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)

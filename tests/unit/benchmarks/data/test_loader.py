@@ -1,4 +1,4 @@
-"""Draws of an epoch, and batches built from them."""
+"""Drawing the images of an epoch, and building batches from them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_draws_follow_class_probabilities_uniform_within_classes() -> None:
     for label, fraction in enumerate((0.25, 0.25, 0.5)):
         hits = per_image[split.labels == label]
         expected = fraction * len(index) / len(hits)
-        assert ((hits - expected).abs() < 5 * expected**0.5).all(), "each image of a class is as likely as the next"
+        assert ((hits - expected).abs() < 5 * expected**0.5).all(), "images of a class are equally likely"
 
 
 def test_a_class_of_probability_zero_is_never_drawn() -> None:

@@ -1,4 +1,4 @@
-"""Folded networks compute the same function as the network in evaluation mode, which is not changed."""
+"""Folded networks compute the same function as the original in evaluation mode and leave the original unchanged."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def network(name: str) -> Classifier:
 
 
 class Precise(nn.Sequential):
-    """A float64 head for float32 features."""
+    """Head that converts float32 features to float64."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         return super().forward(features.double())

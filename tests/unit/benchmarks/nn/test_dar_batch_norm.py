@@ -35,7 +35,7 @@ def layer(cls: type = DARBatchNorm2d, channels: int = 1, **options: Any) -> Any:
 
 
 def run(norm: Any, x: Tensor, mask: Tensor | None, upstream: Tensor) -> tuple[Tensor, Tensor]:
-    """Output of a layer and gradient of its input."""
+    """Output of a layer, and gradient with respect to its input."""
     x = x.clone().requires_grad_()
     with noise_rows(norm, mask):
         out = norm(x)

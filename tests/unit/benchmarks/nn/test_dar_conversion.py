@@ -1,4 +1,4 @@
-"""Conversion of whole models, noise masks of their layers, and gradients of noise images."""
+"""Conversion of whole models, passing of noise masks to layers, and gradients of noise images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def images(name: str) -> Tensor:
 
 
 def gradients(net: nn.Module, loss: Tensor) -> dict[str, bool]:
-    """Whether each parameter has a non-zero gradient."""
+    """Whether each parameter has a non-zero gradient, by name."""
     net.zero_grad()
     loss.backward()
     return {name: p.grad is not None and bool(p.grad.abs().sum() > 0) for name, p in net.named_parameters()}
@@ -51,7 +51,7 @@ def gradients(net: nn.Module, loss: Tensor) -> dict[str, bool]:
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("mode", ["stop", "affine_frozen", "full"])
 def test_what_noise_rows_teach(name: str, mode: str) -> None:
-    """Trained by noise: the classifier alone; all convolutions but no gamma or beta; all parameters."""
+    """Noise rows train the head alone (stop), all parameters except gamma and beta (affine_frozen), or all (full)."""
     net = network(name, noise_grad=mode)
     with noise_rows(net.backbone, MASK):
         logits = net(images(name))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def _rank(rank: int, folder: str, mode: str, sync: bool) -> None:
-    """Process `rank` of two: a model with routed layers on half of the batch, with and without a mask."""
+    """Run a model with routed layers on half of a batch in process `rank` of two, with and without a mask."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     x, mask, net = _batch()
@@ -36,7 +36,7 @@ def _batch() -> tuple[Tensor, Tensor, nn.Sequential]:
 
 @pytest.mark.parametrize(("mode", "sync"), [("full", True), ("stop", True), ("stop", False)])
 def test_two_processes(mode: Any, sync: bool, tmp_path: Path) -> None:
-    """DistributedDataParallel, with one rank without noise.
+    """DistributedDataParallel, where one rank has no noise rows.
 
     With synchronisation, results equal those of one process with all rows, otherwise those of each half of the rows.
     Each rank must keep its own mask although DistributedDataParallel broadcasts buffers.

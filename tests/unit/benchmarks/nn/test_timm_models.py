@@ -1,4 +1,4 @@
-"""Names of timm's models: a tag of pretrained weights must not be ignored."""
+"""Names of timm models; a tag of pretrained weights must not be silently ignored."""
 
 from __future__ import annotations
 

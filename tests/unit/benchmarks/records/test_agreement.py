@@ -1,4 +1,4 @@
-"""Parts of a record that must agree, copies that contradict each other, and records of other versions."""
+"""Consistency within a record, contradictory copies of a record, and records of other versions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def committed(words: str = "drw/recipe.precision*seed0") -> Values:
 
 
 def refusal(values: Values, path: Path) -> str:
-    """The one sentence with which a record is refused."""
+    """Error message for an invalid record, after a check that it is a single line."""
     path.write_text(json.dumps(values))
     with pytest.raises(UserError) as error:
         read_record(path)
@@ -36,7 +36,7 @@ def refusal(values: Values, path: Path) -> str:
 
 
 def with_id(values: Values, **changes: Any) -> Values:
-    """With other values and the id that follows from them, as from a run, or from a careful forger."""
+    """Change values of a record and recompute its id, so that only other checks can find an error."""
     new = copy.deepcopy(values) | changes
     return new | {"id": id_of(new)}
 
@@ -71,13 +71,13 @@ def shared_with(values: Values, epochs: int) -> Values:
 
 NO_CLASS: Values = {"class_names": [], "train_counts": [], "test_counts": []}
 DISAGREEING: dict[str, tuple[Callable[[Values], Values], str]] = {
-    "hits": (hits, "the last of history.accuracy is not that of final.correct"),
-    "accuracy": (lambda v: part(v, "history", accuracy=[0.5] * 12), "is not that of final.correct"),
-    "evaluated": (lambda v: part(v, "history", evaluated_epochs=[0] * 11 + [119]), "do not increase"),
+    "hits": (hits, "the last value of history.accuracy does not match final.correct"),
+    "accuracy": (lambda v: part(v, "history", accuracy=[0.5] * 12), "does not match final.correct"),
+    "evaluated": (lambda v: part(v, "history", evaluated_epochs=[0] * 11 + [119]), "not in increasing order"),
     "unevaluated": (lambda v: part(v, "history", accuracy=[], evaluated_epochs=[]), "final.epoch is not the last"),
     "best": (lambda v: part(v, "best", correct=[50] * 10), "history.accuracy at best.epoch"),
     "best epoch": (lambda v: part(v, "best", epoch=78), "history.accuracy at best.epoch"),
-    "worst": (lambda v: part(v, "best", epoch=119, correct=v["final"]["correct"]), "is not the best"),
+    "worst": (lambda v: part(v, "best", epoch=119, correct=v["final"]["correct"]), "does not have the highest"),
     "other best": (lambda v: part(v, "best", epoch=119), "best.correct and final.correct differ"),
     "losses": (lambda v: part(v, "history", loss=[1.0] * 119), "final.epoch is not the last epoch"),
     "stages": (lambda v: part(v, "cost", epochs_per_stage={"train": 119}), "does not sum to the epochs"),
@@ -102,7 +102,7 @@ DISAGREEING: dict[str, tuple[Callable[[Values], Values], str]] = {
     "truth": (lambda v: part(v, "dataset", verified=1), "dataset.verified"),
     "no class": (lambda v: part(v, "dataset", **NO_CLASS), "class_names"),
     "huge": (lambda v: part(v, "cost", peak_memory_bytes=10**400), "peak_memory_bytes"),
-    "prefix": (lambda v: part(v, "cost", prerequisites=[shared_with(v, 121)]), "more first epochs than were trained"),
+    "prefix": (lambda v: part(v, "cost", prerequisites=[shared_with(v, 121)]), "prefix with more epochs than the run"),
 }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def test_what_each_part_was_made_with_sums_to_the_epochs(tmp_path: Path) -> None
 
 
 def copies(tmp_path: Path, change: Callable[[Values], Values]) -> list[Path]:
-    """The same record twice, the second one changed, and a sound one of another seed."""
+    """Write a record, a changed copy of it and an unchanged record of another seed; return their paths."""
     values, other = committed(), committed("drw/recipe.precision*seed1")
     paths = [tmp_path / "results" / name for name in ("a.json", "b.json", "c.json")]
     paths[0].parent.mkdir()
@@ -135,7 +135,7 @@ def copies(tmp_path: Path, change: Callable[[Values], Values]) -> list[Path]:
 
 
 def other_hits(values: Values) -> Values:
-    """Hits that agree with all else: a miss of one class becomes a hit, and a hit of another one a miss."""
+    """Change the result consistently: one more correct prediction in a class, one fewer in another."""
     correct, confusion = values["final"]["correct"], values["final"]["confusion"]
     for k, step in ((8, 1), (9, -1)):
         correct[k] += step
@@ -148,10 +148,10 @@ def other_hits(values: Values) -> Values:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (other_hits, "final differ"),
-        (lambda v: part(v, "dataset", class_names=list("abcdefghij")), "dataset differ"),
-        (lambda v: v | {"changed": {}}, "changed differ"),
-        (lambda v: part(v, "history", loss=[1.0, *v["history"]["loss"][1:]]), "history differ"),
+        (other_hits, "differ in final"),
+        (lambda v: part(v, "dataset", class_names=list("abcdefghij")), "differ in dataset"),
+        (lambda v: v | {"changed": {}}, "differ in changed"),
+        (lambda v: part(v, "history", loss=[1.0, *v["history"]["loss"][1:]]), "differ in history"),
     ],
     ids=["hits", "names", "changed", "loss"],
 )
@@ -163,7 +163,7 @@ def test_contradicting_copies_are_both_named(
     (problem,) = folder.problems
     assert f"{first} and {second} contradict one another" in problem
     assert words in problem
-    assert list(folder.records) == [sound], "neither is taken, the others are"
+    assert list(folder.records) == [sound], "contradictory records are left out, others are not"
     assert cli("check-records", "results").code == 2
     shown = cli("show", committed()["id"])
     assert (shown.code, "contradict one another" in shown.err) == (2, True)
@@ -201,12 +201,12 @@ def test_a_newer_record_is_named_and_no_error(name: str, tmp_path: Path, cli: Ca
     answer = cli("check-records", "results")
     assert answer.code == 0
     assert "1 valid record in results" in answer.out
-    assert f"{path.relative_to(tmp_path)} is left out: a newer ltbench wrote it" in answer.err
+    assert f"{path.relative_to(tmp_path)} is left out: it was written by a newer ltbench" in answer.err
     assert "by hand" not in answer.err
     run = ("run", "-m", "drw", "-d", "digits-lt", "--imbalance", "50", "--set", "recipe.precision=bf16")
     again = cli(*run, "--seed", "0,1")
-    assert (again.code, path.read_bytes()) == (0, before), "it says that its run is finished, and is not made again"
-    assert "a newer ltbench wrote it" in again.err
+    assert (again.code, path.read_bytes()) == (0, before), "the run counts as finished and is not repeated"
+    assert "it was written by a newer ltbench" in again.err
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_version_that_is_none_is_refused(version: object, tmp_path: Path) -> N
 
 
 def test_committed_records_are_read_and_written_as_they_are() -> None:
-    """Of schema 2, which had fewer fields: reading and writing one changes nothing of it."""
+    """Committed records have schema 2, which has fewer fields; none may be added when they are written."""
     for path in find_records(RESULTS):
         record = read_record(path)
         assert record.to_json() == path.read_text()

@@ -1,4 +1,4 @@
-"""Ids are stable: additions that do not change ids, and names that are data and must not change."""
+"""Stability of ids: additions that leave ids unchanged, and names that are data and must not change."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_later_field_leaves_the_id_of_a_run() -> None:
 
 
 def test_the_id_of_a_run_on_digits_is_what_it_was() -> None:
-    """Compared with a literal: neither the file version nor names in the code may enter an id."""
+    """Compared with a literal, since neither the file version nor names in the code may affect an id."""
     (record,) = (r for r in COMMITTED if r.method == "erm" and not r.changed and r.seed == 0 and not r.dataset.changed)
     assert record.id == "fceb589bb8ba42f3"
 

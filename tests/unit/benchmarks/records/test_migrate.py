@@ -53,7 +53,7 @@ def test_valid_records_and_their_runs_get_their_new_ids(results: Path, tmp_path:
         assert not (results / old_path).exists()
         assert (runs / record.id).is_dir()
         assert not (runs / old_id).exists()
-    assert migrate(results, runs) == [], "a second time there is nothing to do"
+    assert migrate(results, runs) == [], "nothing is left to migrate"
 
 
 def test_the_numbers_stay_and_the_words_change(results: Path) -> None:
@@ -85,7 +85,7 @@ def test_invalid_records_are_moved_and_not_deleted(results: Path) -> None:
     ]
     kept = find_records(results.with_name("results-schema-1"))
     assert {json.loads(path.read_text())["method"] for path in kept} == {"m2m", "erm"}
-    assert not list(results.glob("cifar10*")), "empty folders do not stay"
+    assert not list(results.glob("cifar10*")), "empty folders are removed"
 
 
 @pytest.mark.parametrize("name", sorted(module.BASES))

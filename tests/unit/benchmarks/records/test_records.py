@@ -1,4 +1,4 @@
-"""Records are written atomically and validated when read."""
+"""Atomic writing of records, and validation when they are read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def edited(record: Record, **changes: Any) -> str:
         ({"final__correct": [1] * 9}, "9 entries for 10 classes"),
         ({"final__correct": [1] * 10}, "diagonal"),
         ({"final__epoch": 7}, "final.epoch"),
-        ({"final__confusion": [[0] * 10] * 10}, "does not sum"),
+        ({"final__confusion": [[0] * 10] * 10}, "do not sum"),
         ({"cost__seconds": -1}, "cost.seconds"),
         ({"cost__seconds": float("nan")}, "cost.seconds"),
         ({"history__accuracy": [0.5]}, "differ in length"),
@@ -171,7 +171,7 @@ def test_a_prerequisite_without_a_seed_is_of_an_earlier_record(record: Record) -
 
 
 def test_environment_names_the_commit_of_the_checkout() -> None:
-    """Independent of the module's place in the package; None would mean that there is no checkout."""
+    """The commit must be found wherever the module is in the package; None would mean that there is no checkout."""
     root = RESULTS.parent
     words = ["git", "-C", str(root), "rev-parse", "HEAD"]
     head = subprocess.run(words, capture_output=True, text=True, check=False)

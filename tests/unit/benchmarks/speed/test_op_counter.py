@@ -1,4 +1,4 @@
-"""Arithmetic of layers of each kind, forward and backward, against the formula written by hand."""
+"""Floating-point operations of layers, forward and backward, compared with formulas written by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LAYERS = {
 @pytest.mark.parametrize("needs_input", [False, True])
 @pytest.mark.parametrize("name", LAYERS)
 def test_arithmetic_of_a_layer(name: str, needs_input: bool) -> None:
-    """A multiply-add counts as two; each gradient, of weight and input, costs as much as the forward pass."""
+    """A multiply-add counts as two; the gradients of weight and input each cost as much as the forward pass."""
     layer, shape, once = LAYERS[name]
     with FakeTensorMode(allow_non_fake_inputs=True):
         images = torch.empty(ROWS, *shape, requires_grad=needs_input)
@@ -51,7 +51,7 @@ def test_arithmetic_of_a_layer(name: str, needs_input: bool) -> None:
 
 @pytest.mark.parametrize(("name", "published"), [("resnext50_32x4d", 4.26e9), ("efficientnet_b0", 0.39e9)])
 def test_grouped_networks_of_timm(name: str, published: float) -> None:
-    """Multiply-adds of one image as the papers and timm's table state them; training costs three times as much."""
+    """Multiply-adds per image equal those in the papers and in timm's table; training costs three times as much."""
     import timm
 
     model = timm.create_model(name)

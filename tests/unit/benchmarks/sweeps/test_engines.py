@@ -1,4 +1,4 @@
-"""The table of engines, and their assignment of GPUs."""
+"""Creation of engines by name, and their assignment of GPUs."""
 
 from __future__ import annotations
 

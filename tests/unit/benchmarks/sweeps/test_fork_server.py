@@ -1,4 +1,4 @@
-"""Where the fork server's socket lies."""
+"""Folder of the fork server's socket."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def test_sockets_lie_in_a_short_folder(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_without_a_short_folder_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fork_server, "SHORT_FOLDERS", ("/absent",))
     monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * 80)
-    with pytest.raises(UserError, match="set TMPDIR to one with a short path"), short_temporary_folder():
+    with pytest.raises(UserError, match="set TMPDIR to a writable one with a short path"), short_temporary_folder():
         pass

@@ -1,4 +1,4 @@
-"""Several runs of one command: a file of one of them that cannot be used stops none of the others."""
+"""Several runs of one command: an unusable file of one run does not stop the others."""
 
 from __future__ import annotations
 

@@ -16,13 +16,13 @@ NETWORK = fake_snapshot("e", 10, own=False)
 
 
 def take(queue: Queue) -> str | None:
-    """Id of the next unit, or None."""
+    """Id of the next unit that can start; None if there is none."""
     unit = queue.take()
     return None if unit is None else unit.id
 
 
 def train(runs: Path, snapshot: SharedSnapshot) -> None:
-    """Create an empty file in place of a snapshot."""
+    """Pretend that a snapshot was trained, by creating an empty file at its path."""
     (runs / snapshot.path).parent.mkdir(exist_ok=True)
     (runs / snapshot.path).touch()
 
@@ -50,7 +50,7 @@ def test_without_an_erm_run_one_unit_leads(tmp_path: Path) -> None:
 
 
 def test_a_beginning_of_any_method_comes_first(tmp_path: Path) -> None:
-    """Runs that others start from come first, whatever their method, and dependent runs wait for them."""
+    """Runs that other runs depend on come first, whatever their method; dependent runs wait for them."""
     middle = fake_snapshot("m")
     units = [fake_unit("a", middle), fake_unit("c"), fake_unit("m", PREFIX, method="drs"), fake_unit("e", method="erm")]
     queue = Queue(units, tmp_path, tmp_path)

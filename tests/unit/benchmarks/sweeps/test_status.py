@@ -1,4 +1,4 @@
-"""Status of a run from its folder."""
+"""State of a run, as read from its folder."""
 
 from __future__ import annotations
 

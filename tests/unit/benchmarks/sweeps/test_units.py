@@ -1,4 +1,4 @@
-"""Suite files: allowed contents, position of errors, and the resulting units."""
+"""Suite files: valid contents, line numbers of errors, and the resulting units."""
 
 from __future__ import annotations
 

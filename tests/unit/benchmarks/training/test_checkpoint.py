@@ -1,4 +1,4 @@
-"""Checkpoints are written atomically and validated when read; those of other runs or versions are refused."""
+"""Checkpoints: atomic writing, validation when read, and refusal of those of other runs or versions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunSpec, Path], None]:
-    """Carries out a run in a folder, as `carry_out` does; each run is trained once and then copied."""
+    """Function like `carry_out` that trains each run once and afterwards copies its files."""
     originals: dict[str, Path] = {}
 
     def copy_of(spec: RunSpec, runs: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def old_format(values: dict[str, Any]) -> None:
-    """A checkpoint in the format used before checkpoints were typed."""
+    """Change the contents of a checkpoint to the format used before checkpoints were typed."""
     history = values.pop("history")
     values |= {"number": len(history["losses"]), "trail": {"losses": history["losses"]}}
     del values["format"], values["run"]
@@ -121,13 +121,13 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "old": (old_format, "written by another version of ltbench"),
     "format": (lambda values: values.update(format=4), "written by another version of ltbench"),
     "run": (lambda values: values.update(run="ab" * 8), "checkpoint of another run, abababababababab"),
-    "unknown": (lambda values: values.update(mine=1), "not a whole checkpoint .*mine"),
-    "missing": (lambda values: values.pop("parameters"), "not a whole checkpoint .*parameters"),
-    "history": (lambda values: values["history"].pop("correct"), "not a whole checkpoint .*correct"),
-    "measure": (lambda values: values["history"].update(mine=1), "not a whole checkpoint .*mine"),
+    "unknown": (lambda values: values.update(mine=1), "not a valid checkpoint .*mine"),
+    "missing": (lambda values: values.pop("parameters"), "not a valid checkpoint .*parameters"),
+    "history": (lambda values: values["history"].pop("correct"), "not a valid checkpoint .*correct"),
+    "measure": (lambda values: values["history"].update(mine=1), "not a valid checkpoint .*mine"),
     "environment": (
         lambda values: values["history"]["trained"][0]["environment"].update(mine=1),
-        "not a whole checkpoint .*mine",
+        "not a valid checkpoint .*mine",
     ),
     "tensor": (lambda values: values["net"].pop("head.bias"), "version of the method .*head.bias is missing"),
     "surplus": (lambda values: values["net"].update(mine=torch.ones(1)), "version of the method .*mine is unknown"),
@@ -135,30 +135,33 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "stage": (lambda values: values.update(stage=1), "version of the method .*stage 1 does not exist"),
     "epoch": (lambda values: values.update(epoch=7), "version of the method .*epoch 7 .*does not exist"),
     "losses": (lambda values: values["history"]["losses"].pop(), "version of the method .*losses after"),
-    "momentum": (lambda values: values["optimiser"]["state"].popitem(), "lacks the state of 1 parameters"),
-    "factor": (
-        lambda values: values["optimiser"]["param_groups"][0].pop("factor"),
-        "has other groups of parameters",
+    "momentum": (lambda values: values["optimiser"]["state"].popitem(), "state lacks 1 parameters"),
+    "factor": (lambda values: values["optimiser"]["param_groups"][0].pop("factor"), "different parameter groups"),
+    "optimiser": (lambda values: values["optimiser"].pop("state"), "its optimiser state has the keys param_groups"),
+    "groups type": (
+        lambda values: values["optimiser"].update(param_groups=3),
+        "optimiser state has another format",
     ),
-    "optimiser": (lambda values: values["optimiser"].pop("state"), "its optimiser has param_groups"),
-    "groups type": (lambda values: values["optimiser"].update(param_groups=3), "its optimiser is of another kind"),
-    "group type": (lambda values: values["optimiser"].update(param_groups=[3]), "its optimiser is of another kind"),
-    "state type": (lambda values: values["optimiser"].update(state=[1]), "its optimiser is of another kind"),
-    "moment type": (lambda values: values["optimiser"]["state"].update({0: 5}), "state of another kind"),
+    "group type": (
+        lambda values: values["optimiser"].update(param_groups=[3]),
+        "optimiser state has another format",
+    ),
+    "state type": (lambda values: values["optimiser"].update(state=[1]), "optimiser state has another format"),
+    "moment type": (lambda values: values["optimiser"]["state"].update({0: 5}), "state has another format"),
     "weightless": (lambda values: values.update(net={}), "version of the method .*head.bias.* missing"),
     "dtype": (lambda values: in_double(values["net"]), "head.bias is float64 .10. instead of float32"),
-    "no tensor": (lambda values: values["net"].update({"head.bias": [0.0] * 10}), "not a whole checkpoint .*head.bias"),
-    "list": (lambda values: values.update(net=[]), "not a whole checkpoint .*net"),
-    "epoch type": (lambda values: values.update(epoch="last"), "not a whole checkpoint .*epoch"),
-    "history type": (lambda values: values.update(history=[1.0]), "not a whole checkpoint"),
-    "loss type": (lambda values: values["history"].update(losses="none"), "not a whole checkpoint .*losses"),
+    "no tensor": (lambda values: values["net"].update({"head.bias": [0.0] * 10}), "not a valid checkpoint .*head.bias"),
+    "list": (lambda values: values.update(net=[]), "not a valid checkpoint .*net"),
+    "epoch type": (lambda values: values.update(epoch="last"), "not a valid checkpoint .*epoch"),
+    "history type": (lambda values: values.update(history=[1.0]), "not a valid checkpoint"),
+    "loss type": (lambda values: values["history"].update(losses="none"), "not a valid checkpoint .*losses"),
     "loss value": (
         lambda values: values["history"]["losses"].insert(0, float("nan")),
-        "not a whole checkpoint .*losses",
+        "not a valid checkpoint .*losses",
     ),
-    "hits": (lambda values: values["history"]["correct"].update({0: [1] * 9}), "correct predictions are not those"),
+    "hits": (lambda values: values["history"]["correct"].update({0: [1] * 9}), "correct predictions do not fit"),
     "tests": (lambda values: values["history"].update(tests=[3, 4]), "evaluated on 7 other test images"),
-    "parts": (lambda values: values["history"].update(trained=[]), "what each of its epochs was made with"),
+    "parts": (lambda values: values["history"].update(trained=[]), "the environment of every epoch"),
     "moments": (
         lambda values: wider(values["optimiser"]),
         "momentum_buffer of its optimiser is float32 .2, 2. instead",
@@ -199,7 +202,7 @@ def test_a_snapshot_that_does_not_fit_is_one_sentence(name: str, trained: Traine
     (path,) = erm.glob("epoch-*.pt")
     rewrite(path, change)
     if name in ("surplus", "shape", "dtype"):
-        words = r"needs\(\) says that it begins as erm, but erm's weights do not fit: "
+        words = r"needs\(\) declares that it begins as erm, but erm's weights do not fit: "
     with pytest.raises(UserError, match=words):
         carry_out(tiny_run("drs", epochs=5), tmp_path)
 
@@ -246,13 +249,13 @@ def test_a_snapshot_under_the_name_of_another_epoch_is_refused(tmp_path: Path) -
     carry_out(erm, tmp_path)
     checkpoint.remove(tmp_path / erm.id)
     checkpoint.snapshot_path(tmp_path / erm.id, 4).rename(checkpoint.snapshot_path(tmp_path / erm.id, 2))
-    with pytest.raises(UserError, match="it is the state after 4 epochs, and its name is that of another one"):
+    with pytest.raises(UserError, match="it is the state after 4 epochs, but its file name is that of another epoch"):
         carry_out(soon, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["surplus", "shape", "dtype", "weightless"])
 def test_a_finished_network_that_does_not_fit_is_refused(name: str, trained: Trained, tmp_path: Path) -> None:
-    """M2m learns from the ERM run of another seed, which it attaches to its own network."""
+    """M2m attaches the finished network of another seed's ERM run to its own network."""
     change, _ = CHANGES[name]
     run = tiny_run("m2m", epochs=5)
     trained(run, tmp_path)
@@ -269,13 +272,13 @@ def test_another_decay_in_the_optimiser_is_refused(trained: Trained, tmp_path: P
         rewrite(tmp_path / run.id / slot, lambda values: values["optimiser"]["param_groups"][0].update(weight_decay=1))
     for path in (tmp_path / run.id).glob("epoch-*.pt"):
         path.unlink()
-    with pytest.raises(UserError, match="its optimiser has another weight_decay"):
+    with pytest.raises(UserError, match="its optimiser has a different weight_decay"):
         carry_out(tiny_run(), tmp_path)
 
 
 @pytest.mark.parametrize("other", ["seed", "method"])
 def test_a_checkpoint_of_another_run_is_refused(other: str, tmp_path: Path) -> None:
-    """Whole, and of the same network; in a copied folder, too."""
+    """The checkpoint is undamaged and fits the network; its folder has been renamed to the run's id."""
     run, strange = tiny_run(), {"seed": tiny_run(seed=1), "method": tiny_run("focal")}[other]
     carry_out(strange, tmp_path)
     (tmp_path / strange.id).rename(tmp_path / run.id)

@@ -1,4 +1,4 @@
-"""What a hook returns is checked: a wrong value ends the run in a sentence that names the hook."""
+"""Checks of the values that hooks return: an invalid one ends the run with an error that names the hook."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CPU = torch.device("cpu")
 
 
 def spec_with(hook: str, function: Hook) -> RunSpec:
-    """A run of three epochs with a method of its own, one hook of which is a function."""
+    """Specification of a run of three epochs whose method has `function` as one of its hooks."""
     method = type("Mine", (Method,), {hook: lambda self, *arguments: function(*arguments)})
     return dataclasses.replace(tiny_run(epochs=3), name="mine", method=method())
 
 
 def changed(**parts: Any) -> Hook:
-    """A `transform` that replaces parts of the batch, each by a function of the batch or a value."""
+    """Hook `transform` that replaces fields of the batch by values or by functions of the batch."""
     return lambda batch, net, now: batch._replace(
         **{name: part(batch) if callable(part) else part for name, part in parts.items()}
     )
@@ -40,7 +40,7 @@ WRONG: dict[str, tuple[str, Hook, str]] = {
     "stages, empty": ("stages", lambda epochs: [Stage("a", 0)], "not all 0"),
     "needs": ("needs", lambda epochs: {"prefix": 2}, "an object of type Needs"),
     "needs, prefix": ("needs", lambda epochs: Needs(prefix=epochs + 1), r"a prefix in \[0, epochs\]"),
-    "head": ("head", lambda default: default(64, 10), "a class or function, no module"),
+    "head": ("head", lambda default: default(64, 10), "a class or function that builds a module, not a module"),
     "network": ("network", lambda backbone, classes, head: backbone(), "a Classifier"),
     "sampling, length": ("sampling", lambda counts, now: torch.ones(3), "10 class probabilities"),
     "sampling, per image": ("sampling", lambda counts, now: torch.ones(int(counts.sum())), "10 class prob"),
@@ -48,8 +48,8 @@ WRONG: dict[str, tuple[str, Hook, str]] = {
     "sampling, nan": ("sampling", lambda counts, now: counts / 0 * 0, "finite, not negative"),
     "sampling, negative": ("sampling", lambda counts, now: -counts.float(), "finite, not negative"),
     "sampling, zero": ("sampling", lambda counts, now: 0 * counts, "not all 0"),
-    "draws, none": ("draws", lambda counts, now: 0, "a number above 0"),
-    "draws, float": ("draws", lambda counts, now: 64.0, "a number above 0"),
+    "draws, none": ("draws", lambda counts, now: 0, "a positive integer"),
+    "draws, float": ("draws", lambda counts, now: 64.0, "a positive integer"),
     "transform, tuple": ("transform", lambda batch, net, now: (batch.images, batch.labels), "a Batch"),
     "transform, none": ("transform", lambda batch, net, now: None, "a Batch"),
     "transform, bytes": ("transform", changed(images=lambda b: b.images.mul(255).byte()), "images float"),
@@ -81,7 +81,7 @@ def test_a_wrong_value_names_its_hook(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", ["transform, nan", "transform, label"])
 def test_values_are_read_late_where_reading_would_wait(case: str, tmp_path: Path) -> None:
-    """As on a GPU: at the end of the epoch. A label that no class has fails in the loss before that on a CPU."""
+    """As on a GPU, values are read after the epoch. On a CPU, an invalid label fails in the loss before that."""
     hook, function, rule = WRONG[case]
     with static_shapes(), pytest.raises((RunFailed, IndexError), match=f"{rule}|out of bounds|loss became nan"):
         execute(spec_with(hook, function), CPU, tmp_path)

@@ -1,4 +1,4 @@
-"""The training loop with test methods: stages, frozen parts, attached modules, modified images."""
+"""The training loop with methods for tests: stages, frozen parts, attached modules, modified images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @dataclass
 class TwoStages(Method):
-    """Trains everything, with noise and a helper module that gets its first gradient late, and then the head alone."""
+    """Trains the whole network with noise and a helper module that gets its first gradient late; then only the head."""
 
     strength: float = 0.1
 
@@ -59,7 +59,7 @@ def two_stages(epochs: int = 4) -> RunSpec:
 
 
 class StopIn(Callback):
-    """Interrupts a run in the middle of an epoch, after `epochs` complete ones."""
+    """Callback that interrupts a run in the middle of an epoch, after `epochs` complete ones."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs
@@ -124,7 +124,7 @@ def test_a_stage_unfreezes_what_it_froze_and_nothing_else() -> None:
 
 
 def test_a_parameter_may_receive_its_first_gradient_late() -> None:
-    """As the helper of TwoStages; torch's fused SGD raises a TypeError if a momentum buffer is None."""
+    """Like the helper of TwoStages. Without a momentum buffer, torch's fused SGD would raise a TypeError."""
     net = build_network(tiny_run())
     net.helper = nn.Linear(10, 10)
     optimiser = make_optimiser(net, tiny_run().recipe)

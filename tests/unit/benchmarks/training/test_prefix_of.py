@@ -35,7 +35,7 @@ class Doubled(load("methods", "ldam-drw").cls):
 
 @pytest.fixture
 def doubled(tmp_path: Path) -> str:
-    """A method file whose first epochs are those of ldam-drw."""
+    """Path of a method file that shares its first epochs with ldam-drw."""
     path = tmp_path / "doubled.py"
     path.write_text(FILE)
     return str(path)
@@ -57,7 +57,7 @@ def test_a_prefix_may_be_of_any_method(doubled: str, tmp_path: Path) -> None:
 
 
 def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> None:
-    """Its own record has the accuracy after `finish`; runs that continue it have the accuracy before."""
+    """The record of the run has the accuracy after `finish`; runs that continue from it have the accuracy before."""
 
     @dataclass
     class Longer(Method):
@@ -79,7 +79,7 @@ def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> N
 
 @dataclass
 class BeginsAs(Method):
-    """Shares its first epochs with any other method."""
+    """Method that shares its first epochs with the method named in a field."""
 
     other: str = "erm"
     prefix: int = 1
@@ -107,7 +107,7 @@ def test_a_chain_of_shared_beginnings_trains_each_epoch_once(tmp_path: Path) -> 
 
 
 def test_methods_that_begin_as_each_other_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two plugins of an installed package."""
+    """The methods are two plugins of an installed package."""
     (tmp_path / "pair-1.dist-info").mkdir()
     (tmp_path / "pair-1.dist-info" / "entry_points.txt").write_text("[ltbench.methods]\nleft = left\nright = right\n")
     for name, other in (("left", "right"), ("right", "left")):
@@ -120,7 +120,7 @@ def test_methods_that_begin_as_each_other_are_refused(tmp_path: Path, monkeypatc
 
 @dataclass
 class FromAnotherSeed(Method):
-    """Needs the finished ERM network of the neighbouring seed."""
+    """Method that needs the finished ERM network of the neighbouring seed."""
 
     def needs(self, epochs: int) -> Needs:
         return Needs(network=True, other_seed=True)

@@ -1,4 +1,4 @@
-"""Trainings shared by runs are done once, reused, named in the record, and safe to interrupt."""
+"""Shared trainings: trained once, reused, named in the record, and safe to interrupt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 def erm_id(spec: RunSpec) -> str:
-    """Id of the ERM run that a run builds on."""
+    """Id of the ERM run that is the only prerequisite of a run."""
     (shared,) = shared_trainings(spec)
     return shared.spec.id
 
@@ -43,7 +43,7 @@ def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
 
 
 def test_the_erm_run_of_a_prerequisite_is_the_erm_run(tmp_path: Path) -> None:
-    """It has the same id, continues from the shared epochs, and ends with the record of an independent ERM run."""
+    """A later ERM run has the same id, continues from the shared epochs, and has the record of an independent one."""
     drs, erm = tiny_run("drs", epochs=5), tiny_run("erm", epochs=5)
     assert erm_id(drs) == erm.id
     carry_out(drs, tmp_path / "a")
@@ -84,7 +84,7 @@ def test_an_interrupted_erm_run_further_on_keeps_its_progress(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("method", "prefix"), [("drs", 2), ("m2m", 5)])
 def test_an_erm_run_stopped_just_where_others_begin(method: str, prefix: int, tmp_path: Path) -> None:
-    """Its checkpoint exists but no snapshot, as after a kill between the two, or with a changed `defer`."""
+    """A checkpoint exists but no snapshot, as after a kill between the two, or with a changed `defer`."""
     erm = tiny_run("erm", epochs=5)
     with pytest.raises(KeyboardInterrupt):
         execute(erm, CPU, tmp_path, StopAfter(prefix))
@@ -155,7 +155,7 @@ def test_a_damaged_snapshot_is_trained_again(tmp_path: Path) -> None:
 
 
 class Wrong(Method):
-    """Declares shared ERM epochs, but its network cannot load ERM's weights."""
+    """Method that declares shared ERM epochs although its network cannot load ERM's weights."""
 
     def needs(self, epochs: int) -> Needs:
         return Needs(prefix=1)

@@ -1,4 +1,4 @@
-"""A record says what each part of the training was made with, whatever processes took part."""
+"""The record names the environment of each part of the training, also if several processes trained it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEW = environment(CPU).model_copy(update={"commit": "b" * 40, "dirty": False})
 
 @pytest.fixture
 def within(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """Sets the circumstances of the runs that follow."""
+    """Function that sets the environment of the runs that follow."""
 
     def set_to(where: Environment) -> None:
         monkeypatch.setattr("ltbench.benchmarks.training.trainer.environment", lambda device: where)
@@ -71,7 +71,7 @@ def test_shared_epochs_and_networks_name_theirs(within, tmp_path: Path) -> None:
     prefix, network = record.cost.prerequisites
     assert (parts(prefix.trained), prefix.reused) == ([(4, OLD.commit)], True)
     assert (network.id, parts(network.trained)) == (other.id, [(2, OLD.commit), (3, NEW.commit)])
-    assert network.commit == NEW.commit, "of its last part, as before"
+    assert network.commit == NEW.commit, "the commit is that of the last part"
 
 
 def test_an_erm_run_made_of_another_runs_beginning_names_it(within, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One run from its specification to its record, and facts that are computed once."""
+"""Execution of one run from its specification to its record, and facts that are computed only once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CountsEvaluations(Method):
 
 
 class Finishes(CountsEvaluations):
-    """Changes the network in `finish`."""
+    """Method that changes the network in `finish`."""
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
         with torch.no_grad():
@@ -66,11 +66,11 @@ def test_facts_of_a_run_are_computed_once() -> None:
     spec = tiny_run()
     assert spec.facts is spec.facts
     assert spec.id is spec.id
-    assert dataclasses.replace(spec, seed=1).id != spec.id, "and computed for each run"
+    assert dataclasses.replace(spec, seed=1).id != spec.id, "the id is computed for each run"
 
 
 def test_a_run_that_only_evaluates_has_the_same_record(tmp_path: Path) -> None:
-    """Resumed from the last checkpoint, as after a kill between the last epoch and the record."""
+    """Resume from the last checkpoint, as after a kill between the last epoch and the writing of the record."""
     first = carry_out(tiny_run(), tmp_path)
     assert without_timings(carry_out(tiny_run(), tmp_path)) == without_timings(first)
 

@@ -1,4 +1,4 @@
-"""Files that are written atomically."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of the command line: what is given twice, empty, or contains a comma."""
+"""Command-line options that are given twice, are empty or contain a comma."""
 
 from __future__ import annotations
 
