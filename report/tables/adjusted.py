@@ -22,9 +22,11 @@ def adjusted(setting: Setting, evidence: Evidence) -> Table:
     """Table of the rows with logits: accuracy as trained and adjusted, ECE, and difference to the adjusted baseline."""
     rows = corrections(setting, evidence.scores)
     numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
-    notes = [_NOTE]
-    if setting.baseline and rows:
-        name = setting.options.baseline
+    notes, name = [_NOTE], setting.options.baseline
+    compared = any(row.row is setting.baseline for row in rows)
+    if rows and setting.baseline and not compared:
+        notes.append(f"No differences: the runs of {name} have no stored logits.")
+    if compared:
         notes.append(
             f"Minus adjusted {name}: accuracy of the row as trained minus that of {name} with tau = 1, in percentage "
             "points: the gain of a method over a correction that needs no training."
@@ -32,7 +34,7 @@ def adjusted(setting: Setting, evidence: Evidence) -> Table:
     return Table(
         "adjusted",
         "After logit adjustment",
-        [_line(setting, row) for row in rows],
+        [_line(setting, row, compared) for row in rows],
         notes,
         numbers=numbers | {row.row.label: {"adjusted": row.adjusted.mean, "ece": row.ece.mean} for row in rows},
         columns={
@@ -45,10 +47,10 @@ def adjusted(setting: Setting, evidence: Evidence) -> Table:
     )
 
 
-def _line(setting: Setting, correction: Correction) -> dict[str, str]:
+def _line(setting: Setting, correction: Correction, compared: bool) -> dict[str, str]:
     against = {}
-    if setting.baseline:
-        is_base = correction.row.label == setting.baseline.label
+    if compared:
+        is_base = correction.row is setting.baseline
         against = {
             f"minus adjusted {setting.options.baseline}": in_points(correction.against),
             "verdict": "the baseline" if is_base else verdict(correction.against),

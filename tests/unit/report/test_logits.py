@@ -119,6 +119,11 @@ def test_corrections_pair_with_the_adjusted_baseline(tmp_path: Path) -> None:
     assert best.best.mean >= max(best.plain.mean, best.adjusted.mean)
     frame = adjusted(setting, Evidence(by_id)).frame
     assert list(frame["method"]) == [row.label for row in setting.rows]
+    assert dict(zip(frame["method"], frame["pairs"], strict=True)) == {"erm": "0", "drw": "2"}
+    assert dict(zip(frame["method"], frame["verdict"], strict=True))["erm"] == "the baseline"
+    without = adjusted(setting, Evidence({run.id: by_id[run.id] for run in runs[3:5]}))
+    assert (list(without.frame["method"]), "verdict" in without.headings) == (["drw"], False)
+    assert "No differences: the runs of erm have no stored logits." in without.notes
     assert "tradeoff" in figures(setting, by_id)
     assert "reliability" in figures(setting, by_id)
 
