@@ -119,7 +119,7 @@ def test_corrections_pair_with_the_adjusted_baseline(tmp_path: Path) -> None:
     assert best.best.mean >= max(best.plain.mean, best.adjusted.mean)
     frame = adjusted(setting, Evidence(by_id)).frame
     assert list(frame["method"]) == [row.label for row in setting.rows]
-    assert dict(zip(frame["method"], frame["pairs"], strict=True)) == {"erm": "0", "drw": "2"}
+    assert dict(zip(frame["method"], frame["pairs"], strict=True)) == {"erm": "3", "drw": "2"}
     assert dict(zip(frame["method"], frame["verdict"], strict=True))["erm"] == "the baseline"
     without = adjusted(setting, Evidence({run.id: by_id[run.id] for run in runs[3:5]}))
     assert (list(without.frame["method"]), "verdict" in without.headings) == (["drw"], False)
@@ -146,7 +146,7 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda z, y: (z[:-1], y[:-1]), "other test images than the record names"),
+        (lambda z, y: (z[:-1], y[:-1]), "test images are not those of the record"),
         (lambda z, y: (z, (y + 1) % 2), "disagree with the counts in the record"),
         (lambda z, y: (np.full_like(z, np.nan), y), "not finite"),
         (lambda z, y: (z.ravel(), y), "test images are not those of the record"),
