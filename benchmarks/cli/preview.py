@@ -1,4 +1,4 @@
-"""`bench look`: draw a training batch of a method."""
+"""`bench look`: draw a picture of a method's training images."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_failing_methods_stop_nobody_and_are_not_tried_again(tmp_path: Path) -> 
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert "2 of 4 runs are done." in err
-    assert "2 failed" in err
+    assert "2 runs failed" in err
     assert "retried" not in err
     assert "| nan (recipe.epochs=2) | seed 0: nan on digits-lt" in err
     assert "ValueError: no such shape" in err
