@@ -35,9 +35,7 @@ AFTER_SETTINGS: dict[str, list[str]] = {
 }  # settings by method that restore the earlier behaviour
 NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
               "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
-NEVER_COMPARED = (
-    r"command|records\.[^.]*\.((id|schema|version|environment|trained|inactive)\b|cost\.(?!epochs_per|parameters))"
-)
+NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|environment|trained|inactive)\b|cost\.(?!epochs_per|parameters))"
 
 ALWAYS = ("recipe.threads=1", "recipe.warmup=0")
 EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # older code chooses the precision by timing

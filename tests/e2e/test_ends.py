@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.command import Answer
 from ltbench import bench
-from ltbench.benchmarks.cli import cards
+from ltbench.benchmarks.cli import listing
 from ltbench.benchmarks.records.store import find_records
 from ltbench.benchmarks.training import plan
 from ltbench.benchmarks.utils import signals
@@ -36,7 +36,7 @@ def kill(number: signal.Signals) -> Callable[..., None]:
         (RUN, plan, "make_plan"),
         (RUN, plan, "check_fit"),
         (REPORT, build, "build"),
-        (("list", "methods"), cards, "names"),
+        (("list", "methods"), listing, "plugin_cards"),
     ],
     ids=["loading", "planning", "reporting", "listing"],
 )
@@ -62,7 +62,7 @@ def test_a_signal_that_a_library_turns_into_another_error(
         except BaseException:
             raise ImportError("numpy failed to import") from None
 
-    monkeypatch.setattr(cards, "names", convert)
+    monkeypatch.setattr(listing, "plugin_cards", convert)
     assert cli("list", "methods").code == ENDS[number][0]
 
 
@@ -74,7 +74,7 @@ def test_an_interrupt_that_is_lost_comes_again(cli: Cli, monkeypatch: pytest.Mon
             signal.pause()
 
     monkeypatch.setattr(signals, "INTERVAL", 0.1)
-    monkeypatch.setattr(cards, "names", lose)
+    monkeypatch.setattr(listing, "plugin_cards", lose)
     assert cli("list", "methods").code == 130
 
 
@@ -84,7 +84,7 @@ def test_a_child_of_a_sweep_keeps_the_handlers_of_its_parent(monkeypatch: pytest
         raise KeyboardInterrupt
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(cards, "names", look)
+    monkeypatch.setattr(listing, "plugin_cards", look)
     with pytest.raises(SystemExit) as end:
         bench.main(["list", "methods"])
     assert end.value.code == 130

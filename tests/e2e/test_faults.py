@@ -57,7 +57,7 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Sig
     process.send_signal(how)
     _, err = process.communicate()
     assert process.returncode == (-how if how == signal.SIGKILL else 130)
-    assert how == signal.SIGKILL or "The same command resumes" in err
+    assert how == signal.SIGKILL or "Run the same command again to continue" in err
     assert not find_records(tmp_path / "results"), "the run was to be killed before its end"
     resumed, whole = in_this_process(tmp_path, 100), in_this_process(tmp_path / "whole", 100)
     assert without_timings(resumed) == without_timings(whole)

@@ -152,7 +152,7 @@ def test_a_pickle_that_would_run_code_is_refused(root, function):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ([1, 2], "it holds no dictionary"),
+        ([1, 2], "it does not contain a dictionary"),
         ({"labels": [0]}, "should contain uint8 images"),
         ({"data": np.zeros((1, 3072)), "labels": [0]}, "should contain uint8 images"),
         ({"data": np.zeros((1, 3071), np.uint8), "labels": [0]}, r"but contains \(1, 3071\)"),

@@ -150,6 +150,6 @@ def test_the_best_epoch_of_unequal_test_classes_is_not_below_the_last() -> None:
     from helpers.report_records import dataset
 
     data = dataset([100, 10]).model_copy(update={"test_counts": [1000, 10]})
-    with pytest.raises(ValueError, match=r"best\.epoch is not the best"):
+    with pytest.raises(ValueError, match=r"best\.epoch does not have the highest value"):
         record(data, [500, 9], best=[900, 1])
     assert record(data, [900, 1], best=[500, 9]).history.accuracy == [0.7, 0.5]

@@ -167,5 +167,5 @@ class Wrong(Method):
 def test_a_wrong_claim_is_named(tmp_path: Path) -> None:
     run = tiny_run("drs")
     wrong = RunSpec("wrong", None, Wrong(), {}, run.dataset, run.recipe, 0)
-    with pytest.raises(UserError, match=r"needs\(\) says that it begins as erm, but erm's weights do not fit"):
+    with pytest.raises(UserError, match=r"needs\(\) declares that it begins as erm, but erm's weights do not fit"):
         carry_out(wrong, tmp_path)

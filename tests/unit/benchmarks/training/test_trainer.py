@@ -117,7 +117,7 @@ def test_a_run_too_short_for_its_method_says_so(method: str, settings: tuple[str
 
 def test_the_record_of_a_run_too_short_for_its_method_says_so(tmp_path: Path) -> None:
     records = {epochs: carry_out(tiny_run("drw", epochs=epochs), tmp_path) for epochs in (4, 5)}
-    assert records[4].inactive == "none of its 4 epochs begins after defer = 0.8"
+    assert records[4].inactive == "none of its 4 epochs reaches defer = 0.8"
     assert records[5].inactive == ""
     erm = carry_out(tiny_run("erm", epochs=4), tmp_path)
     assert records[4].final == erm.final, "bit for bit"
