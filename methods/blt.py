@@ -218,7 +218,10 @@ class BLT(Method):
         return extended._replace(origin=origin, towards=torch.cat([labels, towards]))
 
     def _hallucinated(self, net: Classifier, begin: Tensor, towards: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-        """Perturbed images (S, 3, H, W) and their numbers of steps, int64 (S,); unchanged with `instead=augment`."""
+        """Perturbed images (S, 3, H, W) and the number of ascent steps of each, int64 (S,).
+
+        With `instead=augment`, `begin` unchanged and zero steps.
+        """
         if self.instead != "hallucinate":
             return begin, torch.zeros_like(towards)
         ascent = Ascent(self.step * net.normalise.std**2, self.limit, self.grad_accumulate)

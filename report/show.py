@@ -22,7 +22,7 @@ _SHORTEST = 4  # smallest number of digits that an abbreviated id may have
 
 
 def find_record(text: str, results: Path, warn: Callable[[str], None] = lambda text: None) -> Record:
-    """Read a record, given its path, or the first digits of its id among the valid records of a folder.
+    """Find and read a record, given its path or the first digits of its id.
 
     Args:
         text: path of the record, or first digits of its id, at least four.
@@ -30,7 +30,8 @@ def find_record(text: str, results: Path, warn: Callable[[str], None] = lambda t
         warn: callback that receives a sentence for each invalid file in the folder.
 
     Raises:
-        UserError: no record or several records match, or the file is not a valid record.
+        UserError: `text` is too short for an id, no record or several records match, or the file is not a valid
+            record.
     """
     if text.endswith(".json") or Path(text).is_file():
         return read_record(Path(text))

@@ -97,9 +97,9 @@ def _source_state(spec: RunSpec, runs: Path) -> Checkpoint | None:
             snapshot = checkpoint.load_snapshot(runs / shared.spec.id, shared.epochs)
             if snapshot is None:
                 raise UserError(
-                    f"{spec.name} needs a finished ERM network, but {runs} has none for this dataset, recipe and seed "
-                    f"{shared.spec.seed}. First run 'bench run --method {spec.name}' with the same options, or set "
-                    "--runs to its folder."
+                    f"{spec.name} needs a trained ERM network, but {runs} contains none for this dataset, recipe and "
+                    f"seed {shared.spec.seed}. Train it with 'bench run --method {spec.name}' and the same options, or set "
+                    "--runs to the runs folder that contains it."
                 )
             return snapshot
     return None

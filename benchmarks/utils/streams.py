@@ -22,7 +22,7 @@ class Messages:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a text and return its length; see the class for errors."""
+        """Write `text` and return its length; the class docstring says how errors are handled."""
         try:
             return self._stream.write(text)
         except OSError as error:
@@ -30,7 +30,7 @@ class Messages:
             return len(text)
 
     def flush(self) -> None:
-        """Flush the buffer; see the class for errors."""
+        """Flush the buffer; the class docstring says how errors are handled."""
         try:
             self._stream.flush()
         except OSError as error:

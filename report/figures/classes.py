@@ -65,10 +65,10 @@ def class_counts(setting: Setting) -> Figure:
 
 @style()
 def class_lines(setting: Setting) -> Figure:
-    """Accuracy of every class, mean over seeds, classes sorted by training images.
+    """Line plot of per-class accuracy, averaged over seeds; classes with the most training images come first.
 
-    With many classes, lines through all points would hide each other; each line is then a moving mean over a tenth of
-    the classes.
+    With many classes, lines through all points would overlap too much to be read; each line is then a moving mean over
+    a tenth of the classes.
     """
     order = by_size(setting.dataset.train_counts)
     named = len(order) <= NAMED_CLASSES

@@ -125,7 +125,10 @@ def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
 
 @style()
 def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
-    """Reliability diagram: accuracy against confidence, with perfect calibration as diagonal. None without logits."""
+    """Reliability diagram: accuracy against confidence; the diagonal is perfect calibration.
+
+    None if no run has logits.
+    """
     figure, axes = canvas(COLUMN, 2.6)
     axes.plot([0, 100], [0, 100], color="0.6", linewidth=0.8)
     ends: list[End] = []

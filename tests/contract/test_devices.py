@@ -45,7 +45,7 @@ def to_gpu(value: Any) -> Any:
 
 
 def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor:
-    """Run a step on the fake GPU, from the batch to the loss."""
+    """Run one training step on fake CUDA tensors, without the backward pass, and return the loss."""
     active, now = bring_to(spec, progress, CPU)
     method, net, size = spec.method, active.net, len(first_index(active, now))
     augment = Augment(spec.dataset.train.images, spec.recipe.model_copy(update=changes))

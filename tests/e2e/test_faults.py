@@ -52,14 +52,14 @@ def in_this_process(folder: Path, epochs: int) -> Record:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Signals) -> None:
-    process = start(tmp_path, "--method", "drs", "--epochs", "100")
+    process = start(tmp_path, "--method", "drs", "--epochs", "50")
     wait_for("checkpoint-b.pt", tmp_path, process)
     process.send_signal(how)
     _, err = process.communicate()
     assert process.returncode == (-how if how == signal.SIGKILL else 130)
     assert how == signal.SIGKILL or "Run the same command again to continue" in err
     assert not find_records(tmp_path / "results"), "the run was to be killed before its end"
-    resumed, whole = in_this_process(tmp_path, 100), in_this_process(tmp_path / "whole", 100)
+    resumed, whole = in_this_process(tmp_path, 50), in_this_process(tmp_path / "whole", 50)
     assert without_timings(resumed) == without_timings(whole)
     assert (resumed.cost.resumed, whole.cost.resumed) == (1, 0)
 

@@ -46,7 +46,7 @@ def test_view_of_images_made_by_gradient_has_their_sources(method: str, tmp_path
 def test_look_names_the_run_that_is_missing(cli: Any) -> None:
     answer = cli("look", "-m", "m2m", "-d", "digits-lt", *TINY)
     assert answer.code == 2
-    assert "m2m needs a finished ERM network, but runs has none" in answer.err
+    assert "m2m needs a trained ERM network, but runs contains none" in answer.err
     assert "bench run --method m2m" in answer.err
 
 

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted, started twice or on a full disk give the records of an undisturbed sweep."""
+"""Sweeps that are killed, interrupted, started twice or run out of disk space end with the right records."""
 
 from __future__ import annotations
 

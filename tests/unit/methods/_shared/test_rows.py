@@ -1,4 +1,4 @@
-"""Slots, draws and appended rows."""
+"""Operations on the rows of a batch (slots, categorical draws, memory layout, appending), and tallies."""
 
 from __future__ import annotations
 
