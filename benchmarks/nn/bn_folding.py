@@ -19,8 +19,9 @@ class Folded:
     """Evaluates a classifier without changing its mode, running statistics or gradients.
 
     The structure is traced once. `freeze` takes the backbone's current weights and folds each batch norm that directly
-    follows a convolution, which gives the same function up to rounding at lower cost. The head is not
-    frozen: the function that `freeze` returns uses the head's weights at the time it is called. A backbone that cannot be traced is evaluated without folding.
+    follows a convolution, which gives the same function up to rounding at lower cost. The head is not frozen: the
+    function that `freeze` returns uses the head's weights at the time it is called. A backbone that cannot be traced
+    is evaluated without folding.
 
     Args:
         net: network whose structure is traced, on the device where it will be used.

@@ -98,8 +98,8 @@ def _source_state(spec: RunSpec, runs: Path) -> Checkpoint | None:
             if snapshot is None:
                 raise UserError(
                     f"{spec.name} needs a trained ERM network, but {runs} contains none for this dataset, recipe and "
-                    f"seed {shared.spec.seed}. Train it with 'bench run --method {spec.name}' and the same options, or set "
-                    "--runs to the runs folder that contains it."
+                    f"seed {shared.spec.seed}. Train it with 'bench run --method {spec.name}' and the same options, or "
+                    "set --runs to the runs folder that contains it."
                 )
             return snapshot
     return None

@@ -1,9 +1,9 @@
 """AutoAugment with the CIFAR-10 policy (Cubuk et al. 2019), batched: a sub-policy is drawn for each image.
 
 A sub-policy is two operations, each with a probability and a magnitude (here: strength). Every operation is encoded as
-one row of numbers (`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a blend with
-the greyscale image, and a blend with the smoothed image. Steps that an operation does not use are the identity. Shapes
-are therefore static, and nothing is read back from the device.
+one row of numbers (`COLUMNS`) for the same four steps: a nearest-neighbour affine map, a look-up table per channel, a
+blend with the greyscale image, and a blend with the smoothed image. Steps that an operation does not use are the
+identity. Shapes are therefore static, and nothing is read back from the device.
 
 The float32 arithmetic follows torchvision's operations on uint8 tensors step by step, because truncation to bytes
 can turn a rounding error into a pixel value that is off by one. Results may differ between devices where a shear or
