@@ -30,9 +30,7 @@ from typing import Any, NamedTuple
 LDAM = "m2m.base=ldam"  # LDAM without class weights; in newer code, ldam-drw with defer=1
 RENAMED = {"rsg.base": "rsg.criterion", "m2m.base": "m2m.criterion"}
 WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # output of `bench info cifar` if warm-up is in epochs instead of a fraction
-AFTER_SETTINGS: dict[str, list[str]] = {
-    "m2m": ["m2m.source=own_seed"]
-}  # settings by method that restore the earlier behaviour
+AFTER_SETTINGS: dict[str, list[str]] = {"m2m": ["m2m.source=own_seed"]}  # by method: restore the earlier behaviour
 NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
               "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
 NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|environment|trained|inactive)\b|cost\.(?!epochs_per|parameters))"
@@ -190,8 +188,9 @@ def listed(group: str, table: str, always: tuple[str, ...], epochs: int) -> Iter
     for line in re.split(r"[|\n]", table.strip()):
         method, *words = line.split()
         settings = [word if "." in word.partition("=")[0] else f"{method}.{word}" for word in words if word[0] != "-"]
-        options = [word for word in words if word[0] == "-"] + [f"--set={setting}" for setting in settings]
-        yield Case(f"{group}/{' '.join([method, *words])}", method, (*always, *options), epochs)
+        options = {word.partition("=")[0]: word for word in (*always, *words) if word[0] == "-" and word[:5] != "--set"}
+        sets = [word for word in always if word[:5] == "--set"] + [f"--set={setting}" for setting in settings]
+        yield Case(f"{group}/{' '.join([method, *words])}", method, (*options.values(), *sets), epochs)
 
 
 def cases(methods: Sequence[str], backbones: Sequence[str]) -> Iterator[Case]:
