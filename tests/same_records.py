@@ -126,7 +126,8 @@ class Side:
             settings += EXACT.get(method, [])
             settings += [new for new in AFTER_SETTINGS.get(method, []) if self.knows(new.partition("=")[0])]
         words = ["run", "--method", case.method, f"--epochs={case.epochs}", "--device=cpu", "--quiet"]
-        words += [*(f"--set={setting}" for setting in settings), *case.words]
+        own = {word.rpartition("=")[0] for word in case.words}
+        words += [word for each in settings if (word := f"--set={each}").rpartition("=")[0] not in own] + [*case.words]
         if f"--set={LDAM}" in words and self.knows("m2m.base"):
             words = [word.replace(LDAM, f"{LDAM}-drw") for word in words] + ["--set=m2m.base.defer=1"]
         return [self.spelled(word, case.epochs) for word in words]
