@@ -40,7 +40,10 @@ def write_suite(folder: Path, epochs: int = 40, more: str = "") -> list[Unit]:
 
 
 def start_sweep(folder: Path, *options: str, **settings: Any) -> subprocess.Popen[str]:
-    """Start `bench sweep suite.toml`, with two jobs unless the options set another number, in a folder; `settings` are passed to Popen."""
+    """Start `bench sweep suite.toml` in a folder, with two jobs unless the options set another number.
+
+    `settings` are passed to Popen.
+    """
     jobs = () if "--jobs" in options else ("--jobs", "2")
     process: subprocess.Popen[str] = subprocess.Popen(
         [*SWEEP, *jobs, *options], cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE,
