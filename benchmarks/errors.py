@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from itertools import combinations
 from pathlib import Path
 
 MOST_LISTED = 100  # most names listed in an error message
@@ -81,6 +83,14 @@ def look_alike(name: str, others: Iterable[str]) -> str:
             kinds = [kind for kind, outline in ALIKE.items() if outline(name) == outline(other)]
             return f" {other!a} looks like {name!a} but differs in {kinds[0] if kinds else 'several ways'}."
     return ""
+
+
+def alike_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """All pairs of names that look alike; the time grows with the number of names, not of pairs."""
+    by_outline: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_outline[_outline(name)].append(name)
+    return [pair for group in by_outline.values() for pair in combinations(group, 2)]
 
 
 def similar_path(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from .errors import UserError
 
+GROUP = "ltbench.methods"  # entry points of installed packages
 SCOPES = ("recipe", "dataset", "base")  # --set SCOPE.NAME=VALUE
 SIMPLE = (bool, int, float, str, NoneType)
 CONTAINERS = (list, tuple, dict)

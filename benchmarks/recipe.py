@@ -94,7 +94,10 @@ class Recipe(BaseModel):
         return self
 
     def steps_per_epoch(self, images: int) -> int:
-        """Number of batches in an epoch of `images` images, at least 1; a single last image joins the batch before."""
+        """Number of batches in an epoch of `images` images, at least 1.
+
+        A single last image joins the batch before it, because batch norm may fail on one image.
+        """
         whole, rest = divmod(images, self.batch_size)
         return max(1, whole + (rest > 1 and not self.drop_last))
 

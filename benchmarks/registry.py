@@ -26,7 +26,7 @@ from pydantic import TypeAdapter, ValidationError
 from .errors import UserError, unknown
 from .fields import LARGEST, from_text
 from .method import Method
-from .plugin_checks import check_class, check_name
+from .plugin_checks import GROUP, check_class, check_name
 from .recipe import explain
 from .split import Source
 
@@ -60,9 +60,7 @@ def names(kind: str) -> list[str]:
         kind: "methods" or "datasets".
     """
     files = [path.stem for path in (ROOT / kind).glob("*.py") if not path.stem.startswith("_")]
-    outside = (
-        [entry.name.replace("_", "-") for entry in entry_points(group="ltbench.methods")] if kind == "methods" else []
-    )
+    outside = [entry.name.replace("_", "-") for entry in entry_points(group=GROUP)] if kind == "methods" else []
     return sorted({stem.replace("_", "-") for stem in files} | set(outside))
 
 
@@ -86,7 +84,7 @@ def load(kind: str, name: str) -> Plugin:
         raise unknown(kind.removesuffix("s"), name, names(kind))
     if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file():
         return _plugin(kind, name, importlib.import_module(f"{PACKAGE}.{kind}.{name.replace('-', '_')}"))
-    entry = next(entry for entry in entry_points(group="ltbench.methods") if entry.name.replace("_", "-") == name)
+    entry = next(entry for entry in entry_points(group=GROUP) if entry.name.replace("_", "-") == name)
     module = importlib.import_module(entry.module)
     return _plugin(kind, name, module, _digest(Path(str(module.__file__))))
 

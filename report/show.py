@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 
 from ..benchmarks.errors import UserError
-from ..benchmarks.records.checks import class_mean_accuracy
+from ..benchmarks.records.checks import class_mean_accuracy, plain_accuracy
 from ..benchmarks.records.schema import Record
 from ..benchmarks.records.store import read_all, read_record
 from .describe import circumstances, command
@@ -59,7 +59,7 @@ def _parts(record: Record) -> Iterator[RenderableType]:
     (row,) = setting.rows
     best, last, tests = record.best, record.final, record.dataset.test_counts
     chosen = "plain accuracy" if record.version == 2 and len(set(tests)) > 1 else "mean per-class accuracy"
-    plain, top = sum(last.correct) / sum(tests), class_mean_accuracy(best.correct, tests)
+    plain, top = plain_accuracy(last.correct, tests), class_mean_accuracy(best.correct, tests)
     yield literal(f"{row.label} on {setting.title}", "bold")
     yield (
         f"Mean per-class accuracy {100 * row.overall.mean:.2f} %, plain accuracy {100 * plain:.2f} "

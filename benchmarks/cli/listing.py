@@ -6,11 +6,10 @@ from importlib.metadata import entry_points
 
 from rich.text import Text
 
+from ..plugin_checks import GROUP
 from ..recipe import recipe_file, recipe_names
 from ..records.suites import suite_files
 from ..utils.docstrings import backbone_names, plugin_cards
-
-GROUP = "ltbench.methods"
 
 
 def summaries(kind: str) -> list[tuple[str, str]]:

@@ -93,11 +93,9 @@ def draw_epoch(
     device = train.labels.device
     index = draw(train, probabilities, random("draw"), count)
     parameters = augment.draw(len(index), random).to(device)
-    size = augment.recipe.batch_size
-    end = len(index) // size * size if augment.recipe.drop_last and len(index) >= size else len(index)
-    starts = list(range(0, end, size))
-    if end % size == 1 and len(starts) > 1:
-        starts.pop()  # batch norm may fail on a single image: merge it into the previous batch
+    recipe, size = augment.recipe, augment.recipe.batch_size
+    end = len(index) // size * size if recipe.drop_last and len(index) >= size else len(index)
+    starts = [size * number for number in range(recipe.steps_per_epoch(len(index)))]
     return Drawn(index.to(device), parameters, list(zip(starts, [*starts[1:], end], strict=True)))
 
 

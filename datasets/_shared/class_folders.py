@@ -7,10 +7,9 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from itertools import combinations
 from pathlib import Path
 
-from ...benchmarks.errors import UserError, look_alike, similar_path
+from ...benchmarks.errors import UserError, alike_pairs, look_alike, similar_path
 
 # Pillow supports more formats, some through external programs: EPS starts Ghostscript. These need none.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
@@ -118,9 +117,9 @@ def _say(folder: Path, unused: Unused, names: list[str]) -> None:
     ]
     if counts:
         warnings.warn(f"folder: not used of {folder}: {'; '.join(counts)}.", stacklevel=4)
-    for name, other in combinations(names, 2):
-        if hint := look_alike(name, [other]):
-            warnings.warn(f"folder: classes '{name}' and '{other}' may be the same class.{hint}", stacklevel=4)
+    for name, other in alike_pairs(names):
+        hint = look_alike(name, [other])
+        warnings.warn(f"folder: classes '{name}' and '{other}' may be the same class.{hint}", stacklevel=4)
 
 
 @cache
