@@ -9,15 +9,13 @@ then holds the complete state, and a resumed run equals an uninterrupted one.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from .fields import LATER as LATER  # this and the following names are re-exported for methods
 from .fields import BelowOne as BelowOne
@@ -32,7 +30,9 @@ from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt
 from .fields import SmallCount as SmallCount
 from .fields import SmallInt as SmallInt
+from .fields import recorded as recorded
 from .network import Classifier, Head
+from .recipe import Schedule as Schedule
 from .split import Split as Split
 from .split import channel_moments as channel_moments
 
@@ -48,6 +48,7 @@ class Batch(NamedTuple):
         synthetic: bool (N,), true for rows that are not natural images; None if all are natural.
         origin: int64 (N,), for each synthetic row the row of its source image in the batch before `transform`.
         towards: int64 (N,), for each synthetic row the class that it was moved towards.
+        further: batches of the further streams that the hook `streams` asks for, each with N rows.
     """
 
     images: Tensor
@@ -55,6 +56,27 @@ class Batch(NamedTuple):
     synthetic: Tensor | None = None
     origin: Tensor | None = None
     towards: Tensor | None = None
+    further: tuple[Batch, ...] = ()
+
+
+class ClassAware(NamedTuple):
+    """Sampling that cycles through the classes and draws several images of each, as in the code of OLTR and cRT.
+
+    Classes follow one another in random order, every class once before any class again, and the images of a class
+    likewise. A batch of B images contains B / per_class groups, so it is also a sample of P classes with K images each.
+
+    Attributes:
+        per_class: number of images that are drawn from a class in a row, K.
+    """
+
+    per_class: int = 4
+
+
+class SameImages(NamedTuple):
+    """Sampling of a further stream that repeats the images of the first one, augmented differently: another view."""
+
+
+Sampling = Tensor | ClassAware | None  # class probabilities (C,), class-aware, or every image once
 
 
 @dataclass(frozen=True)
@@ -63,19 +85,28 @@ class Stage:
 
     Attributes:
         name: name of the stage, in the record and in `Now.stage`.
-        epochs: number of epochs; the recipe's schedule is stretched to it.
-        trained: name prefixes of the parameters that are trained, such as `("head.",)`; all others are frozen. Frozen
-            batch norms still update their running statistics, as in the released code of decoupled training.
-        drops: `(fraction, factor)` pairs that replace the recipe's schedule, without warm-up; None keeps the recipe's.
-        slower: `(prefix, factor)` pairs: parameters whose names start with the prefix have their learning rate
+        epochs: number of epochs; a recipe's schedule is stretched to it.
+        trained: name prefixes of the parameters that are trained, such as `("head.",)`; all others are frozen.
+        frozen_norms: mode of batch norms with frozen parameters. "statistics" normalises with the statistics of the
+            batch and updates the running ones, as in the released code of decoupled training; "eval" uses the running
+            statistics and keeps them; "train" is "statistics", and the scale and shift of all batch norms are trained.
+        fresh_head: whether the hook `head` builds a new head, with new initial weights, before `begin_stage`.
+        lr: learning rate before the first drop; None for the recipe's.
+        weight_decay: coefficient of the L2 penalty; None for the recipe's.
+        schedule: replaces the recipe's schedule, its warm-up included; None for the recipe's.
+        factors: `(prefix, factor)` pairs: parameters whose names start with the prefix have their learning rate
             multiplied by the factor.
     """
 
     name: str
     epochs: int
     trained: tuple[str, ...] = ("",)
-    drops: tuple[tuple[float, float], ...] | None = None
-    slower: tuple[tuple[str, float], ...] = ()
+    frozen_norms: Literal["statistics", "eval", "train"] = "statistics"
+    fresh_head: bool = False
+    lr: float | None = None
+    weight_decay: float | None = None
+    schedule: Schedule | None = None
+    factors: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,10 +115,11 @@ class Needs:
 
     Attributes:
         prefix: number of initial epochs that are identical to those of the method `prefix_of`: same images, same loss,
-            same initial weights of the modules that both have. The first stage must then be named "train" and last as
-            long as the recipe's training. These epochs are trained once per dataset, recipe and seed; every run that
-            needs them continues from there.
-        prefix_of: name of the method that trains these epochs, with default values in its fields.
+            same initial weights of the modules that both have. The first stages must have the names and lengths of that
+            method's. These epochs are trained once per dataset, recipe and seed; every run that needs them continues
+            from there.
+        prefix_of: name of the method that trains these epochs.
+        prefix_values: hyper-parameters of that method, by field name; all others have their default values.
         network: whether to attach the finished ERM network of the same dataset and recipe as `net.source`, frozen.
         other_seed: whether to take that network from the neighbouring seed, `seed ^ 1`, instead of the run's own.
         validation: whether to hold images out of the training split and provide them as `train.validation`.
@@ -95,45 +127,10 @@ class Needs:
 
     prefix: int = 0
     prefix_of: str = "erm"
+    prefix_values: Mapping[str, Any] = field(default_factory=dict)
     network: bool = False
     other_seed: bool = False
     validation: bool = False
-
-
-_static_shapes = False
-
-
-@contextmanager
-def static_shapes() -> Iterator[None]:
-    """Within the block, treat the CPU like a GPU: read no tensor values on the host and keep all shapes static.
-
-    Lets tests run the GPU code path on a CPU.
-    """
-    global _static_shapes
-    before, _static_shapes = _static_shapes, True
-    try:
-        yield
-    finally:
-        _static_shapes = before
-
-
-def host_reads_freely(tensor: Tensor) -> bool:
-    """Whether the host can read the values of a tensor without synchronising.
-
-    True on a CPU, where empty rows can be dropped. False on a GPU, where reading would wait for the device, so shapes
-    must stay static; and for fake tensors, which have no values: the operation counter uses them.
-    """
-    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _static_shapes
-
-
-def drop_empty(valid: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
-    """Drop invalid slots where the host can read values freely; elsewhere keep all, so that shapes are static.
-
-    Args:
-        valid: bool (S,), true for the slots to keep.
-        slots: tensors (S, ...); `valid` may be one of them.
-    """
-    return tuple(part[valid] for part in slots) if host_reads_freely(valid) else slots
 
 
 def _no_images(index: Tensor) -> Tensor:
@@ -210,8 +207,8 @@ class Method:
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
         """Prepare an epoch, such as by computing statistics of the training split. Change tensors of `net` in place."""
 
-    def sampling(self, counts: Tensor, now: Now) -> Tensor | None:
-        """Unnormalised class probabilities (C,) for drawing images; None draws every image once per epoch.
+    def sampling(self, counts: Tensor, now: Now) -> Sampling:
+        """Unnormalised class probabilities (C,) for drawing images, or `ClassAware`; None draws every image once.
 
         Args:
             counts: training images per class, int64 (C,).
@@ -220,8 +217,15 @@ class Method:
         return None
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """Number of images drawn per epoch if `sampling` returns probabilities; None for the size of the split."""
+        """Number of images drawn per epoch, unless `sampling` returns None; None for the size of the split."""
         return None
+
+    def streams(self, counts: Tensor, now: Now) -> Sequence[Sampling | SameImages]:
+        """Sampling of each further stream of images, for `Batch.further`; a stream is as long as the first. None here.
+
+        `SameImages()` asks for another view of the images of the batch.
+        """
+        return ()
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
         """Change a batch between augmentation and forward pass: add noise, mixed or generated images."""

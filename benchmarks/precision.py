@@ -1,16 +1,54 @@
-"""Numerical precision of a run: autocast for bfloat16, and its emulation on CPUs without bfloat16 units."""
+"""What differs between devices: bfloat16 arithmetic, and whether the host may read values within a step.
+
+bfloat16 uses autocast, and is emulated on CPUs without bfloat16 units.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from .method import host_reads_freely
+_static_shapes = False
+
+
+@contextmanager
+def static_shapes() -> Iterator[None]:
+    """Within the block, treat the CPU like a GPU: read no tensor values on the host and keep all shapes static.
+
+    Lets tests run the GPU code path on a CPU.
+    """
+    global _static_shapes
+    before, _static_shapes = _static_shapes, True
+    try:
+        yield
+    finally:
+        _static_shapes = before
+
+
+def host_reads_freely(tensor: Tensor) -> bool:
+    """Whether the host can read the values of a tensor without synchronising.
+
+    True on a CPU, where empty rows can be dropped. False on a GPU, where reading would wait for the device, so shapes
+    must stay static; and for fake tensors, which have no values: the operation counter uses them.
+    """
+    return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _static_shapes
+
+
+def drop_empty(valid: Tensor, *slots: Tensor) -> tuple[Tensor, ...]:
+    """Drop invalid slots where the host can read values freely; elsewhere keep all, so that shapes are static.
+
+    Args:
+        valid: bool (S,), true for the slots to keep.
+        slots: tensors (S, ...); `valid` may be one of them.
+    """
+    return tuple(part[valid] for part in slots) if host_reads_freely(valid) else slots
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

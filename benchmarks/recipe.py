@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,45 @@ from .errors import UserError, unknown
 from .fields import LATER, Fraction, NonNegative, Positive, PositiveInt, from_text
 
 FOLDER = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate over the epochs of a stage, constant within an epoch.
+
+    Attributes:
+        shape: "steps" multiplies the rate by a factor at each drop, so it is constant without drops; "cosine" lowers it
+            from the full rate to 0 along half a cosine, over the epochs after the warm-up (Loshchilov & Hutter 2017).
+        drops: pairs of a fraction of the stage and the factor by which the rate is multiplied from then on.
+        warmup: epochs over which the rate rises linearly to the full rate; 0 for none.
+        warmup_from: fraction of the full rate at which the warm-up starts, in [0, 1].
+    """
+
+    shape: Literal["steps", "cosine"] = "steps"
+    drops: tuple[tuple[float, float], ...] = ()
+    warmup: int = 0
+    warmup_from: float = 0.0
+
+    def rate(self, full: float, epoch: int, epochs: int) -> float:
+        """Learning rate of an epoch.
+
+        In the warm-up, epoch e has the fraction `warmup_from + (1 - warmup_from) (e + 1) / warmup` of the full rate.
+        Each drop `(fraction, factor)` multiplies the rate from epoch `fraction * epochs` on, so two drops of 0.01 give
+        1e-4 of the full rate. Source: Cao et al. 2019 (LDAM), reference code.
+
+        Args:
+            full: learning rate after the warm-up, before the first drop.
+            epoch: number of the epoch, from 0, within the stage.
+            epochs: number of epochs of the stage.
+        """
+        if epoch < self.warmup:
+            return self.warmup_from * full + (1 - self.warmup_from) * full * (epoch + 1) / self.warmup
+        if self.shape == "cosine":
+            return full * (1 + math.cos(math.pi * (epoch - self.warmup) / (epochs - self.warmup))) / 2
+        for fraction, factor in self.drops:
+            if epoch / epochs >= fraction:
+                full *= factor
+        return full
 
 
 class Recipe(BaseModel):
@@ -42,6 +82,8 @@ class Recipe(BaseModel):
         cutout_position: cut the square before or after the operations that `augment` adds.
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy otherwise replaces.
         warmup: epochs over which the learning rate rises to `lr`; 0 for none.
+        warmup_from: fraction of `lr` at which the warm-up starts.
+        schedule: "steps" lowers the learning rate at the `drops`, "cosine" along half a cosine from `lr` to 0.
         drops: pairs of a fraction of training and the factor by which the learning rate is multiplied from then on.
         least_steps: minimum number of optimiser steps; a small dataset is trained for more than `epochs` epochs.
         precision: precision of the network's convolutions and matrix products; weights and statistics are float32. A
@@ -66,6 +108,8 @@ class Recipe(BaseModel):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 2e-4
     warmup: Annotated[int, Field(ge=0, le=10**9)] = 0
+    warmup_from: Annotated[Fraction, LATER] = 0.0
+    schedule: Annotated[Literal["steps", "cosine"], LATER] = "steps"
     drops: tuple[tuple[Fraction, Positive], ...] = ()
     crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
     flip: bool = True
@@ -88,7 +132,9 @@ class Recipe(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _plainly(self) -> Recipe:
+    def _consistent(self) -> Recipe:
+        if self.schedule == "cosine" and self.drops:
+            raise ValueError("schedule = cosine has no drops; set drops = []")
         if self.plain and (self.precision != "fp32" or self.channels_last):
             raise ValueError("plain needs precision = fp32 and channels_last = false, as --plain sets them")
         return self
@@ -106,26 +152,19 @@ class Recipe(BaseModel):
         epochs = max(self.epochs, math.ceil(self.least_steps / self.steps_per_epoch(images)))
         return self.model_copy(update={"epochs": epochs})
 
-    def learning_rate(self, epoch: int, epochs: int, drops: tuple[tuple[float, float], ...] | None = None) -> float:
-        """Learning rate of an epoch, constant within the epoch.
-
-        Linear warm-up: `lr * (epoch + 1) / warmup` in the first `warmup` epochs. Each drop `(fraction, factor)`
-        multiplies the rate from epoch `fraction * epochs` on, so two drops of 0.01 give 1e-4 of `lr`.
-        Source: Cao et al. 2019 (LDAM), reference code.
+    def learning_rate(
+        self, epoch: int, epochs: int, lr: float | None = None, schedule: Schedule | None = None
+    ) -> float:
+        """Learning rate of an epoch, constant within the epoch; see `Schedule.rate`.
 
         Args:
             epoch: number of the epoch, from 0, within the stage.
             epochs: number of epochs of the stage.
-            drops: `(fraction, factor)` pairs that replace the recipe's drops and its warm-up; None for the recipe's
-                schedule.
+            lr: replaces the recipe's full learning rate; None for the recipe's.
+            schedule: replaces the recipe's schedule, its warm-up included; None for the recipe's.
         """
-        base = self.lr
-        if drops is None and epoch < self.warmup:
-            return base * (epoch + 1) / self.warmup
-        for fraction, factor in self.drops if drops is None else drops:
-            if epoch / epochs >= fraction:
-                base *= factor
-        return base
+        own = Schedule(self.schedule, self.drops, self.warmup, self.warmup_from)
+        return (schedule or own).rate(self.lr if lr is None else lr, epoch, epochs)
 
     def evaluates(self, epoch: int, epochs: int) -> bool:
         """Whether to evaluate the test split after this epoch (from 0): every `evaluate_every`-th and the last one."""

@@ -179,7 +179,7 @@ def changed(instance: Any, plugin: Plugin) -> dict[str, Any]:
     defaults = {field.name: field.default for field in dataclasses.fields(plugin.cls)}
     own = values.pop(VALUES, {})
     usual = getattr(configure(plugin, values), VALUES) if own else {}  # the base's defaults depend on the other fields
-    base = {f"{BASE}.{name}": value for name, value in own.items() if value != usual[name]}
+    base = {f"{BASE}.{name}": value for name, value in own.items() if name not in usual or value != usual[name]}
     return {name: value for name, value in values.items() if value != defaults[name]} | base
 
 

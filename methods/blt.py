@@ -44,16 +44,15 @@ from ..benchmarks.method import (
     NonNegative,
     Now,
     Positive,
+    Schedule,
     SmallInt,
     Split,
     Stage,
-    drop_empty,
-    host_reads_freely,
 )
 from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHead
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
-from ..benchmarks.precision import rounding
+from ..benchmarks.precision import drop_empty, host_reads_freely, rounding
 from ._shared.losses import IGNORED
 from ._shared.perturbation import (
     Ascent,
@@ -67,7 +66,7 @@ from ._shared.rows import append_rows, capacity
 from ._shared.tally import Tally
 
 SECOND = "hallucinate"
-DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # learning-rate drops of the second stage, reference code
+DROPS = ((22 / 55, 0.1), (37 / 55, 0.1), (51 / 55, 0.1))  # of the second stage's learning rate, reference code
 BACKBONE_RATE = 0.1
 TALLY = Tally("blt_count", ("batches", "images", "steps", "at_limit", "no_slot"))
 
@@ -133,8 +132,9 @@ class BLT(Method):
 
     def stages(self, epochs: int) -> list[Stage]:
         """A first stage without and a second stage with hallucinated images."""
-        slower = (("backbone.", BACKBONE_RATE),)
-        return [Stage("train", epochs), Stage(SECOND, math.ceil(self.second * epochs), drops=DROPS, slower=slower)]
+        schedule, factors = Schedule(drops=DROPS), (("backbone.", BACKBONE_RATE),)
+        second = Stage(SECOND, math.ceil(self.second * epochs), schedule=schedule, factors=factors)
+        return [Stage("train", epochs), second]
 
     def needs(self, epochs: int) -> Needs:
         """A complete ERM run as shared prefix (`first=erm`), and held-out images (`confusion=validation`)."""

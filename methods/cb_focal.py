@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..benchmarks.method import Exponent, Now
-from ._shared.losses import ClassWeighted, focal_loss
+from ._shared.losses import ClassWeighted, PerImage, focal_losses
 
 
 @dataclass
-class CBFocal(ClassWeighted):
+class CBFocal(PerImage, ClassWeighted):
     """Focal loss with class weights.
 
     Attributes:
@@ -31,6 +31,6 @@ class CBFocal(ClassWeighted):
     gamma: Exponent = 1.0
     inside: bool = False
 
-    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Weighted focal loss of logits (N, C) against labels (N,) or (N, C)."""
-        return focal_loss(logits, labels, self.gamma, self.current_weights(now), self.inside)
+    def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Weighted focal loss (N,) of logits (N, C) against labels (N,) or (N, C)."""
+        return focal_losses(logits, labels, self.gamma, self.current_weights(now), self.inside)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..benchmarks.method import Exponent, Method, Now
-from ._shared.losses import focal_loss
+from ..benchmarks.method import Exponent, Now
+from ._shared.losses import PerImage, focal_losses
 
 
 @dataclass
-class Focal(Method):
+class Focal(PerImage):
     """Cross-entropy that down-weights well-classified images.
 
     Attributes:
@@ -27,6 +27,6 @@ class Focal(Method):
 
     gamma: Exponent = 1.0
 
-    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Focal loss of logits (N, C) against labels (N,) or (N, C)."""
-        return focal_loss(logits, labels, self.gamma)
+    def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Focal loss (N,) of logits (N, C) against labels (N,) or (N, C)."""
+        return focal_losses(logits, labels, self.gamma)

@@ -39,12 +39,11 @@ from ..benchmarks.method import (
     SmallCount,
     Split,
     Stage,
-    drop_empty,
     epochs_before,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.bn_folding import Folded
-from ..benchmarks.precision import rounding
+from ..benchmarks.precision import drop_empty, rounding
 from ._shared.base import OnBase
 from ._shared.rows import capacity, layout_of
 from ._shared.tally import Tally

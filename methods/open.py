@@ -47,10 +47,10 @@ from ..benchmarks.method import (
     Stage,
     channel_moments,
     epochs_before,
-    host_reads_freely,
 )
 from ..benchmarks.network import Classifier, Head
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, copy_to_noise, noise_rows
+from ..benchmarks.precision import host_reads_freely
 from ._shared.noise import additive_noise, choose_noise, noise_fraction, pure_noise
 from ._shared.noise_rows import features_apart, teaches_the_head_alone
 from ._shared.rows import append_rows

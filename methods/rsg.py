@@ -34,11 +34,11 @@ from ..benchmarks.method import (
     SmallInt,
     Split,
     Stage,
-    drop_empty,
-    host_reads_freely,
 )
 from ..benchmarks.network import Classifier
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
+from ..benchmarks.nn.modes import evaluation_mode
+from ..benchmarks.precision import drop_empty, host_reads_freely
 from ._shared.base import OnBase
 from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair_up
 from ._shared.losses import IGNORED
@@ -206,15 +206,13 @@ def find_cut(net: Classifier, image: Tensor, insert: int | None) -> tuple[int, i
     Raises:
         UserError: the backbone has fewer than `insert` such stages, or only one.
     """
-    was_training = net.training
-    net.eval()
     maps, cuts = net.normalise(image.float() / 255), []
-    for number, stage in enumerate(net.backbone):
-        after = stage(maps)
-        if maps.dim() == 4 and after.shape[2:] != maps.shape[2:]:
-            cuts.append((number, maps.shape[1]))
-        maps = after
-    net.train(was_training)
+    with evaluation_mode(net):
+        for number, stage in enumerate(net.backbone):
+            after = stage(maps)
+            if maps.dim() == 4 and after.shape[2:] != maps.shape[2:]:
+                cuts.append((number, maps.shape[1]))
+            maps = after
     wanted = len(cuts) - 1 if insert is None else insert
     if not 1 <= wanted <= len(cuts) or len(cuts) < 2:
         raise UserError(

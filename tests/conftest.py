@@ -10,7 +10,7 @@ import pytest
 import torch
 from helpers.command import Answer
 from ltbench import bench
-from ltbench.benchmarks.method import static_shapes
+from ltbench.benchmarks.precision import static_shapes
 
 torch.set_num_threads(1)  # two test processes share two cores
 

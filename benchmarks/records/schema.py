@@ -21,8 +21,8 @@ from . import checks
 from .parts import Best, Cost, Environment, Final, History, Part, PositiveInt, TrainedEpochs
 
 CONFUSION_LIMIT = 200  # largest number of classes with a confusion matrix; a larger one would take megabytes
-VERSION = 3  # version of the file format; increases when a record or `Recipe` gains a field
-READABLE = (2, VERSION)  # file versions that can be read
+VERSION = 4  # version of the file format; increases when a record or `Recipe` gains a field
+OLDEST = 2  # oldest version that can be read
 FACTS = 1  # hashed into every id; constant, so that ids do not depend on the file version
 
 
@@ -105,7 +105,7 @@ class Record(Part):
     model_config = ConfigDict(title="ltbench record")
 
     version: int = Field(
-        alias="schema", ge=READABLE[0], le=VERSION, description="version of the file format; not part of the id"
+        alias="schema", ge=OLDEST, le=VERSION, description="version of the file format; not part of the id"
     )
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
     method: str

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from ... import __version__
 from ..errors import RunFailed, UserError
 from ..utils.atomic_write import write_atomically
-from .schema import READABLE, VERSION, Record, RunFacts
+from .schema import OLDEST, VERSION, Record, RunFacts
 
 MIGRATED = 1  # schema version that `migrate` converts
 WAY_OUT = "Move it away and run its command again to recreate it."
@@ -92,7 +92,7 @@ def _refused(path: Path, content: bytes, error: ValidationError) -> RunFailed:
         return RunFailed(f"{path} is damaged: not JSON ({message.removeprefix('Invalid JSON: ')}). {WAY_OUT}")
     values = json.loads(content)
     version = values.get("schema") if isinstance(values, dict) else None
-    if type(version) is int and version not in READABLE:
+    if type(version) is int and not OLDEST <= version <= VERSION:
         return _other_version(path, version)
     if type(version) is int and _newer_program(values):
         return NewerRecord(f"{path} is left out: it was written by a newer ltbench. Update ltbench to read it.")
@@ -111,16 +111,14 @@ def _other_version(path: Path, version: int) -> RunFailed:
     if version > VERSION:
         return NewerRecord(
             f"{path} is left out: it was written by a newer ltbench (schema {version}; this version of ltbench reads "
-            f"schema {' and '.join(map(str, READABLE))}). Update ltbench to read it."
+            f"schema {OLDEST} to {VERSION}). Update ltbench to read it."
         )
     if version == MIGRATED:
         return RunFailed(
             f"{path} was written by an earlier version of ltbench (schema {version}). Migrate its folder with "
             "'python -m ltbench.benchmarks.records.migrate RESULTS RUNS'."
         )
-    return RunFailed(
-        f"{path} has schema {version}; this version of ltbench reads schema {' and '.join(map(str, READABLE))}."
-    )
+    return RunFailed(f"{path} has schema {version}; this version of ltbench reads schema {OLDEST} to {VERSION}.")
 
 
 def _newer_program(values: dict[str, Any]) -> bool:

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, default_collate
 
-from ..data.augment import Augment
-from ..data.loader import batches, epoch_generators
+from ..data.augment import Augment, as_floats
+from ..data.loader import Picked, batches, epoch_generators
 from ..method import Batch
 from ..recipe import Recipe
 from ..records.environment import threads
@@ -24,7 +24,7 @@ from ..training.loop import step, train
 from ..training.run_spec import RunSpec, build_network
 from . import dataloader_baseline as baseline
 from .interleaved import Ratio, Work, alternate, ratio, timed
-from .op_counter import Counts, bring_to, count_step, first_index
+from .op_counter import Counts, bring_to, count_step, first_picked
 from .synthetic import Scale
 
 CPU = torch.device("cpu")
@@ -156,10 +156,13 @@ def step_costs(
 def repeated_step(spec: RunSpec, progress: float, device: torch.device) -> Work:
     """Function that takes a step of an untrained run, always on the same batch without augmentation; see `bring_to`."""
     active, now = bring_to(spec, progress, device)
-    index = first_index(active, now)
-    layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
-    images = (active.split.pixels(index).float() / 255).contiguous(memory_format=layout)
-    batch = Batch(images, active.split.labels[index])
+    picked = first_picked(active, now)
+
+    def plain(picked: Picked) -> Batch:
+        images = as_floats(active.split.pixels(picked.index), spec.recipe)
+        return Batch(images, active.split.labels[picked.index], further=tuple(map(plain, picked.further)))
+
+    batch = plain(picked)
     return lambda: step(active, batch, now)
 
 

@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
+from ..data.loader import Picked
 from ..errors import UserError
 from ..method import Batch, Now
 from ..training.active_stage import ActiveStage, begin_stages, find_epoch
@@ -67,10 +68,9 @@ def bring_to(spec: RunSpec, progress: float, device: torch.device) -> tuple[Acti
     return active, active.begin_epoch(epoch)
 
 
-def first_index(active: ActiveStage, now: Now) -> Tensor:
-    """Positions in the training split of the first batch of an epoch, int64 (B,)."""
-    index, _ = next(iter(active.draw(now)))
-    return index
+def first_picked(active: ActiveStage, now: Now) -> Picked:
+    """The images of the first batch of an epoch."""
+    return next(iter(active.draw(now)))
 
 
 def count_step(spec: RunSpec, progress: float) -> Counts:
@@ -80,21 +80,34 @@ def count_step(spec: RunSpec, progress: float) -> Counts:
         UserError: the step reads a value back from the device or has data-dependent shapes.
     """
     active, now = bring_to(spec, progress, torch.device("cpu"))
-    size, shape = len(first_index(active, now)), spec.dataset.train.images.shape[1:]
+    picked, shape = first_picked(active, now), spec.dataset.train.images.shape[1:]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):
         net, plain = copy.deepcopy(active.net), copy.deepcopy(build_network(spec))
     with mode:
-        optimiser = make_optimiser(net, spec.recipe, active.stage.slower)
+        optimiser = make_optimiser(net, spec.recipe, active.stage)
         layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
-        images = torch.empty(size, *shape).contiguous(memory_format=layout)
-        batch = Batch(images, torch.empty(size, dtype=torch.int64))
+        batch = _empty_batch(picked, shape, layout)
         with Tally() as forward, torch.no_grad():
-            plain(images)
+            plain(batch.images)
         del plain
-        with Tally([net.state_dict(), optimiser.state_dict(), images]) as tally:
+        with Tally([net.state_dict(), optimiser.state_dict(), batch.images]) as tally:
             _fake_step(dataclasses.replace(active, net=net, optimiser=optimiser), batch, now)
     return Counts(tally.flops, forward.flops, tally.operations, tally.peak)
+
+
+def _empty_batch(picked: Picked, shape: torch.Size, layout: torch.memory_format) -> Batch:
+    """A batch with uninitialised images and labels.
+
+    Args:
+        picked: the images in the place of which they stand.
+        shape: shape of an image, (3, H, W).
+        layout: memory format.
+    """
+    size = len(picked.index)
+    images = torch.empty(size, *shape).contiguous(memory_format=layout)
+    further = tuple(_empty_batch(each, shape, layout) for each in picked.further)
+    return Batch(images, torch.empty(size, dtype=torch.int64), further=further)
 
 
 def _fake_step(active: ActiveStage, batch: Batch, now: Now) -> None:

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity
 
-from ..data.loader import generator
+from ..data.loader import Generators, Picked, generator
 from ..method import Batch, Method, Now
 from ..network import Classifier
 from ..records.environment import threads
 from ..training.loop import step
 from ..training.run_spec import RunSpec
 from .interleaved import timed, wait
-from .op_counter import Counts, Tally, bring_to, count_step, first_index
+from .op_counter import Counts, Tally, bring_to, count_step, first_picked
 
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # keeps the profiler from writing to standard error
 PARTS = ("data", "augment", "transform", "forward", "backward", "optimiser")
@@ -153,14 +153,16 @@ class ProfiledSteps:
 
     def __init__(self, spec: RunSpec, progress: float, device: torch.device) -> None:
         active, self.now = bring_to(spec, progress, device)
-        self.device, self.index = device, first_index(active, self.now)
+        self.device, self.picked = device, first_picked(active, self.now)
         self.method = MarkedMethod(spec.method, active.optimiser)
         self.active = dataclasses.replace(active, spec=dataclasses.replace(spec, method=self.method))
-        draws = [
-            active.augment.draw(len(self.index), partial(generator, spec.seed, number)).to(device)
-            for number in range(4)
-        ]
-        self.draws = cycle(draws)
+        self.draws = cycle([self._augmented(partial(generator, spec.seed, number)) for number in range(4)])
+
+    def _augmented(self, random: Generators) -> Picked:
+        """The images of the first batch with new augmentation."""
+        size, augment = len(self.picked.index), self.active.augment
+        further = tuple(Picked(each.index, augment.draw(size, random).to(self.device)) for each in self.picked.further)
+        return Picked(self.picked.index, augment.draw(size, random).to(self.device), further)
 
     def take(self, mark: Mark | None = None) -> None:
         """Take one step.
@@ -169,12 +171,13 @@ class ProfiledSteps:
             mark: called with the name of each part, one of PARTS, when the part ends. If it is given, the images are
                 read once more, to time the part "data".
         """
-        active, parameters = self.active, next(self.draws)
+        active, picked = self.active, next(self.draws)
         self.method.mark = mark or (lambda part: None)
         if mark:
-            active.augment.crop(self.index, parameters.crop)
+            for each in (picked, *picked.further):
+                active.augment.crop(each.index, each.parameters.crop)
             self.method.mark("data")
-        batch = active.batch(self.index, parameters)
+        batch = active.batch(picked)
         self.method.mark("augment")
         step(active, batch, self.now)
 

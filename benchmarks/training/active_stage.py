@@ -11,16 +11,17 @@ from functools import partial
 from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..data.augment import Augment, Parameters, make_augment
-from ..data.loader import Drawn, batch_of, derive, draw_epoch, epoch_generators, generator
+from ..data.augment import Augment, make_augment
+from ..data.loader import Drawn, Picked, batch_of, derive, draw_epoch, epoch_generators, generator
 from ..method import Batch, Now, Stage
 from ..network import Classifier
 from ..split import Split
-from .hook_checks import StepChecks, check_draws, check_sampling
+from .hook_checks import StepChecks, check_draws, check_sampling, check_streams
 from .optimiser import make_optimiser, set_learning_rate
-from .run_spec import RunSpec
+from .run_spec import RunSpec, new_head
 
 
 @dataclass(frozen=True)
@@ -64,25 +65,27 @@ class ActiveStage:
         fresh = partial(self.augment.fresh, random=generator(seed, "fresh", stage.name, epoch))
         now = Now(stage.name, epoch, stage.epochs, self.generator, fresh)
         self.spec.method.begin_epoch(self.net, self.split, now)
-        set_learning_rate(self.optimiser, self.spec.recipe.learning_rate(epoch, stage.epochs, stage.drops))
+        rate = self.spec.recipe.learning_rate(epoch, stage.epochs, stage.lr, stage.schedule)
+        set_learning_rate(self.optimiser, rate)
         return now
 
     def draw(self, now: Now) -> Drawn:
-        """Draw the images of an epoch, as the method's `sampling` and `draws` request, and their augmentation.
+        """Draw the images of an epoch, as the method's hooks request, and their augmentation.
 
         Raises:
-            RunFailed: one of these hooks returned an invalid value.
+            RunFailed: `sampling`, `draws` or `streams` returned an invalid value.
         """
         counts, method = self.split.counts, self.spec.method
-        probabilities, count = method.sampling(counts, now), method.draws(counts, now)
-        check_sampling(probabilities, counts, method)
+        sampling, count, streams = method.sampling(counts, now), method.draws(counts, now), method.streams(counts, now)
+        check_sampling(sampling, counts, method)
         check_draws(count, method)
+        check_streams(streams, counts, method)
         random = epoch_generators(self.spec.seed, now.stage, now.epoch)
-        return draw_epoch(self.split, self.augment, probabilities, random, count)
+        return draw_epoch(self.split, self.augment, sampling, random, count, streams)
 
-    def batch(self, index: Tensor, parameters: Parameters) -> Batch:
-        """Batch of the images at `index` (B,), augmented with the parameters of B images."""
-        return batch_of(self.split, self.augment, index, parameters)
+    def batch(self, picked: Picked) -> Batch:
+        """The augmented images of a batch and their labels."""
+        return batch_of(self.split, self.augment, picked)
 
 
 def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[ActiveStage]:
@@ -93,20 +96,39 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
         net: network of the run, on the device of the split; changed by the method's `begin_stage`.
         split: training split.
     """
-    device = split.labels.device
     augment = make_augment(split.images, spec.recipe)
     for number, stage in enumerate(spec.stages):
         torch.manual_seed(derive(spec.seed, "global", stage.name))  # initial weights of modules that a method attaches
+        if stage.fresh_head:
+            net.head = new_head(spec, net)
         spec.method.begin_stage(stage, net, split)
-        net.to(device)
-        frozen = [p for name, p in net.named_parameters() if p.requires_grad and not name.startswith(stage.trained)]
-        for parameter in frozen:
-            parameter.requires_grad_(False)
-        optimiser = make_optimiser(net, spec.recipe, stage.slower)
-        checks = StepChecks(spec.method, len(split.counts))
-        yield ActiveStage(spec, net, split, number, stage, augment, optimiser, torch.Generator(device), checks)
+        net.to(split.labels.device)
+        frozen, evaluated = freeze(net, stage)
+        optimiser = make_optimiser(net, spec.recipe, stage)
+        checks, random = StepChecks(spec.method, len(split.counts)), torch.Generator(split.labels.device)
+        yield ActiveStage(spec, net, split, number, stage, augment, optimiser, random, checks)
         for parameter in frozen:  # parameters frozen by the method itself stay frozen
             parameter.requires_grad_(True)
+        for norm in evaluated:
+            norm.train()
+
+
+def freeze(net: Classifier, stage: Stage) -> tuple[list[nn.Parameter], list[_BatchNorm]]:
+    """Freeze the parameters that a stage does not train, and set the mode of frozen batch norms; see `Stage`.
+
+    Returns:
+        The parameters that were trainable before, and the batch norms that were in training mode before.
+    """
+    norms = {f"{name}.": module for name, module in net.named_modules() if isinstance(module, _BatchNorm)}
+    trained = (*stage.trained, *norms) if stage.frozen_norms == "train" else stage.trained
+    frozen = [p for name, p in net.named_parameters() if p.requires_grad and not name.startswith(trained)]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    kept = [norm for name, norm in norms.items() if norm.training and not name.startswith(trained)]
+    evaluated = kept if stage.frozen_norms == "eval" else []
+    for norm in evaluated:
+        norm.eval()
+    return frozen, evaluated
 
 
 def begin_stages(spec: RunSpec, net: Classifier, split: Split, number: int) -> ActiveStage:

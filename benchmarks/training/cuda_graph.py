@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..data.augment import Parameters
+from ..data.loader import Picked
 from ..method import Batch, Now
 from ..network import Classifier
 from .active_stage import ActiveStage
@@ -66,8 +66,8 @@ class StepTaker(Protocol):
     def begin_epoch(self, now: Now) -> None:
         """Called at the start of an epoch, after the method's `begin_epoch`."""
 
-    def step(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """Take a step on the images at `index` (B,) with their augmentation parameters; return the detached loss."""
+    def step(self, picked: Picked) -> Tensor:
+        """Take a step on the images of a batch; return the detached loss."""
 
 
 MakeStepTaker = Callable[[ActiveStage, Step], StepTaker | None]
@@ -114,30 +114,30 @@ class RecordedSteps:
         if self.recording is None or not holds:
             self.recording, self.warm = None, 0
 
-    def step(self, index: Tensor, parameters: Parameters) -> Tensor:
+    def step(self, picked: Picked) -> Tensor:
         """Take a step by replaying, recording or eagerly; see `StepTaker`."""
-        if self.recorder is None or len(index) != self.active.spec.recipe.batch_size:
-            return self._take(index, parameters, self.now)
+        if self.recorder is None or len(picked.index) != self.active.spec.recipe.batch_size:
+            return self._take(picked, self.now)
         if self.recording is None:
             self.warm += 1
             if self.warm <= WARM_UP:
-                return self._take_aside(index, parameters, self.now)
-            return self._record(self.recorder, index, parameters)
-        for slot, value in zip((self.index, *self.parameters), (index, *parameters), strict=True):
+                return self._take_aside(picked, self.now)
+            return self._record(self.recorder, picked)
+        for slot, value in zip(self.picked.tensors, picked.tensors, strict=True):
             slot.copy_(value)
         return self.recording.replay()
 
-    def _take(self, index: Tensor, parameters: Parameters, now: Now) -> Tensor:
-        return self.plain_step(self.active, self.active.batch(index, parameters), now)
+    def _take(self, picked: Picked, now: Now) -> Tensor:
+        return self.plain_step(self.active, self.active.batch(picked), now)
 
-    def _take_aside(self, index: Tensor, parameters: Parameters, now: Now) -> Tensor:
+    def _take_aside(self, picked: Picked, now: Now) -> Tensor:
         """Take a step eagerly on a side stream: its tensors must not tie the recording to the default stream."""
         if self.device.type != "cuda":
-            return self._take(index, parameters, now)
+            return self._take(picked, now)
         usual = torch.cuda.current_stream(self.device)
         self.side_stream.wait_stream(usual)
         with torch.cuda.stream(self.side_stream):
-            loss = self._take(index, parameters, now)
+            loss = self._take(picked, now)
         usual.wait_stream(self.side_stream)
         return loss
 
@@ -148,19 +148,19 @@ class RecordedSteps:
         tensors = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*net.parameters(), *net.buffers())]
         return [attributes, tensors, [module.training for module in net.modules()]]
 
-    def _record(self, recorder: Recorder, index: Tensor, parameters: Parameters) -> Tensor:
+    def _record(self, recorder: Recorder, picked: Picked) -> Tensor:
         """Take a step eagerly, undo it, record and replay it; keep the recording if both had the same effect."""
-        self.index, self.parameters = index.clone(), Parameters(*(part.clone() for part in parameters))
+        self.picked = picked.clone()
         self.conditions, self.surroundings = Conditions(), self._surroundings()
         now, problem = GuardedNow(self.now, self.conditions), ""
         state = StepState(self.active.net, self.active.optimiser, self.now.generator)
         before = state.copy()
         try:
             with no_waiting(self.device):  # a step that waits for the device cannot be recorded
-                plain = self._take_aside(self.index, self.parameters, now)
+                plain = self._take_aside(self.picked, now)
             expected = [plain, *state.copy().tensors]
             state.restore(before)
-            recording = recorder(lambda: self._take(self.index, self.parameters, now), [self.now.generator])
+            recording = recorder(lambda: self._take(self.picked, now), [self.now.generator])
             loss = recording.replay()
             if not _close([loss, *state.compared], expected, [torch.zeros_like(loss), *before.tensors]):
                 problem = "a replayed step differs from an eager one"
@@ -171,7 +171,7 @@ class RecordedSteps:
             name = type(self.active.spec.method).__name__
             warnings.warn(f"The steps of {name} run eagerly, not as a CUDA graph ({problem}).", stacklevel=2)
             state.restore(before)
-            return self._take(index, parameters, self.now)
+            return self._take(picked, self.now)
         self.recording = recording
         return loss
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..data.augment import as_floats
 from ..network import Classifier
+from ..nn.modes import evaluation_mode
 from ..precision import autocast, rounding
 from ..recipe import Recipe
 from ..split import Split
@@ -19,14 +20,12 @@ def logits_of(net: Classifier, split: Split, recipe: Recipe) -> Tensor:
     """Logits of a whole split in evaluation mode: float32 (N, C), in the split's order, on its device."""
     device = split.labels.device
     positions = torch.arange(len(split), device=device)
-    was_training = net.training
-    net.eval()
     parts = []
-    for index in positions.split(BATCH.get(device.type, 100)):
-        images = as_floats(split.pixels(index), recipe)
-        with rounding(recipe.precision, images), autocast(recipe.precision, device):
-            parts.append(net(images))
-    net.train(was_training)
+    with evaluation_mode(net):
+        for index in positions.split(BATCH.get(device.type, 100)):
+            images = as_floats(split.pixels(index), recipe)
+            with rounding(recipe.precision, images), autocast(recipe.precision, device):
+                parts.append(net(images))
     return torch.cat(parts)
 
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ..errors import RunFailed
-from ..method import Batch, Method, Needs, Now, Stage, host_reads_freely
+from ..method import Batch, ClassAware, Method, Needs, Now, SameImages, Stage
 from ..network import Classifier
+from ..precision import host_reads_freely
 
 IGNORED = -100  # label of the rows that a loss ignores
 
@@ -95,27 +96,44 @@ def check_head(head: Any, method: Method) -> None:
     require(callable(head) and not isinstance(head, nn.Module), method, "head", rule, head)
 
 
-def check_sampling(probabilities: Any, counts: Tensor, method: Method) -> None:
-    """Check the class probabilities of an epoch: (C,), finite, non-negative, and 0 for classes without images.
+def check_sampling(sampling: Any, counts: Tensor, method: Method, hook: str = "sampling") -> None:
+    """Check the sampling of an epoch; probabilities must be (C,), finite, non-negative, and 0 for empty classes.
 
     Args:
-        probabilities: value that `sampling` returned.
+        sampling: value that the hook returned.
         counts: training images per class, int64 (C,).
         method: method that the hook belongs to.
+        hook: name of the hook.
 
     Raises:
-        RunFailed: the probabilities are invalid.
+        RunFailed: the sampling is invalid.
     """
-    if probabilities is None:
+    if sampling is None:
         return
-    rule = f"None or a tensor of {len(counts)} class probabilities"
-    shaped = isinstance(probabilities, Tensor) and probabilities.shape == counts.shape
-    require(shaped and not probabilities.is_complex(), method, "sampling", rule, probabilities)
-    values = probabilities.detach().cpu().double()
+    if isinstance(sampling, ClassAware):
+        good = type(sampling.per_class) is int and sampling.per_class > 0
+        require(good, method, hook, "a ClassAware with a positive integer", sampling)
+        return
+    rule = f"None, ClassAware or a tensor of {len(counts)} class probabilities"
+    shaped = isinstance(sampling, Tensor) and sampling.shape == counts.shape
+    require(shaped and not sampling.is_complex(), method, hook, rule, sampling)
+    values = sampling.detach().cpu().double()
     sound = bool(values.isfinite().all() and (values >= 0).all() and values.sum() > 0)
-    require(sound, method, "sampling", f"{rule}, finite, not negative and not all 0", values.tolist())
+    require(sound, method, hook, f"{rule}, finite, not negative and not all 0", values.tolist())
     missing = values[counts.cpu() == 0]
-    require(not missing.any(), method, "sampling", "0 for a class without images", values.tolist())
+    require(not missing.any(), method, hook, "0 for a class without images", values.tolist())
+
+
+def check_streams(streams: Any, counts: Tensor, method: Method) -> None:
+    """Check the sampling of each further stream that `streams` returned; see `check_sampling`.
+
+    Raises:
+        RunFailed: the hook returned no sequence, or a sampling is invalid.
+    """
+    require(isinstance(streams, Sequence), method, "streams", "a sequence of samplings", streams)
+    for sampling in streams:
+        if not isinstance(sampling, SameImages):
+            check_sampling(sampling, counts, method, "streams")
 
 
 def check_draws(draws: Any, method: Method) -> None:

@@ -80,13 +80,13 @@ def train(
                 recorded.begin_epoch(now)
             drawn = active.draw(now)
             total, images = torch.zeros((), device=split.labels.device), 0
-            for index, parameters in drawn:
+            for picked in drawn:
                 if recorded:
-                    total += recorded.step(index, parameters)
+                    total += recorded.step(picked)
                 else:
-                    total += step(active, active.batch(index, parameters), now)
-                images += len(index)
-                on_step(len(index))
+                    total += step(active, active.batch(picked), now)
+                images += len(picked.index)
+                on_step(len(picked.index))
             loss = float(total) / max(len(drawn), 1)  # the only point where the host waits for the device
             active.checks.settle()
             if not math.isfinite(loss):

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..method import Stage
 from ..network import Classifier
 from ..recipe import Recipe
 
 
-def make_optimiser(
-    net: Classifier, recipe: Recipe, slower: tuple[tuple[str, float], ...] = ()
-) -> torch.optim.Optimizer:
-    """Create the optimiser, SGD or Adam, for the parameters that are not frozen.
+def make_optimiser(net: Classifier, recipe: Recipe, stage: Stage) -> torch.optim.Optimizer:
+    """Create the optimiser of a stage, SGD or Adam, for the parameters that are not frozen.
 
     SGD's momentum buffers start at zero, which does not change the result. Without them, torch's fused SGD would raise
     a TypeError for a parameter that receives its first gradient after the first step.
@@ -23,15 +22,17 @@ def make_optimiser(
     Args:
         net: network whose parameters are trained.
         recipe: provides optimiser, learning rate, momentum and weight decay.
-        slower: see `Stage`; each parameter group stores its factor under the key `factor`.
+        stage: may replace the recipe's weight decay, and multiply the learning rate of some parameters by a factor,
+            which their parameter group stores under the key `factor`.
     """
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            factor = next((factor for prefix, factor in slower if name.startswith(prefix)), 1.0)
+            factor = next((factor for prefix, factor in stage.factors if name.startswith(prefix)), 1.0)
             groups.setdefault(factor, []).append(parameter)
     parameters = [{"params": members, "factor": factor} for factor, members in groups.items()]
-    options: dict[str, Any] = {"weight_decay": recipe.weight_decay, "fused": not recipe.plain, "foreach": False}
+    decay = recipe.weight_decay if stage.weight_decay is None else stage.weight_decay
+    options: dict[str, Any] = {"weight_decay": decay, "fused": not recipe.plain, "foreach": False}
     if recipe.optimiser == "adam":
         return torch.optim.Adam(parameters, recipe.lr, (recipe.momentum, 0.999), **options)
     optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, **options)

@@ -78,8 +78,8 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     now = active.begin_epoch(epoch)
     class_counts, synthetic_counts = torch.zeros(2, active.split.num_classes)
     rows, count = [], 0
-    for index, parameters in islice(active.draw(now), max(1, MOST // spec.recipe.batch_size)):
-        batch = active.batch(index, parameters)
+    for picked in islice(active.draw(now), max(1, MOST // spec.recipe.batch_size)):
+        batch = active.batch(picked)
         images, labels, synthetic, *origins = _image_rows(batch, spec.method.transform(batch, net, now))
         class_counts.index_add_(0, labels, torch.ones(len(labels)))
         synthetic_counts.index_add_(0, labels, synthetic.float())

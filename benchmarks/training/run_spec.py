@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from torch import nn
 from ..data.loader import derive
 from ..fields import moments, recorded
 from ..method import Method, Needs, Stage, epochs_before
-from ..network import Classifier, LinearHead
+from ..network import Classifier, Head, LinearHead
 from ..nn.backbones import build_backbone
 from ..recipe import Recipe
 from ..records.schema import DatasetFacts, RunFacts
@@ -136,12 +136,21 @@ def build_network(spec: RunSpec) -> Classifier:
             return build_backbone(spec.recipe.backbone, norm)
 
     with _seeded(derive(spec.seed, "head")):
-        head = spec.method.head(LinearHead)
-        check_head(head, spec.method)
-        net = spec.method.network(backbone, len(spec.dataset.class_names), head)
+        net = spec.method.network(backbone, len(spec.dataset.class_names), _head_of(spec))
     check_network(net, spec.method, "network")
     net.normalise.set(spec.dataset.mean, spec.dataset.std)
     return net.to(memory_format=torch.channels_last) if spec.recipe.channels_last else net
+
+
+def new_head(spec: RunSpec, net: Classifier) -> nn.Module:
+    """Build another head for a run's network, on the CPU, with initial weights from torch's default generator."""
+    return _head_of(spec)(cast(int, net.backbone.width), len(spec.dataset.class_names))
+
+
+def _head_of(spec: RunSpec) -> Head:
+    head = spec.method.head(LinearHead)
+    check_head(head, spec.method)
+    return head
 
 
 @contextmanager

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import UserError
 from ..method import Needs, epochs_before
 from ..network import Classifier, Frozen
 from ..records.parts import Prerequisite
-from ..registry import configure, load
+from ..registry import changed, configure, load
 from .checkpoint import Checkpoint
 from .run_spec import RunSpec, build_network
 
@@ -43,7 +44,7 @@ def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
         shared.append(SharedTraining(_beginning_of(spec, needs), needs.prefix, "prefix"))
     if needs.network:
         seed = spec.seed ^ 1 if needs.other_seed else spec.seed
-        shared.append(SharedTraining(_default_spec(spec, "erm", seed), spec.recipe.epochs, "network"))
+        shared.append(SharedTraining(_other_spec(spec, "erm", {}, seed), spec.recipe.epochs, "network"))
     return shared
 
 
@@ -52,21 +53,31 @@ def _beginning_of(spec: RunSpec, needs: Needs) -> RunSpec:
 
     If that run in turn takes at least as many epochs from a third run, the third one is returned, and so on.
     """
-    names = [spec.name]
-    first = _default_spec(spec, needs.prefix_of, spec.seed)
+    path = [spec]
+    first = _other_spec(spec, needs.prefix_of, needs.prefix_values)
     while (inner := first.needs).prefix >= needs.prefix:
-        names.append(first.name)
-        if inner.prefix_of in names:
-            raise UserError(f"{' begins as '.join([*names, inner.prefix_of])}: needs() must name another method.")
-        first = _default_spec(spec, inner.prefix_of, spec.seed)
+        path.append(first)
+        first = _other_spec(spec, inner.prefix_of, inner.prefix_values)
+        if first.id in [each.id for each in path]:
+            names = " begins as ".join([*(each.name for each in path), first.name])
+            raise UserError(f"{names}: needs() must name another method.")
     return first
 
 
-def _default_spec(spec: RunSpec, name: str, seed: int) -> RunSpec:
-    """Specification of a run of another method with default values, on the same dataset with the same recipe."""
+def _other_spec(spec: RunSpec, name: str, values: Mapping[str, Any], seed: int | None = None) -> RunSpec:
+    """Specification of a run of another method, on the same dataset with the same recipe.
+
+    Args:
+        spec: specification of this run.
+        name: name of the other method.
+        values: its hyper-parameters, by field name; all others have their default values.
+        seed: seed of the other run; None for that of this run.
+    """
     plugin = load("methods", name)
-    changed = {field: value for field, value in spec.changed.items() if field.startswith("recipe.")}
-    return RunSpec(plugin.name, plugin.source, configure(plugin, {}), changed, spec.dataset, spec.recipe, seed)
+    method = configure(plugin, dict(values))
+    changes = changed(method, plugin) | {k: v for k, v in spec.changed.items() if k.startswith("recipe.")}
+    seed = spec.seed if seed is None else seed
+    return RunSpec(plugin.name, plugin.source, method, changes, spec.dataset, spec.recipe, seed)
 
 
 def branch_points(spec: RunSpec) -> set[int]:

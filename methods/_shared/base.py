@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks
+from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks, recorded
 from ...benchmarks.network import Classifier, Head
 from ...benchmarks.registry import Plugin, base_of, configure, load
 
@@ -44,7 +44,7 @@ class OnBase(Method):
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
-        self.base_values = dataclasses.asdict(configure(plugin, own | self.base_values))
+        self.base_values = recorded(configure(plugin, own | self.base_values))
 
     def own_values(self) -> dict[str, Any]:
         """Hyper-parameters that this method sets on its base; names that the base lacks are skipped."""

@@ -93,14 +93,42 @@ class MarginLoss(DeferredWeights):
         return net
 
 
-def focal_loss(
+class PerImage(Method):
+    """A method whose loss is the mean over the images of a batch of a loss that depends on one image alone.
+
+    Methods that weight or mix the losses of single images, such as DRW, build on these.
+    """
+
+    def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Loss of each image (N,), 0 where a row is IGNORED; for the arguments see `criterion`."""
+        raise NotImplementedError
+
+    def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+        """Mean of the losses of logits (N, C) against labels (N,) or (N, C), over the rows that are not IGNORED."""
+        losses = self.image_losses(logits, labels, now)
+        return losses.mean() if labels.ndim == 2 else losses.sum() / (labels != IGNORED).sum()
+
+
+def has_image_losses(method: Method) -> bool:
+    """Whether the loss of a method is a mean over images, so that `image_losses` can be called with it."""
+    return isinstance(method, PerImage) or type(method).criterion is Method.criterion
+
+
+def image_losses(method: Method, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
+    """Loss of each image (N,) under a method with such losses, see `PerImage`; cross-entropy for ERM."""
+    if isinstance(method, PerImage):
+        return method.image_losses(logits, labels, now)
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def focal_losses(
     logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None, inside: bool = False
 ) -> Tensor:
-    """Mean of w (1 - p)^gamma (-log p) over the batch, p the softmax probability of the true class.
+    """Focal loss w (1 - p)^gamma (-log p) of each image (N,), p the softmax probability of the true class.
 
     Args:
         logits: (N, C).
-        labels: int64 (N,) or class probabilities (N, C); rows labelled IGNORED are ignored.
+        labels: int64 (N,) or class probabilities (N, C); the loss of rows labelled IGNORED is 0.
         gamma: exponent that down-weights well-classified images, >= 0.
         weights: class weights w (C,); None for equal weights of 1.
         inside: whether to derive p from the weighted cross-entropy (reference code of LDAM).
@@ -110,4 +138,4 @@ def focal_loss(
     focal = error**gamma * losses
     if weights is not None and not inside:
         focal = focal * (weights[labels.clamp(min=0)] if labels.ndim == 1 else labels @ weights)
-    return focal.mean() if labels.ndim == 2 else focal.sum() / (labels != IGNORED).sum()
+    return focal

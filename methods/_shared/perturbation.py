@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...benchmarks.method import host_reads_freely
+from ...benchmarks.precision import host_reads_freely
 from .rows import draw_columns
 
 

@@ -11,7 +11,7 @@ import torch
 from helpers.command import Answer
 from helpers.tiny import tiny_run, without_timings
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.data.augment import Parameters
+from ltbench.benchmarks.data.loader import Picked
 from ltbench.benchmarks.method import Now
 from ltbench.benchmarks.training.active_stage import ActiveStage
 from ltbench.benchmarks.training.cuda_graph import (
@@ -45,9 +45,9 @@ class Strict:
     def begin_epoch(self, now: Now) -> None:
         self.now = now
 
-    def step(self, index: Tensor, parameters: Parameters) -> Tensor:
+    def step(self, picked: Picked) -> Tensor:
         with no_waiting(GPU):
-            return self.plain_step(self.active, self.active.batch(index, parameters), self.now)
+            return self.plain_step(self.active, self.active.batch(picked), self.now)
 
 
 class Counter:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from helpers.tiny import tiny_run
 from ltbench.benchmarks import registry
-from ltbench.benchmarks.data.augment import Parameters
+from ltbench.benchmarks.data.loader import Picked
 from ltbench.benchmarks.method import Batch, Method, Now
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.split import Split
@@ -87,8 +87,8 @@ class PlainSteps:
     def begin_epoch(self, now: Now) -> None:
         self.now = now
 
-    def step(self, index: Tensor, parameters: Parameters) -> Tensor:
-        return self.plain_step(self.active, self.active.batch(index, parameters), self.now)
+    def step(self, picked: Picked) -> Tensor:
+        return self.plain_step(self.active, self.active.batch(picked), self.now)
 
 
 @dataclass

@@ -14,9 +14,9 @@ import torch
 from helpers.tiny import tiny_run
 from ltbench.benchmarks import registry
 from ltbench.benchmarks.data.augment import Augment, Parameters
-from ltbench.benchmarks.data.loader import batch_of
+from ltbench.benchmarks.data.loader import Picked, batch_of
 from ltbench.benchmarks.method import Batch
-from ltbench.benchmarks.speed.op_counter import bring_to, first_index
+from ltbench.benchmarks.speed.op_counter import bring_to, first_picked
 from ltbench.benchmarks.training.run_spec import RunSpec
 from ltbench.methods.erm import ERM
 from torch import Tensor, nn
@@ -47,7 +47,8 @@ def to_gpu(value: Any) -> Any:
 def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor:
     """Run one training step on fake CUDA tensors, without the backward pass, and return the loss."""
     active, now = bring_to(spec, progress, CPU)
-    method, net, size = spec.method, active.net, len(first_index(active, now))
+    method, net, picked = spec.method, active.net, first_picked(active, now)
+    size = len(picked.index)
     augment = Augment(spec.dataset.train.images, spec.recipe.model_copy(update=changes))
     drawn = augment.draw(size, lambda purpose: torch.Generator().manual_seed(0))
     with FakeTensorMode(allow_non_fake_inputs=True), pytest.MonkeyPatch.context() as patch:
@@ -60,7 +61,9 @@ def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor
             return augment(index, Parameters(*(part[: len(index)] for part in drawn)))
 
         now = dataclasses.replace(now, generator=None, fresh=fresh)
-        batch = batch_of(split, augment, torch.arange(size, device=GPU), drawn)
+        index = torch.arange(size, device=GPU)
+        further = tuple(Picked(index, drawn) for _ in picked.further)
+        batch = batch_of(split, augment, Picked(index, drawn, further))
         batch = method.transform(batch, net, now)
         loss = method.loss(net, batch, now)
         method.after_step(net, now)

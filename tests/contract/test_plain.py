@@ -68,8 +68,9 @@ def trained(spec: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
     losses, images = [], []
     now = dataclasses.replace(now, fresh=partial(active.augment.fresh, random=generator(0, "fresh")))
     for epoch in range(STEPS):
-        probabilities = spec.method.sampling(active.split.counts, now)
-        for batch in batches(active.split, active.augment, probabilities, epoch_generators(spec.seed, "train", epoch)):
+        random, counts = epoch_generators(spec.seed, "train", epoch), active.split.counts
+        sampling, streams = spec.method.sampling(counts, now), spec.method.streams(counts, now)
+        for batch in batches(active.split, active.augment, sampling, random, streams):
             images.append(batch.images)
             losses.append(step(active, batch, now))
             if len(losses) == STEPS:

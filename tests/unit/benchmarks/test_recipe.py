@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from ltbench.benchmarks.cli.cards import cards
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.recipe import FOLDER, load_recipe, recipe_names
+from ltbench.benchmarks.recipe import FOLDER, Schedule, load_recipe, recipe_names
 from ltbench.benchmarks.records.suites import read_suite
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
 
 TABLE = {  # 0-based epoch of 200 -> learning rate (reference code of LDAM)
     0: 0.02, 1: 0.04, 2: 0.06, 3: 0.08, 4: 0.1, 5: 0.1, 6: 0.1, 158: 0.1, 159: 0.1, 160: 1e-3, 161: 1e-3, 162: 1e-3,
@@ -42,8 +46,82 @@ def test_the_short_recipe_has_the_same_shape() -> None:
 
 
 def test_a_stage_s_own_drops_replace_the_schedule() -> None:
-    recipe = load_recipe("cifar")[0]
-    assert [recipe.learning_rate(e, 10, ((0.5, 0.1),)) for e in (0, 4, 5, 9)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    recipe, own = load_recipe("cifar")[0], Schedule(drops=((0.5, 0.1),))
+    rates = [recipe.learning_rate(epoch, 10, schedule=own) for epoch in (0, 4, 5, 9)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    assert recipe.learning_rate(9, 10, lr=2.0, schedule=own) == pytest.approx(0.2)
+
+
+def torch_rates(make: Callable[[torch.optim.Optimizer], LRScheduler], lr: float, epochs: int) -> list[float]:
+    """Learning rate of each epoch under a scheduler of torch."""
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr)
+    scheduler, rates = make(optimiser), []
+    for _ in range(epochs):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        scheduler.step()
+    return rates
+
+
+def test_cosine_is_that_of_torch() -> None:
+    rates = torch_rates(lambda optimiser: CosineAnnealingLR(optimiser, 30), 0.1, 30)
+    assert [Schedule("cosine").rate(0.1, epoch, 30) for epoch in range(30)] == pytest.approx(rates, rel=1e-9)
+
+
+def test_steps_are_those_of_torch() -> None:
+    rates = torch_rates(lambda optimiser: MultiStepLR(optimiser, [10, 20], 0.1), 0.2, 30)
+    own = Schedule(drops=((1 / 3, 0.1), (2 / 3, 0.1)))
+    assert [own.rate(0.2, epoch, 30) for epoch in range(30)] == pytest.approx(rates, rel=1e-12)
+    assert {Schedule().rate(0.2, epoch, 30) for epoch in range(30)} == {0.2}
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 1.0])
+def test_warm_up_and_cosine_are_those_of_torch(start: float) -> None:
+    """torch's LinearLR starts at its first factor; here, the first epoch is one step above `warmup_from`."""
+
+    def make(optimiser: torch.optim.Optimizer) -> LRScheduler:
+        rise = LinearLR(optimiser, start + (1 - start) / 5, 1.0, total_iters=4)
+        return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, 25)], [5])
+
+    own = Schedule("cosine", warmup=5, warmup_from=start)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning)  # SequentialLR steps its parts with an epoch
+        expected = torch_rates(make, 0.1, 30)
+    assert [own.rate(0.1, epoch, 30) for epoch in range(30)] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_cosine_has_no_drops() -> None:
+    with pytest.raises(UserError, match=r"has no drops; set drops = \[\]"):
+        load_recipe("cifar", {"schedule": "cosine"})
+    assert load_recipe("cifar", {"schedule": "cosine", "drops": []})[0].learning_rate(5, 200) == 0.1
+
+
+# name -> full rate, weight decay, batch size, rates of some 0-based epochs (reference codes of the papers)
+PUBLISHED: dict[str, tuple[float, float, int, dict[int, float]]] = {
+    "bbn": (0.1, 2e-4, 128, {0: 0.02, 119: 0.1, 120: 1e-3, 159: 1e-3, 160: 1e-5}),
+    "mislas": (0.1, 2e-4, 128, {0: 0.02, 159: 0.1, 160: 0.01, 179: 0.01, 180: 1e-3}),
+    "lade": (0.2, 5e-4, 256, {0: 0.04, 4: 0.2, 119: 0.2, 120: 2e-3, 160: 2e-5}),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_recipes_of_other_papers(name: str) -> None:
+    recipe = load_recipe(name)[0]
+    lr, decay, batch, rates = PUBLISHED[name]
+    assert (recipe.lr, recipe.weight_decay, recipe.batch_size) == (lr, decay, batch)
+    assert (recipe.backbone, recipe.epochs, recipe.augment) == ("resnet32", 200, "basic")
+    for epoch, rate in rates.items():
+        assert recipe.learning_rate(epoch, 200) == pytest.approx(rate, rel=1e-12)
+
+
+def test_balms_trains_for_a_number_of_steps() -> None:
+    """13,000 steps of 512 images; 800 of them raise the rate from 0.05 to 0.1, then a cosine lowers it to 0."""
+    recipe = load_recipe("balms")[0].lengthened(12_406)
+    assert recipe.epochs == 520
+    assert recipe.steps_per_epoch(12_406) * recipe.warmup == 800
+    rates = [recipe.learning_rate(epoch, 520) for epoch in (0, 31, 32, 276, 519)]
+    assert rates == pytest.approx([0.05 + 0.05 / 32, 0.1, 0.1, 0.05, 0], abs=1e-5)
+    assert (recipe.augment, recipe.keep_base, recipe.cutout, recipe.weight_decay) == ("autoaugment", True, 16, 5e-4)
 
 
 def test_evaluates_every_tenth_epoch_and_the_last() -> None:
@@ -141,7 +219,7 @@ def test_a_small_dataset_is_trained_for_more_epochs(images: int, settings: dict[
     assert recipe.lengthened(images) == recipe
 
 
-@pytest.mark.parametrize("name", sorted(set(recipe_names()) - {"folder"}))
+@pytest.mark.parametrize("name", sorted(set(recipe_names()) - {"folder", "balms"}))
 def test_the_length_of_other_recipes_is_in_epochs(name: str) -> None:
     recipe = load_recipe(name)[0]
     assert recipe.lengthened(2) == recipe

@@ -11,7 +11,7 @@ from ltbench.benchmarks.method import Method, Now
 from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.split import Split, long_tail_counts
 from ltbench.methods._shared.class_weights import effective_number_weights, inverse_weights
-from ltbench.methods._shared.losses import focal_loss
+from ltbench.methods._shared.losses import focal_losses
 from ltbench.methods._shared.margins import ldam_loss, ldam_margins
 from torch import Tensor
 
@@ -198,16 +198,16 @@ def test_focal_loss_against_the_formula(gamma: float, weighted: bool, inside: bo
         p, w = math.exp(row[label]) / sum(math.exp(z) for z in row), float(weights[label])
         total += (1 - p**w) ** gamma * -w * math.log(p) if inside else w * (1 - p) ** gamma * -math.log(p)
     arguments = weights if weighted else None
-    assert float(focal_loss(COSINES, LABELS, gamma, arguments, inside)) == pytest.approx(total / 4, rel=1e-9)
+    assert float(focal_losses(COSINES, LABELS, gamma, arguments, inside).mean()) == pytest.approx(total / 4, rel=1e-9)
     soft = torch.nn.functional.one_hot(LABELS, 3).double()
     if not inside:
-        assert float(focal_loss(COSINES, soft, gamma, arguments)) == pytest.approx(total / 4, rel=1e-9)
+        assert float(focal_losses(COSINES, soft, gamma, arguments).mean()) == pytest.approx(total / 4, rel=1e-9)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
 def test_focal_loss_has_a_finite_gradient_at_certainty(gamma: float) -> None:
     logits = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
-    focal_loss(logits, torch.tensor([0, 0]), gamma).backward()
+    focal_losses(logits, torch.tensor([0, 0]), gamma).mean().backward()
     assert logits.grad is not None
     assert torch.isfinite(logits.grad).all()
 

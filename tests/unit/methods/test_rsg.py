@@ -200,7 +200,7 @@ def test_refusals() -> None:
 def test_contrastive_module_rests_once_generation_begins() -> None:
     run = tiny_run("rsg")
     method, net, batch = started()
-    optimiser = make_optimiser(net, run.recipe)
+    optimiser = make_optimiser(net, run.recipe, run.stages[0])
     before = {k: v.clone() for k, v in net.rsg.contrast.state_dict().items()}  # type: ignore[union-attr]
     method.loss(net, batch, when(0.8)).backward()
     optimiser.step()

@@ -91,7 +91,7 @@ def test_records_of_another_schema_are_named_and_left_out(tmp_path: Path) -> Non
     values = json.loads(path.read_text())
     path.with_name("old.json").write_text(json.dumps(values | {"schema": 0}))
     (warning,) = build(Sources(tmp_path / "results"), tmp_path / "out", formats=[]).warnings
-    assert "old.json has schema 0; this version of ltbench reads schema 2 and 3." in warning
+    assert "old.json has schema 0; this version of ltbench reads schema 2 to 4." in warning
 
 
 def test_groups_that_are_asked_for(tmp_path: Path) -> None:

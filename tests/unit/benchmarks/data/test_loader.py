@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from ltbench.benchmarks.data.augment import Augment, CropFlip
 from ltbench.benchmarks.data.loader import batches, draw, epoch_generators, generator
+from ltbench.benchmarks.method import ClassAware, SameImages
 from ltbench.benchmarks.recipe import load_recipe
 from ltbench.benchmarks.split import Split
 from torchvision.transforms import functional
@@ -113,3 +114,54 @@ def test_images_keep_their_labels() -> None:
     for probabilities in (None, torch.ones(3)):
         for batch in batches(split, Augment(split.images, recipe), probabilities, epoch_generators(0, "train", 0)):
             assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.labels)
+
+
+def test_class_aware_draws_cycle_through_classes_and_images() -> None:
+    """Groups of 4 images; a class or an image comes again only after all others of its kind."""
+    split = split_of([50, 20, 5])
+    index = draw(split, ClassAware(4), generator(0, "draw"), 240)
+    groups = split.labels[index].view(-1, 4)
+    assert (groups == groups[:, :1]).all(), "a group has images of one class"
+    assert all(sorted(turn) == [0, 1, 2] for turn in groups[:, 0].view(-1, 3).tolist())
+    assert len({tuple(turn) for turn in groups[:, 0].view(-1, 3).tolist()}) > 1, "the order of classes varies"
+    for label, size in enumerate((50, 20, 5)):
+        images = index[split.labels[index] == label]
+        assert all(len(turn.unique()) == len(turn) for turn in images.split(size))
+        assert len(images) == 80
+    assert not torch.equal(index, draw(split, ClassAware(4), generator(1, "draw"), 240))
+
+
+@pytest.mark.parametrize("per_class", [1, 3, 100])
+def test_class_aware_draws_any_number(per_class: int) -> None:
+    """A group may be cut short by the end, be larger than its class, and skip classes without images."""
+    split = split_of([50, 0, 20, 5])
+    index = draw(split, ClassAware(per_class), generator(0, "draw"))
+    assert len(index) == 75
+    assert not (split.labels[index] == 1).any()
+
+
+def test_further_streams_have_their_own_images() -> None:
+    split = split_of([50, 20, 5])
+    split.images[:] = torch.arange(75).view(-1, 1, 1, 1).byte()  # pixels equal the position
+    recipe = load_recipe("digits", {"batch_size": "32", "crop_padding": "0"})[0]
+    augment = Augment(split.images, recipe)
+    streams = [torch.tensor([0.0, 0.0, 1.0]), None, SameImages(), ClassAware(4)]
+    epoch = list(batches(split, augment, None, epoch_generators(0, "train", 0), streams))
+    for batch, plain in zip(epoch, batches(split, augment, None, epoch_generators(0, "train", 0)), strict=True):
+        assert torch.equal(batch.images, plain.images), "further streams do not change the first one"
+        rare, whole, again, _ = batch.further
+        assert all(len(each.labels) == len(batch.labels) for each in batch.further)
+        assert set(rare.labels.tolist()) == {2}
+        assert torch.equal(again.labels, batch.labels)
+        positions = (whole.images[:, 0, 0, 0] * 255).round().long()
+        assert torch.equal(whole.labels, split.labels[positions])
+    every = torch.cat([(batch.further[1].images[:, 0, 0, 0] * 255).round().long() for batch in epoch])
+    assert sorted(every.tolist()) == list(range(75))
+
+
+def test_a_second_view_is_augmented_differently() -> None:
+    split = split_of([50, 20, 5])
+    recipe = load_recipe("digits", {"batch_size": "32", "crop_padding": "2"})[0]
+    batch = next(batches(split, Augment(split.images, recipe), None, epoch_generators(0, "train", 0), [SameImages()]))
+    differing = (batch.images != batch.further[0].images).flatten(1).any(1)
+    assert differing.float().mean() > 0.8

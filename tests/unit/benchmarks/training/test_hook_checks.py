@@ -11,7 +11,8 @@ import pytest
 import torch
 from helpers.tiny import tiny_run
 from ltbench.benchmarks.errors import RunFailed
-from ltbench.benchmarks.method import Batch, Method, Needs, Stage, static_shapes
+from ltbench.benchmarks.method import Batch, Method, Needs, Stage
+from ltbench.benchmarks.precision import static_shapes
 from ltbench.benchmarks.training.run_spec import RunSpec
 from ltbench.benchmarks.training.trainer import execute
 

@@ -29,7 +29,7 @@ class TwoStages(Method):
     strength: float = 0.1
 
     def stages(self, epochs: int) -> list[Stage]:
-        return [Stage("features", epochs), Stage("head", 3, trained=("head.",), slower=(("head.", 0.5),))]
+        return [Stage("features", epochs), Stage("head", 3, trained=("head.",), factors=(("head.", 0.5),))]
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         if stage.name == "features":
@@ -127,7 +127,7 @@ def test_a_parameter_may_receive_its_first_gradient_late() -> None:
     """Like the helper of TwoStages. Without a momentum buffer, torch's fused SGD would raise a TypeError."""
     net = build_network(tiny_run())
     net.helper = nn.Linear(10, 10)
-    optimiser = make_optimiser(net, tiny_run().recipe)
+    optimiser = make_optimiser(net, tiny_run().recipe, tiny_run().stages[0])
     images = torch.rand(4, 3, 8, 8)
     for helps in (False, True):
         logits = net(images)
@@ -138,7 +138,7 @@ def test_a_parameter_may_receive_its_first_gradient_late() -> None:
 def test_sgd_computes_what_the_formula_says() -> None:
     run = tiny_run(settings=("recipe.momentum=0.9", "recipe.weight_decay=0.01"))
     net = build_network(run)
-    optimiser = make_optimiser(net, run.recipe)
+    optimiser = make_optimiser(net, run.recipe, run.stages[0])
     weight, velocity = net.head.weight.detach().clone(), torch.zeros_like(net.head.weight)  # type: ignore[operator,union-attr]
     for step in range(3):
         optimiser.zero_grad()
@@ -186,7 +186,7 @@ def test_checkpoint_holds_everything(tmp_path: Path) -> None:
 def test_adam_trains_and_resumes_exactly(tmp_path: Path) -> None:
     settings = ("recipe.optimiser=adam", "recipe.lr=0.001", "recipe.batch_size=16")
     run = tiny_run(epochs=4, settings=settings)
-    assert isinstance(make_optimiser(build_network(run), run.recipe), torch.optim.Adam)
+    assert isinstance(make_optimiser(build_network(run), run.recipe, run.stages[0]), torch.optim.Adam)
     whole = carry_out(run, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         execute(run, CPU, tmp_path / "again", StopIn(2))

@@ -145,6 +145,6 @@ def test_learning_rates_of_the_second_stage() -> None:
     stage: Stage = BLT().stages(35)[1]
     assert stage.epochs == 55
     recipe = load_recipe("cifar")[0]
-    rates = [recipe.learning_rate(epoch, 55, stage.drops) for epoch in range(55)]
+    rates = [recipe.learning_rate(epoch, 55, schedule=stage.schedule) for epoch in range(55)]
     assert rates == pytest.approx([0.1] * 22 + [0.01] * 15 + [0.001] * 14 + [0.0001] * 4)
-    assert stage.slower == (("backbone.", 0.1),)
+    assert stage.factors == (("backbone.", 0.1),)
