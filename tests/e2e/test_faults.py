@@ -50,8 +50,15 @@ def in_this_process(folder: Path, epochs: int) -> Record:
     return record
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
+    """Record of an uninterrupted run."""
+    return in_this_process(tmp_path_factory.mktemp("whole"), 50)
+
+
+@pytest.mark.xdist_group("killed_run")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
-def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Signals) -> None:
+def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Signals, whole: Record) -> None:
     process = start(tmp_path, "--method", "drs", "--epochs", "50")
     wait_for("checkpoint-b.pt", tmp_path, process)
     process.send_signal(how)
@@ -59,7 +66,7 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Sig
     assert process.returncode == (-how if how == signal.SIGKILL else 130)
     assert how == signal.SIGKILL or "Run the same command again to continue" in err
     assert not find_records(tmp_path / "results"), "the run was to be killed before its end"
-    resumed, whole = in_this_process(tmp_path, 50), in_this_process(tmp_path / "whole", 50)
+    resumed = in_this_process(tmp_path, 50)
     assert without_timings(resumed) == without_timings(whole)
     assert (resumed.cost.resumed, whole.cost.resumed) == (1, 0)
 

@@ -10,20 +10,23 @@ import torch
 from ltbench.benchmarks.nn.dar_batch_norm import NoiseAware, convert_batchnorm
 from torch import Tensor, nn
 
+CASES = [("full", True), ("stop", True), ("stop", False)]  # noise_grad, sync
 
-def _rank(rank: int, folder: str, mode: str, sync: bool) -> None:
-    """Run a model with routed layers on half of a batch in process `rank` of two, with and without a mask."""
+
+def _rank(rank: int, folder: str) -> None:
+    """Process `rank` of two: run models with routed layers on half of a batch, with and without a mask."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    x, mask, net = _batch()
     rows = slice(0, 4) if rank == 0 else slice(4, 8)
-    model: Any = convert_batchnorm(net, noise_grad=mode, sync=sync)  # type: ignore[arg-type]
-    wrapped = nn.parallel.DistributedDataParallel(NoiseAware(model))
-    for noise in (mask[rows], None):
-        out = wrapped(x[rows], noise)
-        (out**3).mean().backward()
-    state = {"out": out.detach(), "state": net.state_dict(), "grad": [p.grad for p in net.parameters()]}
-    torch.save(state, Path(folder) / f"{rank}.pt")
+    for mode, sync in CASES:
+        x, mask, net = _batch()
+        model: Any = convert_batchnorm(net, noise_grad=mode, sync=sync)  # type: ignore[arg-type]
+        wrapped = nn.parallel.DistributedDataParallel(NoiseAware(model))
+        for noise in (mask[rows], None):
+            out = wrapped(x[rows], noise)
+            (out**3).mean().backward()
+        state = {"out": out.detach(), "state": net.state_dict(), "grad": [p.grad for p in net.parameters()]}
+        torch.save(state, Path(folder) / f"{mode}-{sync}-{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -34,15 +37,23 @@ def _batch() -> tuple[Tensor, Tensor, nn.Sequential]:
     return torch.rand(8, 3, 6, 6, dtype=torch.float64), mask, net.double()
 
 
-@pytest.mark.parametrize(("mode", "sync"), [("full", True), ("stop", True), ("stop", False)])
-def test_two_processes(mode: Any, sync: bool, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the state of each process in each case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    torch.multiprocessing.spawn(_rank, (str(folder),), nprocs=2)
+    return folder
+
+
+@pytest.mark.xdist_group("dar_distributed")
+@pytest.mark.parametrize(("mode", "sync"), CASES)
+def test_two_processes(mode: Any, sync: bool, states: Path) -> None:
     """DistributedDataParallel, where one rank has no noise rows.
 
     With synchronisation, results equal those of one process with all rows, otherwise those of each half of the rows.
     Each rank must keep its own mask although DistributedDataParallel broadcasts buffers.
     """
-    torch.multiprocessing.spawn(_rank, (str(tmp_path), mode, sync), nprocs=2)
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    ranks = [torch.load(states / f"{mode}-{sync}-{rank}.pt") for rank in (0, 1)]
     gradients, exact = [], {"atol": 1e-12, "rtol": 1e-9}
     parts = [slice(0, 8)] if sync else [slice(0, 4), slice(4, 8)]
     for number, rows in enumerate(parts):
