@@ -7,6 +7,8 @@ import dataclasses
 import json
 import math
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,41 @@ from ltbench.benchmarks.records.schema import Record
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.callbacks import Callback
 from ltbench.benchmarks.training.history import History
+from ltbench.benchmarks.training.loop import train
 from ltbench.benchmarks.training.run_spec import RunSpec, build_network
 from ltbench.benchmarks.training.shared_start import attach_source
 from ltbench.benchmarks.training.trainer import execute
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 
-@pytest.fixture(params=registry.names("methods"))
+# The tests of a method run on one worker, which then trains its plain run once.
+@pytest.fixture(params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in registry.names("methods")])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_trains_to_a_finite_record_that_survives_json(name: str, tmp_path: Path) -> None:
-    record = carry_out(tiny_run(name), tmp_path)
+@pytest.fixture(scope="module")
+def plain_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Record, Path]]:
+    """Function that returns a method's record of an uninterrupted run of five epochs, and the parent folder of its run.
+
+    Each method is trained once, when its run is first needed. Tests compare with these runs and must not change them.
+    """
+
+    @cache
+    def plain_run(name: str) -> tuple[Record, Path]:
+        runs = tmp_path_factory.mktemp(name)
+        return carry_out(tiny_run(name, epochs=5), runs), runs
+
+    return plain_run
+
+
+@pytest.fixture
+def plain(name: str, plain_runs: Callable[[str], tuple[Record, Path]]) -> tuple[Record, Path]:
+    return plain_runs(name)
+
+
+def test_trains_to_a_finite_record_that_survives_json(plain: tuple[Record, Path]) -> None:
+    record, _ = plain
     again = type(record).model_validate(json.loads(record.to_json()))
     assert again == record
     assert all(math.isfinite(loss) for loss in record.history.loss)
@@ -44,12 +68,15 @@ def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
     settings = ("recipe.precision=bf16", "recipe.batch_size=16")
     record = carry_out(tiny_run(name, settings=settings, epochs=5), tmp_path)
     assert all(math.isfinite(loss) for loss in record.history.loss)
-    plain = carry_out(tiny_run(name, settings=settings[1:], epochs=5), tmp_path)
-    assert record.history.loss[0] == pytest.approx(plain.history.loss[0], rel=0.1)
+    plain = tiny_run(name, settings=settings[1:], epochs=5)
+    net = build_network(plain)
+    attach_source(plain, net)
+    first = next(train(plain, net, plain.dataset.train))
+    assert record.history.loss[0] == pytest.approx(first.loss, rel=0.1)
 
 
-def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Path) -> None:
-    first, second = (carry_out(tiny_run(name, epochs=5), tmp_path / folder) for folder in "ab")
+def test_same_seed_same_record_and_another_seed_another(name: str, plain: tuple[Record, Path], tmp_path: Path) -> None:
+    first, second = plain[0], carry_out(tiny_run(name, epochs=5), tmp_path / "b")
     other = carry_out(tiny_run(name, seed=1, epochs=5), tmp_path / "c")
     assert without_timings(first) == without_timings(second)
     assert first.history.loss != other.history.loss
@@ -57,20 +84,34 @@ def test_same_seed_same_record_and_another_seed_another(name: str, tmp_path: Pat
 
 
 def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
-    """A run interrupted after its first epoch or before its last one has the record of an uninterrupted run."""
+    """A run has the record of an uninterrupted one although it is interrupted again and again; see `_stops`."""
     whole = carry_out(tiny_run(name, epochs=10), tmp_path / "whole")
-    for stop in (1, whole.final.epoch):
-        folder = tmp_path / f"stop{stop}"
+    stops = _stops(tiny_run(name, epochs=10))
+    for stop in stops:
         with pytest.raises(KeyboardInterrupt):
-            execute(tiny_run(name, epochs=10), torch.device("cpu"), folder, _Stop(name, stop))
-        resumed = carry_out(tiny_run(name, epochs=10), folder)
-        assert without_timings(resumed) == without_timings(whole)
-        assert resumed.cost.resumed == 1
+            execute(tiny_run(name, epochs=10), torch.device("cpu"), tmp_path / "stopped", _Stop(name, stop))
+    resumed = carry_out(tiny_run(name, epochs=10), tmp_path / "stopped")
+    assert without_timings(resumed) == without_timings(whole)
+    assert resumed.cost.resumed == len(stops)
 
 
-def test_a_shared_beginning_and_an_own_one_give_one_record(name: str, tmp_path: Path) -> None:
+def _stops(run: RunSpec) -> list[int]:
+    """Numbers of epochs after which to interrupt a run.
+
+    After the first epoch, which may be that of a shared start; at each change of stage; after the first epoch of each
+    stage; and before the last epoch.
+    """
+    ends = [sum(stage.epochs for stage in run.stages[:number]) for number in range(1, len(run.stages))]
+    own = {*ends, *(end + 1 for end in ends), run.epochs - 1}
+    return [1, *sorted(stop for stop in own if max(1, run.needs.prefix) < stop < run.epochs)]
+
+
+def test_a_shared_beginning_and_an_own_one_give_one_record(
+    name: str, plain: tuple[Record, Path], tmp_path: Path
+) -> None:
     """A record is the same whether the ERM epochs are shared, reused, or trained with the method's own hooks."""
-    shared = carry_out(tiny_run(name, epochs=5), tmp_path / "shared")
+    shared, runs = plain
+    shutil.copytree(runs, tmp_path / "shared")
     reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
     needs = tiny_run(name, epochs=5).method.needs(5)
     own = carry_out(on_its_own(tiny_run(name, epochs=5)), tmp_path / "own")
@@ -108,25 +149,22 @@ class _Stop(Callback):
         self.done = history.epochs if self.ours else -1
 
 
-def test_test_images_have_no_influence_on_training(name: str, tmp_path: Path) -> None:
-    states = []
-    for folder in ("true", "noise"):
-        run = tiny_run(name, epochs=5)
-        if folder == "noise":
-            test = run.dataset.test
-            noise = torch.randint_like(test.images, 256, generator=generator(0, "noise"))
-            dataset = dataclasses.replace(run.dataset, test=Split(noise, test.labels.flip(0), test.num_classes))
-            run = dataclasses.replace(run, dataset=dataset)
-        carry_out(run, tmp_path / folder)
-        states.append(torch.load(tmp_path / folder / run.id / "network.pt", weights_only=True))
+def test_test_images_have_no_influence_on_training(name: str, plain: tuple[Record, Path], tmp_path: Path) -> None:
+    run = tiny_run(name, epochs=5)
+    test = run.dataset.test
+    noise = torch.randint_like(test.images, 256, generator=generator(0, "noise"))
+    dataset = dataclasses.replace(run.dataset, test=Split(noise, test.labels.flip(0), test.num_classes))
+    changed = dataclasses.replace(run, dataset=dataset)
+    carry_out(changed, tmp_path)
+    folders = (plain[1] / run.id, tmp_path / changed.id)
+    states = [torch.load(folder / "network.pt", weights_only=True) for folder in folders]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
-def test_leaves_no_training_module_behind(name: str, tmp_path: Path) -> None:
-    run = tiny_run(name)
-    carry_out(run, tmp_path)
-    state = torch.load(tmp_path / run.id / "network.pt", weights_only=True)
+def test_leaves_no_training_module_behind(name: str, plain: tuple[Record, Path]) -> None:
+    record, runs = plain
+    state = torch.load(runs / record.id / "network.pt", weights_only=True)
     assert {key.split(".")[0] for key in state} == {"normalise", "backbone", "head"}
     fresh = build_network(tiny_run(name))
     fresh.load_state_dict(state)
