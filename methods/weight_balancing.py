@@ -51,8 +51,8 @@ def bound(weight: Tensor, threshold: float) -> Tensor:
         weight: class vectors of the first stage (C, d).
         threshold: position of t between the smallest and the largest norm, in [0, 1].
     """
-    smallest, largest = weight.detach().norm(dim=1).aminmax()
-    return smallest + threshold * (largest - smallest)
+    norms: Tensor = weight.detach().norm(dim=1)
+    return norms.min() + threshold * (norms.max() - norms.min())
 
 
 @torch.no_grad()
