@@ -5,8 +5,9 @@ Changes from ERM: none during training. Afterwards the features f of all trainin
 evaluation mode, are mapped to g(f); class c is represented by the mean m_c of its g(f), and its score is
 -|g(f) - m_c|^2. `space=raw` has g(f) = f; `l2` divides f by its norm; `centred-l2`, the default, first subtracts the
 mean of all training features. The means are not normalised again.
-Departs from the paper: the paper does not state the feature space; three spaces are those of the released code. The
-scores rank the classes but are no log-probabilities: calibration errors of this method mean little.
+Departs from the paper: there, class means are scaled to length 1 and compared by cosine or Euclidean distance; the
+three spaces are those of the released code. The scores rank the classes but are no log-probabilities: calibration
+errors of this method mean little.
 Reported: ResNeXt-50, 90 epochs, accuracy: ImageNet-LT 47.3 (many 56.6, medium 45.3, few 28.1; Kang et al. 2020). No
 published number on CIFAR.
 """

@@ -1,17 +1,17 @@
 """Weight balancing: strong weight decay, then a classifier with bounded class vectors (Alshammari et al. 2022).
 
 Family: decoupled
-Changes from ERM: the whole network is trained with the weight decay `weight_decay`, which is 25 times that of the CIFAR
-recipes, and the learning rate `lr`, which falls to 0 along half a cosine without warm-up. A second stage of `second`
-epochs continues with the classifier alone: the loss of each image is weighted by the inverse effective number of its
-class, the weighted sum over a batch is divided by the sum of the weights, the weight decay is `head_weight_decay`, and
-the learning rate again falls from `lr` to 0. After each step, class vectors longer than t are shortened to t, where
-t = v_min + `threshold` (v_max - v_min) with the shortest and longest class vector of the first stage.
+Changes from ERM: the whole network is trained with the large weight decay `weight_decay` and the learning rate `lr`,
+which falls to 0 along half a cosine, without warm-up. A second stage of `second` epochs continues with the classifier
+alone: the loss of each image is weighted by the inverse effective number of its class, the weighted sum over a batch is
+divided by the sum of the weights, the weight decay is `head_weight_decay`, and the learning rate falls from `lr` to 0
+again. After each step, class vectors longer than t are shortened to t, where t = v_min + `threshold` (v_max - v_min)
+with the lengths v_min and v_max of the shortest and the longest class vector of the first stage.
 Departs from the paper: the recipe's batch size is kept; the paper has 64. The released code differs from the paper in
-ways that are not followed: it shortens class vectors once per epoch, its balanced loss is the binary cross-entropy of
-softmax probabilities, and its first stage has 320 epochs. As there, biases are not bounded and frozen batch norms
-normalise with batch statistics and update the running ones. Weight decay helps ERM as well: compare with
-`--method erm --set recipe.weight_decay=5e-3`.
+ways that are not followed here: it shortens class vectors once per epoch, its balanced loss is a binary cross-entropy
+of softmax probabilities, and its first stage has 320 epochs. As in that code, biases are not bounded, and frozen batch
+norms normalise with batch statistics and update the running ones. Weight decay helps ERM as well: compare with
+`--method erm --set recipe.weight_decay=0.005`.
 Reported: ResNet-34, accuracy: CIFAR-100-LT ratio 100 53.4 (first stage alone 46.1; Table 1), 52.0 in the log of the
 released code (best test epoch). ResNet-32 has a small fraction of its parameters.
 """

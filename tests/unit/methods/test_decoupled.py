@@ -11,6 +11,7 @@ import torch
 from helpers.tiny import carry_out, tiny_run
 from ltbench.benchmarks.method import Method, Now, Stage
 from ltbench.benchmarks.network import LinearHead
+from ltbench.benchmarks.registry import configure, load
 from ltbench.benchmarks.training.active_stage import ActiveStage, begin_stages
 from ltbench.benchmarks.training.loop import step, train
 from ltbench.benchmarks.training.run_spec import RunSpec, build_network
@@ -25,7 +26,7 @@ from torch import Tensor
 WEIGHT = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]], dtype=torch.float64)
 BIAS = torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64)
 ONES = torch.ones(1, 2, dtype=torch.float64)
-SECOND_STAGES = ["crt", "lws", "weight-balancing"]
+SECOND = {"crt": 30, "lws": 30, "weight-balancing": 10}  # epochs
 
 
 def linear_head(weight: Tensor = WEIGHT, bias: Tensor = BIAS) -> LinearHead:
@@ -36,7 +37,7 @@ def linear_head(weight: Tensor = WEIGHT, bias: Tensor = BIAS) -> LinearHead:
 
 def second_stage(name: str, settings: tuple[str, ...] = ()) -> ActiveStage:
     """The second stage of a run that has not been trained, so that its network has initial weights."""
-    spec = tiny_run(name, settings=settings)
+    spec = tiny_run(name, settings=(f"second={SECOND[name]}", *settings))
     return begin_stages(spec, build_network(spec), spec.dataset.train, 1)
 
 
@@ -155,8 +156,13 @@ def test_the_second_stage_has_the_published_settings() -> None:
     assert crt.optimiser.param_groups[0]["weight_decay"] == 5e-4
     balanced = second_stage("weight-balancing").optimiser.param_groups[0]
     assert balanced["weight_decay"] == 0.1
-    first, second = tiny_run("weight-balancing", epochs=200).stages
-    assert (first.lr, first.weight_decay, second.lr, second.epochs) == (0.01, 5e-3, 0.01, 10)
+    first, second = tiny_run("weight-balancing").stages
+    assert (first.lr, first.weight_decay, second.lr) == (0.01, 5e-3, 0.01)
+
+
+@pytest.mark.parametrize(("name", "epochs"), SECOND.items())
+def test_the_second_stage_has_a_length_of_its_own(name: str, epochs: int) -> None:
+    assert [stage.epochs for stage in configure(load("methods", name), {}).stages(200)] == [200, epochs]
 
 
 def test_lws_with_scales_of_one_is_the_old_classifier() -> None:
@@ -172,8 +178,8 @@ class ReTraining(Method):
     """Trains the classifier of the first stage further, as weight balancing does, without weights and without bound."""
 
     def stages(self, epochs: int) -> list[Stage]:
-        first, second = tiny_run("weight-balancing").method.stages(epochs)
-        return [first, second]
+        stages: list[Stage] = configure(load("methods", "weight-balancing"), {}).stages(epochs)
+        return stages
 
 
 def test_weight_balancing_without_balance_is_re_training() -> None:
