@@ -256,6 +256,13 @@ class Method:
         """Return the final network: apply post-hoc changes and remove modules that only training needs."""
         return net
 
+    def final_measures(self, net: Classifier) -> dict[str, float]:
+        """Metrics of the finished network, such as a value that `finish` has chosen; none by default.
+
+        They are in the record's history, at the last epoch.
+        """
+        return {}
+
 
 HOOKS = tuple(name for name, hook in vars(Method).items() if inspect.isfunction(hook) and not name.startswith("_"))
 

@@ -53,6 +53,7 @@ from ..benchmarks.network import Classifier, Head, LinearHead, SquashingCosineHe
 from ..benchmarks.nn.bn_folding import Folded
 from ..benchmarks.nn.dar_batch_norm import batchnorms, convert_batchnorm, noise_rows
 from ..benchmarks.precision import drop_empty, host_reads_freely, rounding
+from ._shared.erm_head import network_and_erm_head
 from ._shared.losses import IGNORED
 from ._shared.perturbation import (
     Ascent,
@@ -146,9 +147,11 @@ class BLT(Method):
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
         """The final network; a linear head for the first stage is initialised before the final head, as in ERM."""
-        layers = backbone()
-        self.head_ = LinearHead(cast(int, layers.width), num_classes) if self.first == "erm" else None
-        return Classifier(layers, head, num_classes)
+        self.head_: LinearHead | None = None
+        if self.first == "own":
+            return super().network(backbone, num_classes, head)
+        net, self.head_ = network_and_erm_head(backbone, num_classes, head)
+        return net
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         """Set the head of the first stage; for the second, attach a new head and set up the hallucination."""

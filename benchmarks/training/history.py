@@ -79,6 +79,11 @@ class History:
         self.images += images
         self.seconds_training += seconds
 
+    def finished(self, measures: dict[str, float]) -> None:
+        """Add metrics of the finished network, by name, to those of the latest epoch."""
+        for name, value in measures.items():
+            self.measures.setdefault(name, []).append((self.epochs - 1, value))
+
     def trained_under(self, environment: Environment) -> None:
         """Add the environment in which the latest epoch was trained."""
         before = self.trained.pop() if self.trained and self.trained[-1].environment == environment else None

@@ -151,12 +151,24 @@ def checked_measures(method: Method, net: Classifier, now: Now) -> dict[str, flo
     Raises:
         RunFailed: the hook did not return a dictionary of names and finite numbers.
     """
-    measures: Any = method.measures(net, now)
+    return _metrics(method.measures(net, now), method, "measures")
+
+
+def checked_final_measures(method: Method, net: Classifier) -> dict[str, float]:
+    """Call `final_measures` for a finished network and return its metrics, by name.
+
+    Raises:
+        RunFailed: the hook did not return a dictionary of names and finite numbers.
+    """
+    return _metrics(method.final_measures(net), method, "final_measures")
+
+
+def _metrics(measures: Any, method: Method, hook: str) -> dict[str, float]:
     rule = "a dictionary of names and finite numbers"
-    require(isinstance(measures, dict), method, "measures", rule, measures)
+    require(isinstance(measures, dict), method, hook, rule, measures)
     numbers = {name: _number(value) for name, value in measures.items()}
     good = all(isinstance(name, str) and name and math.isfinite(value) for name, value in numbers.items())
-    require(good, method, "measures", rule, measures)
+    require(good, method, hook, rule, measures)
     return numbers
 
 

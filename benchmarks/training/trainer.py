@@ -24,7 +24,7 @@ from .callbacks import Callback
 from .checkpoint import Checkpoint
 from .evaluate import confusion_of, logits_of
 from .history import History
-from .hook_checks import check_network
+from .hook_checks import check_network, checked_final_measures
 from .loop import train
 from .run_spec import RunSpec, build_network
 from .shared_start import SharedTraining, attach_source, branch_points, prerequisite, shared_trainings
@@ -84,6 +84,7 @@ def execute(
         torch.manual_seed(derive(spec.seed, "global", "finish"))
         net = spec.method.finish(net, split)
         check_network(net, spec.method, "finish")
+        history.finished(checked_final_measures(spec.method, net))
         if logits is None or type(spec.method).finish is not Method.finish:
             logits = logits_of(net, test, spec.recipe)
         confusion = confusion_of(logits, test.labels)

@@ -14,10 +14,14 @@ from ltbench.benchmarks.training.plan import RunRequest, make_plan
 from ltbench.benchmarks.training.run_spec import RunSpec
 from ltbench.benchmarks.training.trainer import execute
 
+SHORT = ("crt", "lws", "weight-balancing")  # their second stages have a fixed length, by default 10 or 30 epochs
+
 
 def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> RunSpec:
     """Specification of a run on a few digits for a few epochs, evaluated after each epoch."""
     always = ("dataset.n_max=30", "recipe.evaluate_every=1")
+    if method in SHORT and not any("second=" in setting for setting in settings):
+        settings = (*settings, "second=3")
     request = RunRequest(seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings))
     return make_plan([method], ["digits-lt"], request)[0]
 

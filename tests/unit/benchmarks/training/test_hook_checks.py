@@ -68,6 +68,7 @@ WRONG: dict[str, tuple[str, Hook, str]] = {
     "measures, list": ("measures", lambda net, now: [1.0], "names and finite numbers"),
     "measures, nan": ("measures", lambda net, now: {"x": float("nan")}, "names and finite numbers"),
     "measures, tensor": ("measures", lambda net, now: {"x": torch.ones(3)}, "names and finite numbers"),
+    "final_measures, nan": ("final_measures", lambda net: {"x": float("nan")}, "names and finite numbers"),
     "finish, none": ("finish", lambda net, train: None, "a Classifier"),
     "finish, part": ("finish", lambda net, train: net.backbone, "a Classifier"),
 }
@@ -96,3 +97,5 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
     assert execute(spec_with("transform", soft), CPU, tmp_path / "soft").final.epoch == 2
     rows = {"measures": lambda net, now: {"steps": 3, "loss": torch.tensor(0.5)}}
     assert execute(spec_with("measures", rows["measures"]), CPU, tmp_path).history.measures["steps"][0] == (0, 3.0)
+    final = execute(spec_with("final_measures", lambda net: {"tau": torch.tensor(0.5)}), CPU, tmp_path / "final")
+    assert final.history.measures == {"tau": [(2, 0.5)]}
