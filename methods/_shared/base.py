@@ -11,9 +11,10 @@ from torch import Tensor
 from ...benchmarks.errors import UserError
 from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks, recorded
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import Plugin, base_of, configure, load
+from ...benchmarks.registry import Plugin, base_of, changed, configure, load
 
-CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that the method on it calls
+# hooks of a base that the method on it calls; stages() only to check that there is a single one
+CALLED = {"head", "begin_stage", "criterion", "finish", "needs", "stages"}
 
 
 @dataclass
@@ -33,8 +34,8 @@ class OnBase(Method):
         """Fill in the hyper-parameters of the base.
 
         Raises:
-            UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, or it overrides
-                a hook that is never called on a base.
+            UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, it overrides a
+                hook that is never called on a base, or it has stages that this method would not train.
         """
         if self.base.endswith(".py") or load("methods", self.base).source:  # the id does not depend on its contents
             raise UserError(
@@ -44,7 +45,10 @@ class OnBase(Method):
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
-        self.base_values = recorded(configure(plugin, own | self.base_values))
+        base = configure(plugin, own | self.base_values)
+        if type(self).stages is Method.stages:
+            refuse_other_stages(plugin, base, type(self).__name__)
+        self.base_values = recorded(base)
 
     def own_values(self) -> dict[str, Any]:
         """Hyper-parameters that this method sets on its base; names that the base lacks are skipped."""
@@ -92,4 +96,23 @@ def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
         raise UserError(
             f"'{plugin.name}' cannot be the base of {holder}: its {', '.join(f'{name}()' for name in dropped)} would "
             "never be called. A base may override only head(), begin_stage(), criterion(), finish() and needs()."
+        )
+
+
+def refuse_other_stages(plugin: Plugin, base: Method, holder: str) -> None:
+    """Check that a base trains in the single stage of `Method`.
+
+    Args:
+        plugin: plugin of the base.
+        base: the base with its hyper-parameters.
+        holder: class name of the method on the base, for the message.
+
+    Raises:
+        UserError: the base has other stages; the message names the hyper-parameters that were changed.
+    """
+    if base.stages(1) != Method().stages(1):
+        values = " and ".join(f"{name} = {value}" for name, value in changed(base, plugin).items())
+        raise UserError(
+            f"'{plugin.name}'{values and f' with {values}'} cannot be the base of {holder}: a base must train in a "
+            "single stage, like ERM."
         )

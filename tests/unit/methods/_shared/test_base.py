@@ -18,6 +18,7 @@ from ltbench.benchmarks.training.plan import parse_settings
 from ltbench.methods._shared.base import OnBase
 
 BASES = {"cb-focal", "cb-rw", "drw", "erm", "focal", "ldam-drw", "m-drw"}
+BASES |= {"balanced-softmax", "lade", "logit-adjustment", "pc-softmax"}
 
 
 def method(name: str, **fields: Any) -> Any:
@@ -39,6 +40,16 @@ def test_a_hook_that_would_be_dropped_is_named(base: str, hook: str) -> None:
     with pytest.raises(UserError, match="would never be called") as error:
         method("m2m", base=base)
     assert hook in str(error.value)
+
+
+def test_a_base_with_a_second_stage_is_one_sentence(cli: Callable[..., Answer]) -> None:
+    settings = ("--set", "rsg.base=balanced-softmax", "--set", "rsg.base.decoupled=true")
+    answer = cli("run", "--method", "rsg", "--dataset", "digits-lt", *settings)
+    assert answer.code == 2
+    assert answer.err.strip() == (
+        "Error: 'balanced-softmax' with decoupled = True cannot be the base of RSG: a base must train in a single "
+        "stage, like ERM."
+    )
 
 
 def test_a_base_of_the_user_s_own_is_refused_by_name(tmp_path: Path) -> None:
