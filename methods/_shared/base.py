@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks, recorded
+from ...benchmarks.method import Method, Needs, Now, Split, Stage, epochs_before, overridden_hooks, recorded
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import Plugin, base_of, configure, load
+from ...benchmarks.registry import Plugin, base_of, configure, has_base, load
 
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that the method on it calls
 
@@ -33,8 +33,8 @@ class OnBase(Method):
         """Fill in the hyper-parameters of the base.
 
         Raises:
-            UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, or it overrides
-                a hook that is never called on a base.
+            UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, it overrides a
+                hook that is never called on a base, or it has in turn a base other than ERM.
         """
         if self.base.endswith(".py") or load("methods", self.base).source:  # the id does not depend on its contents
             raise UserError(
@@ -44,7 +44,13 @@ class OnBase(Method):
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
-        self.base_values = recorded(configure(plugin, own | self.base_values))
+        base = configure(plugin, own | self.base_values)
+        if has_base(plugin) and base.base != "erm":
+            raise UserError(
+                f"base.base = {base.base}: '{plugin.name}', the base of {type(self).__name__}, cannot have a base of "
+                "its own other than erm. Leave base.base out."
+            )
+        self.base_values = recorded(base)
 
     def own_values(self) -> dict[str, Any]:
         """Hyper-parameters that this method sets on its base; names that the base lacks are skipped."""
@@ -75,6 +81,13 @@ class OnBase(Method):
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Finish the network as the base does."""
         return self.make_base().finish(net, train)
+
+
+def begins_as_base(method: OnBase, fraction: float, epochs: int) -> Needs:
+    """Needs of a method that is its base until a fraction of training: that part is shared with a run of the base."""
+    needs = method.make_base().needs(epochs)
+    prefix = epochs_before(fraction, epochs)
+    return dataclasses.replace(needs, prefix=prefix, prefix_of=method.base, prefix_values=method.base_values)
 
 
 def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
