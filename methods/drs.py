@@ -6,7 +6,7 @@ The loss is cross-entropy, or that of `base`.
 Departs from the paper: the LDAM code for CIFAR builds this sampler but never uses it; implemented here is the rule
 described in the paper, with the weights of that sampler. `--set weighting=inverse` draws all classes exactly equally
 often; `sqrt` and `progressive` are those of the methods `sqrt-sampling` and `progressive-sampling` after the deferral
-(Zhang et al. 2021).
+(Zhang et al. 2021, whose code lets `progressive` move during the whole training, so that it begins at t = 0.8).
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.5, CIFAR-100-LT ratio 100 40.3 (Cao et al. 2019,
 Table 3; best test epoch). Zhang et al. 2021, table of their repository: inverse counts 75.1 and 40.6, `sqrt` 73.2 and
 40.4, `progressive` 73.9 and 40.4, where ERM has 72.0 and 37.7.

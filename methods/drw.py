@@ -4,6 +4,8 @@ Changes from ERM: after a fraction `defer` of training, the loss of each image i
 number of its class, and the weighted sum over a batch is divided by the sum of the weights. The loss is cross-entropy,
 or that of `base`.
 Departs from the paper: weights as in the reference code; the paper's algorithm uses 1/n (`--set weighting=inverse`).
+Zhang et al. 2021 use the name for other deferrals too: on balanced softmax, their code defers the prior itself and has
+no class weights; on focal loss (sigmoids), it weights by 1/n and divides by the number of images.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.9, CIFAR-100-LT ratio 100 40.7 (Table 3; best test
 epoch).
 """
