@@ -5,8 +5,8 @@ effective number of its class, so that classes are drawn nearly equally often. T
 The loss is cross-entropy, or that of `base`.
 Departs from the paper: the LDAM code for CIFAR builds this sampler but never uses it; implemented here is the rule
 described in the paper, with the weights of that sampler. `--set weighting=inverse` draws all classes exactly equally
-often; `sqrt` and `progressive` are those of the methods `sqrt-sampling` and `progressive-sampling` after the deferral
-(Zhang et al. 2021, whose code lets `progressive` move during the whole training, so that it begins at t = 0.8).
+often; `sqrt` and `progressive` are the samplers of `sqrt-sampling` and `progressive-sampling`, deferred (Zhang et al.
+2021); as in their code, the t of `progressive` grows over the whole training and is about 0.8 where it begins.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.5, CIFAR-100-LT ratio 100 40.3 (Cao et al. 2019,
 Table 3; best test epoch). Zhang et al. 2021, table of their repository: inverse counts 75.1 and 40.6, `sqrt` 73.2 and
 40.4, `progressive` 73.9 and 40.4, where ERM has 72.0 and 37.7.
@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
-from ..benchmarks.method import LATER, BelowOne, Moment, Needs, Now, epochs_before
+from ..benchmarks.method import LATER, BelowOne, Moment, Needs, Now
 from ._shared.base import OnBase, begins_as_base
 from ._shared.samplers import power_probabilities, progressive_probabilities, weighted_probabilities
 
@@ -33,7 +33,7 @@ class DRS(OnBase):
             deferred class weights, if it has any, do not apply (`base.defer=1`).
         defer: fraction of training before re-sampling begins (160 of 200 epochs).
         weighting: weight of an image: inverse effective number or inverse count of its class; or probability of a
-            class: in proportion to the square root of its count, or moving from its count to equality until the end.
+            class: in proportion to the square root of its count, or as in `progressive-sampling` at the same epoch.
         beta: parameter of the effective number, in [0, 1); unused for other weightings.
     """
 
@@ -58,6 +58,5 @@ class DRS(OnBase):
         if self.weighting == "sqrt":
             return power_probabilities(counts, 0.5)
         if self.weighting == "progressive":
-            start = epochs_before(self.defer, now.epochs)
-            return progressive_probabilities(counts, now.epoch - start, now.epochs - start)
+            return progressive_probabilities(counts, now.epoch, now.epochs)
         return weighted_probabilities(counts, self.weighting, self.beta)
