@@ -210,4 +210,4 @@ def _allowed(hint: Any) -> str:
     signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
     marks = [(sign, getattr(mark, name, LARGEST)) for mark in hint.__metadata__ for name, sign in signs.items()]
     bounds = [f"{sign} {bound}" for sign, bound in marks if bound < LARGEST]  # larger bounds only catch errors
-    return ", ".join([hint.__origin__.__name__, *bounds])
+    return ", ".join([_allowed(hint.__origin__), *bounds])

@@ -14,23 +14,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from ..benchmarks.method import Margin
-from ._shared.losses import MarginLoss
-from ._shared.margins import ldam_margins
+from ..benchmarks.method import Needs
+from ._shared.losses import LdamLoss
 
 
 @dataclass
-class LdamDrw(MarginLoss):
-    """LDAM with deferred re-weighting; `defer=1` is LDAM alone.
+class LdamDrw(LdamLoss):
+    """LDAM with deferred re-weighting; `defer=1` is LDAM alone."""
 
-    Attributes:
-        max_margin: margin of the rarest class, in units of the cosine.
-    """
-
-    max_margin: Margin = 0.5
-
-    def margins(self, counts: Tensor) -> Tensor:
-        """Margins proportional to n^(-1/4), (C,)."""
-        return ldam_margins(counts, self.max_margin)
+    def needs(self, epochs: int) -> Needs:
+        """The prefix shared with a run of LDAM alone; none for that run itself."""
+        return Needs() if self.defer == 1 else super().needs(epochs)

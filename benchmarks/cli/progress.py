@@ -65,7 +65,7 @@ class ProgressLine(Callback):
         self.begun = self.printed = time.perf_counter()
         if done and not self.console.is_terminal:
             shared = [each for each in shared_trainings(spec) if each.use == "prefix" and each.epochs == done]
-            how = f"continues {shared[0].spec.name.upper()}" if shared else "resumes"
+            how = f"continues {_name(shared[0].spec)}" if shared else "resumes"
             self.say(f"{self._label()} | {how} after epoch {done}/{epochs}")
 
     def step(self, images: int) -> None:
@@ -112,3 +112,9 @@ class ProgressLine(Callback):
             words.append(f"{duration(left * elapsed / self.images)} left")
         words.insert(0 if self.console.width >= 90 else len(words), self._label())  # a narrow terminal cuts off the end
         return Text(" | ".join(words), no_wrap=True, overflow="ellipsis")
+
+
+def _name(spec: RunSpec) -> str:
+    """Name of a run's method with its changed hyper-parameters, such as `LDAM-DRW defer=1.0`."""
+    values = (f" {name}={value}" for name, value in spec.changed.items() if not name.startswith("recipe."))
+    return printable(spec.name.upper() + "".join(values))

@@ -19,7 +19,7 @@ from ..data.loader import Drawn, Picked, batch_of, derive, draw_epoch, epoch_gen
 from ..method import Batch, Now, Stage
 from ..network import Classifier
 from ..split import Split
-from .hook_checks import StepChecks, check_draws, check_sampling, check_streams
+from .hook_checks import StepChecks, check_draws, check_groups, check_sampling, check_streams
 from .optimiser import make_optimiser, set_learning_rate
 from .run_spec import RunSpec, new_head
 
@@ -74,12 +74,14 @@ class ActiveStage:
 
         Raises:
             RunFailed: `sampling`, `draws` or `streams` returned an invalid value.
+            UserError: a batch is smaller than a group of class-aware sampling.
         """
         counts, method = self.split.counts, self.spec.method
         sampling, count, streams = method.sampling(counts, now), method.draws(counts, now), method.streams(counts, now)
         check_sampling(sampling, counts, method)
         check_draws(count, method)
         check_streams(streams, counts, method)
+        check_groups((sampling, *streams), self.spec.recipe.batch_size)
         random = epoch_generators(self.spec.seed, now.stage, now.epoch)
         return draw_epoch(self.split, self.augment, sampling, random, count, streams)
 

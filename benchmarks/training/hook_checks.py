@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
-from ..errors import RunFailed
+from ..errors import RunFailed, UserError
 from ..method import Batch, ClassAware, Method, Needs, Now, SameImages, Stage
 from ..network import Classifier
 from ..precision import host_reads_freely
@@ -134,6 +134,20 @@ def check_streams(streams: Any, counts: Tensor, method: Method) -> None:
     for sampling in streams:
         if not isinstance(sampling, SameImages):
             check_sampling(sampling, counts, method, "streams")
+
+
+def check_groups(samplings: Sequence[Any], batch_size: int) -> None:
+    """Check that a batch can hold a group of class-aware sampling.
+
+    Raises:
+        UserError: a group is larger than a batch.
+    """
+    largest = max((each.per_class for each in samplings if isinstance(each, ClassAware)), default=0)
+    if largest > batch_size:
+        raise UserError(
+            f"A batch of {batch_size} images is smaller than a group of {largest} images of one class, which "
+            "class-aware sampling draws in a row. Use --set recipe.batch_size=N with a larger N, or smaller groups."
+        )
 
 
 def check_draws(draws: Any, method: Method) -> None:

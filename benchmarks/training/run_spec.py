@@ -77,14 +77,15 @@ class RunSpec:
         A deferral of 1 gives no reason: it disables the deferred part deliberately, such as `defer=1` of `ldam-drw`,
         which is then LDAM.
         """
-        epochs, values = self.recipe.epochs, moments(self.method)
+        epochs, own = self.recipe.epochs, moments(self.method)
+        values = dict(own)
         if base := base_of(self.method):
             values |= {f"base.{name}": value for name, value in moments(base).items()}
         never = {name: value for name, value in values.items() if epochs_before(value, epochs) == epochs and value < 1}
         if never:
             values_text = " and ".join(f"{name} = {value:g}" for name, value in never.items())
             return f"none of its {epochs} epochs reaches {values_text}"
-        if self.needs.prefix >= self.epochs and type(self.method).finish is Method.finish:
+        if self.needs.prefix >= self.epochs and (own or type(self.method).finish is Method.finish):
             return f"all of its {epochs} epochs are those of {self.needs.prefix_of}"
         return ""
 

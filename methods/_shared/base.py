@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks, recorded
+from ...benchmarks.method import Method, Needs, Now, Split, Stage, epochs_before, overridden_hooks, recorded
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import Plugin, base_of, changed, configure, load
+from ...benchmarks.registry import Plugin, base_of, changed, configure, has_base, load
 
 # hooks of a base that the method on it calls; stages() only to check that there is a single one
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs", "stages"}
@@ -35,7 +35,8 @@ class OnBase(Method):
 
         Raises:
             UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, it overrides a
-                hook that is never called on a base, or it has stages that this method would not train.
+                hook that is never called on a base, it has in turn a base other than ERM, or it has stages that this
+                method would not train.
         """
         if self.base.endswith(".py") or load("methods", self.base).source:  # the id does not depend on its contents
             raise UserError(
@@ -46,6 +47,7 @@ class OnBase(Method):
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
         base = configure(plugin, own | self.base_values)
+        check_single_base(plugin, base, type(self).__name__)
         if type(self).stages is Method.stages:
             refuse_other_stages(plugin, base, type(self).__name__)
         self.base_values = recorded(base)
@@ -81,6 +83,13 @@ class OnBase(Method):
         return self.make_base().finish(net, train)
 
 
+def begins_as_base(method: OnBase, fraction: float, epochs: int) -> Needs:
+    """Needs of a method that is its base until a fraction of training: that part is shared with a run of the base."""
+    needs = method.make_base().needs(epochs)
+    prefix = epochs_before(fraction, epochs)
+    return dataclasses.replace(needs, prefix=prefix, prefix_of=method.base, prefix_values=method.base_values)
+
+
 def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
     """Check that a base overrides only hooks in `CALLED`.
 
@@ -96,6 +105,24 @@ def refuse_other_hooks(plugin: Plugin, holder: str) -> None:
         raise UserError(
             f"'{plugin.name}' cannot be the base of {holder}: its {', '.join(f'{name}()' for name in dropped)} would "
             "never be called. A base may override only head(), begin_stage(), criterion(), finish() and needs()."
+        )
+
+
+def check_single_base(plugin: Plugin, base: Any, holder: str) -> None:
+    """Check that a base has no base of its own other than ERM.
+
+    Args:
+        plugin: plugin of the base.
+        base: the base with its hyper-parameters.
+        holder: class name of the method on the base, for the message.
+
+    Raises:
+        UserError: it has another one.
+    """
+    if has_base(plugin) and base.base != "erm":
+        raise UserError(
+            f"base.base = {base.base}: '{plugin.name}', the base of {holder}, cannot have a base of its own other than "
+            "erm. Leave base.base out."
         )
 
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...benchmarks.method import BelowOne, Method, Moment, Now, Positive, Split, Stage
+from ...benchmarks.method import BelowOne, Margin, Method, Moment, Needs, Now, Positive, Split, Stage, epochs_before
 from ...benchmarks.network import Classifier, CosineHead, Head
 from .class_weights import class_weights
-from .margins import ldam_loss
+from .margins import ldam_loss, ldam_margins
 
 IGNORED = -100  # the default `ignore_index` of cross_entropy
 
@@ -46,28 +46,15 @@ class ClassWeighted(Method):
 
 
 @dataclass
-class DeferredWeights(ClassWeighted):
-    """Cross-entropy with class weights that apply after a fraction of training.
-
-    Attributes:
-        defer: fraction of training before re-weighting begins (160 of 200 epochs).
-    """
-
-    defer: Moment = 0.8
-
-    def current_weights(self, now: Now) -> Tensor | None:
-        """Class weights (C,) from `defer` on, None before."""
-        return self.weights_ if now.progress >= self.defer else None
-
-
-@dataclass
-class MarginLoss(DeferredWeights):
+class MarginLoss(ClassWeighted):
     """Cross-entropy of scaled cosines with a margin on the true class, and deferred class weights.
 
     Attributes:
+        defer: fraction of training before re-weighting begins (160 of 200 epochs).
         scale: factor that turns cosines into logits.
     """
 
+    defer: Moment = 0.8
     scale: Positive = 30.0
 
     def margins(self, counts: Tensor) -> Tensor:
@@ -83,6 +70,10 @@ class MarginLoss(DeferredWeights):
         super().begin_stage(stage, net, train)
         self.margins_ = self.margins(train.counts)
 
+    def current_weights(self, now: Now) -> Tensor | None:
+        """Class weights (C,) from `defer` on, None before."""
+        return self.weights_ if now.progress >= self.defer else None
+
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
         """Margin loss of cosines (N, C) against labels (N,) or (N, C)."""
         return ldam_loss(logits, labels, self.margins_, self.scale, self.current_weights(now))
@@ -91,6 +82,26 @@ class MarginLoss(DeferredWeights):
         """Set the head's scale to that of the loss, so that its softmax gives the trained probabilities."""
         net.get_buffer("head.scale").fill_(self.scale)
         return net
+
+
+@dataclass
+class LdamLoss(MarginLoss):
+    """The label-distribution-aware margin loss (LDAM).
+
+    Attributes:
+        max_margin: margin of the rarest class, in units of the cosine.
+    """
+
+    max_margin: Margin = 0.5
+
+    def needs(self, epochs: int) -> Needs:
+        """The prefix shared with a run of LDAM alone, which is `ldam-drw` with `defer=1`: the epochs before `defer`."""
+        alone = {"defer": 1.0, "scale": self.scale, "max_margin": self.max_margin}
+        return Needs(epochs_before(self.defer, epochs), "ldam-drw", alone)
+
+    def margins(self, counts: Tensor) -> Tensor:
+        """Margins proportional to n^(-1/4), (C,)."""
+        return ldam_margins(counts, self.max_margin)
 
 
 class PerImage(Method):
@@ -121,6 +132,13 @@ def image_losses(method: Method, logits: Tensor, labels: Tensor, now: Now) -> Te
     return F.cross_entropy(logits, labels, reduction="none")
 
 
+def image_weights(labels: Tensor, weights: Tensor) -> Tensor:
+    """Weight of each image (N,) with labels (N,) or (N, C) and class weights (C,); 0 where a row is IGNORED."""
+    if labels.ndim == 2:
+        return labels @ weights
+    return torch.where(labels == IGNORED, 0, weights[labels.clamp(min=0)])
+
+
 def focal_losses(
     logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None, inside: bool = False
 ) -> Tensor:
@@ -137,5 +155,5 @@ def focal_losses(
     error = (-torch.expm1(-losses)).clamp(min=1e-12)  # for gamma < 1, the gradient at 0 would be infinite
     focal = error**gamma * losses
     if weights is not None and not inside:
-        focal = focal * (weights[labels.clamp(min=0)] if labels.ndim == 1 else labels @ weights)
+        focal = focal * image_weights(labels, weights)
     return focal

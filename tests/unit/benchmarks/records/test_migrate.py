@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from ltbench.benchmarks.errors import UserError
+from ltbench.benchmarks.method import recorded
 from ltbench.benchmarks.records import migrate as module
 from ltbench.benchmarks.records.migrate import TABLE, converted, invalid, migrate
 from ltbench.benchmarks.records.schema import Record
@@ -90,7 +90,7 @@ def test_invalid_records_are_moved_and_not_deleted(results: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(module.BASES))
 def test_bases_have_the_values_that_their_methods_have(name: str) -> None:
-    assert dataclasses.asdict(configure(load("methods", name), {})) == module.BASES[name]
+    assert recorded(configure(load("methods", name), {})) == module.BASES[name]
 
 
 @pytest.mark.parametrize(("criterion", "defer"), [("ldam", 1.0), ("ldam-drw", 0.6)])

@@ -18,15 +18,15 @@ from ltbench.benchmarks.training.trainer import execute
 from torch import Tensor
 
 CPU = torch.device("cpu")
-FILE = '''"""LDAM-DRW, whose loss counts double after three epochs."""
+FILE = '''"""M-DRW, whose loss counts double after three epochs."""
 from dataclasses import dataclass
 from ltbench.benchmarks.method import Needs
 from ltbench.benchmarks.registry import load
 
 @dataclass
-class Doubled(load("methods", "ldam-drw").cls):
+class Doubled(load("methods", "m-drw").cls):
     def needs(self, epochs):
-        return Needs(prefix=3, prefix_of="ldam-drw")
+        return Needs(prefix=3, prefix_of="m-drw")
 
     def loss(self, net, batch, now):
         return super().loss(net, batch, now) * (2 if now.epoch >= 3 else 1)
@@ -35,23 +35,23 @@ class Doubled(load("methods", "ldam-drw").cls):
 
 @pytest.fixture
 def doubled(tmp_path: Path) -> str:
-    """Path of a method file that shares its first epochs with ldam-drw."""
+    """Path of a method file that shares its first epochs with m-drw."""
     path = tmp_path / "doubled.py"
     path.write_text(FILE)
     return str(path)
 
 
 def test_a_prefix_may_be_of_any_method(doubled: str, tmp_path: Path) -> None:
-    counter, ldam = Counter(), tiny_run("ldam-drw", epochs=5)
+    counter, other = Counter(), tiny_run("m-drw", epochs=5)
     shared = execute(tiny_run(doubled, epochs=5), CPU, tmp_path, counter)
-    assert counter.epochs == {"ldam-drw": 3, "doubled": 2}
+    assert counter.epochs == {"m-drw": 3, "doubled": 2}
     (part,) = shared.cost.prerequisites
-    assert (part.method, part.id, part.seed, part.use, part.epochs) == ("ldam-drw", ldam.id, 0, "prefix", 3)
+    assert (part.method, part.id, part.seed, part.use, part.epochs) == ("m-drw", other.id, 0, "prefix", 3)
     own = carry_out(on_its_own(tiny_run(doubled, epochs=5)), tmp_path / "own")
     assert without_timings(shared) == without_timings(own)
-    whole = execute(ldam, CPU, tmp_path, counter)
-    assert counter.epochs == {"ldam-drw": 5, "doubled": 2}, "the run itself continues from there"
-    assert without_timings(whole) == without_timings(carry_out(tiny_run("ldam-drw", epochs=5), tmp_path / "own"))
+    whole = execute(other, CPU, tmp_path, counter)
+    assert counter.epochs == {"m-drw": 5, "doubled": 2}, "the run itself continues from there"
+    assert without_timings(whole) == without_timings(carry_out(tiny_run("m-drw", epochs=5), tmp_path / "own"))
     assert shared.history.loss[:3] == whole.history.loss[:3]
     assert shared.history.loss[3:] != whole.history.loss[3:]
 
@@ -111,7 +111,7 @@ def test_methods_that_begin_as_each_other_are_refused(tmp_path: Path, monkeypatc
     (tmp_path / "pair-1.dist-info").mkdir()
     (tmp_path / "pair-1.dist-info" / "entry_points.txt").write_text("[ltbench.methods]\nleft = left\nright = right\n")
     for name, other in (("left", "right"), ("right", "left")):
-        code = FILE.replace('"ldam-drw")\n\n', f'"{other}")\n\n').replace("Doubled", name.title())
+        code = FILE.replace('"m-drw")\n\n', f'"{other}")\n\n').replace("Doubled", name.title())
         (tmp_path / f"{name}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"left begins as right begins as left: needs\(\) must name another method"):
