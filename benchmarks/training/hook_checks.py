@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ..errors import RunFailed
-from ..method import Batch, ClassAware, Method, Needs, Now, SameImages, Stage
+from ..method import Batch, ClassAware, Method, Needs, Now, SameImages, Split, Stage
 from ..network import Classifier
 from ..precision import host_reads_freely
 
@@ -61,6 +61,18 @@ def checked_stages(method: Method, epochs: int) -> list[Stage]:
     whole = all(type(length) is int and length >= 0 for length in lengths) and sum(lengths) > 0
     require(whole, method, "stages", "stages of 0, 1, 2, ... epochs, not all 0", lengths)
     return list(stages)
+
+
+def checked_stage(method: Method, stage: Stage, net: Classifier, train: Split) -> Stage:
+    """Call `begin_stage` and return the stage, with the settings that the hook has changed.
+
+    Raises:
+        RunFailed: the hook returned something else than None or a stage of the same name and length.
+    """
+    own: Any = method.begin_stage(stage, net, train)
+    same = isinstance(own, Stage) and (own.name, own.epochs) == (stage.name, stage.epochs)
+    require(own is None or same, method, "begin_stage", "None or a stage of the same name and length", own)
+    return stage if own is None else own
 
 
 def checked_needs(method: Method, epochs: int) -> Needs:
@@ -201,6 +213,7 @@ class StepChecks:
         self._require(pictures, "transform", f"images float (N, {_shape(old.images)})", images)
         self._require(images.device == old.images.device, "transform", "images on the device of the batch", images)
         self._labels(labels, len(images))
+        self._mixture(new)
         for name, dtype, kind in (
             ("synthetic", torch.bool, "a bool"),
             ("origin", torch.int64, "an int64"),
@@ -221,13 +234,28 @@ class StepChecks:
         self._require(hard or soft, "transform", rule, labels)
         if soft:
             self._value(labels, lambda: labels.isfinite().all(), "transform", "finite class probabilities")
-            return
+        else:
+            self._classes(labels, "labels")
 
+    def _classes(self, labels: Tensor, name: str) -> None:
         def known() -> Tensor:
             correct: Tensor = ((labels >= 0) & (labels < self.classes)) | (labels == IGNORED)
             return correct.all()
 
-        self._value(labels, known, "transform", f"labels in [0, {self.classes - 1}] or {IGNORED}")
+        self._value(labels, known, "transform", f"{name} in [0, {self.classes - 1}] or {IGNORED}")
+
+    def _mixture(self, new: Batch) -> None:
+        second: Any = new.second_labels
+        weight: Any = new.weight
+        if second is None and weight is None:
+            return
+        tensors = isinstance(second, Tensor) and isinstance(weight, Tensor)
+        good = tensors and second.dtype == torch.int64 and weight.is_floating_point()
+        good = good and new.labels.ndim == 1 and second.shape == weight.shape == new.labels.shape
+        rule = "'second_labels' int64 (N,) and 'weight' float (N,) beside labels (N,), or neither"
+        self._require(good, "transform", rule, second if weight is not None else weight)
+        self._classes(second, "'second_labels'")
+        self._value(weight, lambda: ((weight >= 0) & (weight <= 1)).all(), "transform", "'weight' in [0, 1]")
 
     def loss(self, loss: Any) -> None:
         """Check that the loss is a scalar with a gradient; only in the first step of the stage.
