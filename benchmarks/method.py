@@ -28,6 +28,7 @@ from .fields import Moment as Moment
 from .fields import NonNegative as NonNegative
 from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt
+from .fields import Ratio as Ratio
 from .fields import SmallCount as SmallCount
 from .fields import SmallInt as SmallInt
 from .fields import recorded as recorded

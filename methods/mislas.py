@@ -27,7 +27,6 @@ from typing import Literal, NamedTuple, cast
 
 from torch import Tensor
 
-from ..benchmarks.errors import UserError
 from ..benchmarks.method import (
     Batch,
     ClassAware,
@@ -47,7 +46,6 @@ from ._shared.mixing import draw_mixing, mix, mixed_loss
 from ._shared.scaled_head import ScaledHead
 
 SECOND = "calibrate"
-COSINE = Schedule("cosine", drops=(), warmup=0)
 
 
 class Values(NamedTuple):
@@ -89,25 +87,19 @@ class MiSLAS(Method):
 
     def stages(self, epochs: int) -> list[Stage]:
         """A first stage of mixup and a second one of the classifier."""
-        return [Stage("train", epochs), Stage(SECOND, self.second, trained=("head.",), schedule=COSINE)]
+        return [Stage("train", epochs), Stage(SECOND, self.second, trained=("head.",), schedule=Schedule("cosine"))]
 
     def needs(self, epochs: int) -> Needs:
         """The first stage, shared with a mixup run."""
         return Needs(prefix=epochs, prefix_of="mixup", prefix_values={"alpha": self.alpha})
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
-        """Choose values and smoothing for the training split, and attach the scales in the second stage.
-
-        Raises:
-            UserError: the recipe's head is not linear.
-        """
-        self.values_ = self._values(train.counts)
-        self.smoothing_ = label_smoothing(train.counts, self.values_.eps_head, self.values_.eps_tail, self.smoothing)
+        """Choose values and smoothing for the training split and attach the scales, in the second stage."""
         if stage.name != SECOND:
             return None
-        if not isinstance(net.head, LinearHead):
-            raise UserError("mislas scales the logits of a linear head; this recipe has another one.")
-        net.head = ScaledHead(net.head)
+        self.values_ = self._values(train.counts)
+        self.smoothing_ = label_smoothing(train.counts, self.values_.eps_head, self.values_.eps_tail, self.smoothing)
+        net.head = ScaledHead(cast(LinearHead, net.head))
         factors = (("head.scale", 1.0), ("head.", self.values_.lr_factor))
         return dataclasses.replace(stage, frozen_norms="statistics" if self.values_.shift else "eval", factors=factors)
 

@@ -15,14 +15,12 @@ Reported: ResNet-32, 400 epochs, accuracy: CIFAR-10-LT ratio 100 73.4, ratio 50 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor
 
 from ..benchmarks.errors import UserError
-from ..benchmarks.method import Batch, Fraction, NonNegative, Now, Split, Stage
+from ..benchmarks.method import Batch, Fraction, NonNegative, Now, Ratio, Split, Stage
 from ..benchmarks.network import Classifier
 from ._shared.base import OnBase
 from ._shared.losses import has_image_losses, image_losses
@@ -42,7 +40,7 @@ class Remix(OnBase):
     """
 
     alpha: NonNegative = 1.0
-    kappa: Annotated[float, Ge(1), Le(1e6)] = 3.0
+    kappa: Ratio = 3.0
     tau: Fraction = 0.5
 
     def __post_init__(self) -> None:
