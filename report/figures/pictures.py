@@ -55,7 +55,8 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
         if kind == "synthetic" and len(view.sources):
             rows += _moved(view, chosen, class_names)
             continue
-        rows.append((f"{kind}\npixels", pixels[chosen], names))
+        mixed = (labels != view.second_labels)[chosen].any()
+        rows.append((f"{'mixed' if mixed else kind}\npixels", pixels[chosen], names))
         rows.append(("as the network\nsees them", np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1), None))
     height = sum(1.05 if names else 0.85 for _, _, names in rows)
     figure = Figure(figsize=(7, height + 2.6), layout="constrained")
