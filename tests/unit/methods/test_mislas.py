@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.callbacks import StopAfter
 from helpers.first_steps import take_steps
-from helpers.tiny import carry_out, tiny_run
+from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.data.loader import generator
 from ltbench.benchmarks.method import Now
 from ltbench.benchmarks.profiles import long_tail_counts
@@ -17,6 +19,7 @@ from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.active_stage import ActiveStage, begin_stages, freeze
 from ltbench.benchmarks.training.run_spec import RunSpec, build_network
 from ltbench.benchmarks.training.shared_start import shared_trainings
+from ltbench.benchmarks.training.trainer import execute
 from ltbench.methods.mislas import SECOND, label_smoothing, smoothed_losses
 from torch import Tensor, nn
 
@@ -200,7 +203,7 @@ def test_classes_without_images_in_a_batch_give_no_nan() -> None:
     assert logits.grad.isfinite().all()
 
 
-def test_first_stage_is_that_of_a_mixup_run(tmp_path: Any) -> None:
+def test_first_stage_is_that_of_a_mixup_run(tmp_path: Path) -> None:
     (shared,) = shared_trainings(tiny_run("mislas"))
     assert (shared.spec.id, shared.epochs, shared.use) == (tiny_run("mixup").id, 3, "prefix")
     (shared,) = shared_trainings(tiny_run("mislas", settings=("mislas.alpha=0.2",)))
@@ -214,6 +217,18 @@ def test_first_stage_is_that_of_a_mixup_run(tmp_path: Any) -> None:
         "mislas_shift": (12, 0.0),
         "mislas_lr_factor": (12, 0.2),
     }
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4])
+def test_a_run_resumes_around_the_change_of_stage(stop: int, tmp_path: Path) -> None:
+    """The run is interrupted in the first stage, which it trains itself here, at its end, and in the second stage."""
+    spec = on_its_own(tiny_run("mislas", settings=("mislas.second=2",)))
+    whole = carry_out(spec, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        execute(spec, torch.device("cpu"), tmp_path, StopAfter(stop))
+    resumed = carry_out(spec, tmp_path)
+    assert without_timings(resumed) == without_timings(whole)
+    assert resumed.cost.resumed == 1
 
 
 def test_batches_are_class_aware_in_the_second_stage() -> None:
