@@ -19,9 +19,10 @@ from ..data.loader import Drawn, Picked, batch_of, derive, draw_epoch, epoch_gen
 from ..method import Batch, Now, Stage
 from ..network import Classifier
 from ..split import Split
-from .hook_checks import StepChecks, check_draws, check_sampling, check_streams, checked_stage
+from .hook_checks import check_draws, check_sampling, check_streams, checked_stage
 from .optimiser import make_optimiser, set_learning_rate
 from .run_spec import RunSpec, new_head
+from .step_checks import StepChecks
 
 
 @dataclass(frozen=True)
