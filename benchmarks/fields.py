@@ -17,6 +17,7 @@ LARGEST = 1e6  # float32 can still add and multiply numbers of this size
 Fraction = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0), Le(LARGEST)]
 NonNegative = Annotated[float, Ge(0), Le(LARGEST)]
+Ratio = Annotated[float, Ge(1), Le(LARGEST)]  # of a larger number to a smaller one
 BelowOne = Annotated[float, Ge(0), Lt(1)]
 Exponent = Annotated[float, Ge(0), Le(10)]  # for powers of probabilities and class sizes
 Margin = Annotated[float, Ge(0), Le(2)]  # between two cosines

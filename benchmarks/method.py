@@ -28,6 +28,7 @@ from .fields import Moment as Moment
 from .fields import NonNegative as NonNegative
 from .fields import Positive as Positive
 from .fields import PositiveInt as PositiveInt
+from .fields import Ratio as Ratio
 from .fields import SmallCount as SmallCount
 from .fields import SmallInt as SmallInt
 from .fields import recorded as recorded
@@ -48,6 +49,8 @@ class Batch(NamedTuple):
         synthetic: bool (N,), true for rows that are not natural images; None if all are natural.
         origin: int64 (N,), for each synthetic row the row of its source image in the batch before `transform`.
         towards: int64 (N,), for each synthetic row the class that it was moved towards.
+        second_labels: int64 (N,), labels of the images that were mixed into the rows; None if no images are mixed.
+        weight: float (N,) in [0, 1], weight of `labels`; `second_labels` have the rest. None if no images are mixed.
         further: batches of the further streams that the hook `streams` asks for, each with N rows.
     """
 
@@ -56,6 +59,8 @@ class Batch(NamedTuple):
     synthetic: Tensor | None = None
     origin: Tensor | None = None
     towards: Tensor | None = None
+    second_labels: Tensor | None = None
+    weight: Tensor | None = None
     further: tuple[Batch, ...] = ()
 
 
@@ -196,13 +201,17 @@ class Method:
         """
         return Classifier(backbone(), head, num_classes)
 
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
         """Derive constants from the training split; freeze, copy, reset or attach modules of `net`.
 
         The optimiser is created afterwards. On resume, this hook is called for every stage up to the current one before
         the saved state is loaded: decide the network's structure here, and store whatever depends on trained weights in
         its modules or buffers.
+
+        Returns:
+            The stage with settings that depend on the training split, with the same name and length; None to keep it.
         """
+        return None
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
         """Prepare an epoch, such as by computing statistics of the training split. Change tensors of `net` in place."""
@@ -236,7 +245,8 @@ class Method:
 
         Args:
             logits: float32 (N, C).
-            labels: int64 (N,), where rows labelled -100 are ignored; or class probabilities (N, C).
+            labels: int64 (N,), where rows labelled -100 are ignored; or class probabilities (N, C), for which the loss
+                is the expected one.
             now: moment of the current step.
         """
         return F.cross_entropy(logits, labels)

@@ -32,5 +32,5 @@ class CBFocal(PerImage, ClassWeighted):
     inside: bool = False
 
     def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Weighted focal loss (N,) of logits (N, C) against labels (N,) or (N, C)."""
+        """Weighted focal loss (N,) of logits (N, C) against labels (N,)."""
         return focal_losses(logits, labels, self.gamma, self.current_weights(now), self.inside)

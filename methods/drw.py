@@ -13,6 +13,7 @@ epoch).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from ..benchmarks.network import Classifier
 from ._shared.base import OnBase, begins_as_base
 from ._shared.class_weights import class_weights
 from ._shared.losses import ClassWeighted, has_image_losses, image_losses, image_weights
+from ._shared.soft_labels import expected_loss
 
 
 @dataclass
@@ -72,6 +74,8 @@ class DRW(OnBase):
         """Loss of the base, weighted from `defer` on, for logits (N, C) and labels (N,) or (N, C)."""
         if now.progress < self.defer:
             return super().criterion(logits, labels, now)
+        if labels.ndim == 2:
+            return expected_loss(partial(image_losses, self.base_, now=now), logits, labels, self.weights_)
         if self.base == "erm":
             return F.cross_entropy(logits, labels, self.weights_)
         weights = image_weights(labels, self.weights_)

@@ -28,5 +28,5 @@ class Focal(PerImage):
     gamma: Exponent = 1.0
 
     def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Focal loss (N,) of logits (N, C) against labels (N,) or (N, C)."""
+        """Focal loss (N,) of logits (N, C) against labels (N,)."""
         return focal_losses(logits, labels, self.gamma)

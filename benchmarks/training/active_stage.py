@@ -19,9 +19,10 @@ from ..data.loader import Drawn, Picked, batch_of, derive, draw_epoch, epoch_gen
 from ..method import Batch, Now, Stage
 from ..network import Classifier
 from ..split import Split
-from .hook_checks import StepChecks, check_draws, check_groups, check_sampling, check_streams
+from .hook_checks import check_draws, check_groups, check_sampling, check_streams, checked_stage
 from .optimiser import make_optimiser, set_learning_rate
 from .run_spec import RunSpec, new_head
+from .step_checks import StepChecks
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
         torch.manual_seed(derive(spec.seed, "global", stage.name))  # initial weights of modules that a method attaches
         if stage.fresh_head:
             net.head = new_head(spec, net)
-        spec.method.begin_stage(stage, net, split)
+        stage = checked_stage(spec.method, stage, net, split)
         net.to(split.labels.device)
         frozen, evaluated = freeze(net, stage)
         optimiser = make_optimiser(net, spec.recipe, stage)

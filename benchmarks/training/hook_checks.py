@@ -1,25 +1,19 @@
 """Checks of the values that a method's hooks return; an invalid value ends the run with an error that names the hook.
 
-Batches and losses are checked in the first step of a stage. Values on a GPU are read at the end of the epoch, so that
-no step waits for the device.
+Batches and losses, which the hooks of every step return, are checked in `step_checks.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 
 from ..errors import RunFailed, UserError
-from ..method import Batch, ClassAware, Method, Needs, Now, SameImages, Stage
+from ..method import ClassAware, Method, Needs, Now, SameImages, Split, Stage
 from ..network import Classifier
-from ..precision import host_reads_freely
-
-IGNORED = -100  # label of the rows that a loss ignores
 
 
 def require(correct: bool, method: Method, hook: str, rule: str, value: Any) -> None:
@@ -61,6 +55,18 @@ def checked_stages(method: Method, epochs: int) -> list[Stage]:
     whole = all(type(length) is int and length >= 0 for length in lengths) and sum(lengths) > 0
     require(whole, method, "stages", "stages of 0, 1, 2, ... epochs, not all 0", lengths)
     return list(stages)
+
+
+def checked_stage(method: Method, stage: Stage, net: Classifier, train: Split) -> Stage:
+    """Call `begin_stage` and return the stage, with the settings that the hook has changed.
+
+    Raises:
+        RunFailed: the hook returned something else than None or a stage of the same name and length.
+    """
+    own: Any = method.begin_stage(stage, net, train)
+    same = isinstance(own, Stage) and (own.name, own.epochs) == (stage.name, stage.epochs)
+    require(own is None or same, method, "begin_stage", "None or a stage of the same name and length", own)
+    return stage if own is None else own
 
 
 def checked_needs(method: Method, epochs: int) -> Needs:
@@ -191,107 +197,3 @@ def _number(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
         return math.nan
-
-
-class StepChecks:
-    """Checks of the batch and the loss in the first step of a stage.
-
-    Args:
-        method: method that the hooks belong to.
-        classes: number of classes, C.
-    """
-
-    def __init__(self, method: Method, classes: int) -> None:
-        self.method, self.classes = method, classes
-        self.waiting = {"transform", "loss"}
-        self.later: list[tuple[Tensor, str, str]] = []  # deferred checks: a bool tensor, its hook and its rule
-
-    def batch(self, new: Any, old: Batch) -> None:
-        """Check shapes, types and values of a batch that `transform` returned; only in the first step of the stage.
-
-        Args:
-            new: value that the hook returned.
-            old: batch that the hook received.
-
-        Raises:
-            RunFailed: the batch is invalid.
-        """
-        if "transform" not in self.waiting:
-            return
-        self.waiting.discard("transform")
-        self._require(isinstance(new, Batch), "transform", "a Batch", new)
-        images, labels = new.images, new.labels
-        pictures = (
-            isinstance(images, Tensor) and images.is_floating_point() and images.shape[1:] == old.images.shape[1:]
-        )
-        self._require(pictures, "transform", f"images float (N, {_shape(old.images)})", images)
-        self._require(images.device == old.images.device, "transform", "images on the device of the batch", images)
-        self._labels(labels, len(images))
-        for name, dtype, kind in (
-            ("synthetic", torch.bool, "a bool"),
-            ("origin", torch.int64, "an int64"),
-            ("towards", torch.int64, "an int64"),
-        ):
-            rows = getattr(new, name)
-            good = rows is None or (isinstance(rows, Tensor) and rows.dtype == dtype and rows.ndim == 1)
-            self._require(good, "transform", f"'{name}' as {kind} vector or None", rows)
-        if new.synthetic is not None:
-            self._require(len(new.synthetic) == len(images), "transform", "'synthetic' with N rows", new.synthetic)
-        self._value(images, lambda: images.isfinite().all(), "transform", "finite images")
-
-    def _labels(self, labels: Any, rows: int) -> None:
-        rule = f"labels int64 ({rows},) or class probabilities float ({rows}, {self.classes})"
-        tensor = isinstance(labels, Tensor)
-        hard = tensor and labels.dtype == torch.int64 and labels.shape == (rows,)
-        soft = tensor and labels.is_floating_point() and labels.shape == (rows, self.classes)
-        self._require(hard or soft, "transform", rule, labels)
-        if soft:
-            self._value(labels, lambda: labels.isfinite().all(), "transform", "finite class probabilities")
-            return
-
-        def known() -> Tensor:
-            correct: Tensor = ((labels >= 0) & (labels < self.classes)) | (labels == IGNORED)
-            return correct.all()
-
-        self._value(labels, known, "transform", f"labels in [0, {self.classes - 1}] or {IGNORED}")
-
-    def loss(self, loss: Any) -> None:
-        """Check that the loss is a scalar with a gradient; only in the first step of the stage.
-
-        The loop checks that the mean loss of an epoch is finite.
-
-        Raises:
-            RunFailed: the loss is invalid.
-        """
-        if "loss" not in self.waiting:
-            return
-        self.waiting.discard("loss")
-        scalar = isinstance(loss, Tensor) and loss.is_floating_point() and loss.ndim == 0
-        hook = "criterion" if type(self.method).loss is Method.loss else "loss"
-        self._require(scalar, hook, "a floating-point scalar", loss)
-        self._require(loss.requires_grad, hook, "a loss with a gradient", loss)
-
-    def settle(self) -> None:
-        """Read the results of deferred checks from the device; called at the end of an epoch.
-
-        Raises:
-            RunFailed: a check has failed.
-        """
-        for correct, hook, rule in self.later:
-            if not correct:
-                raise RunFailed(f"{type(self.method).__name__}.{hook}() must return {rule}; it returned other values.")
-        self.later.clear()
-
-    def _value(self, tensor: Tensor, correct: Callable[[], Tensor], hook: str, rule: str) -> None:
-        if isinstance(tensor, FakeTensor):  # the operation counter uses fake tensors, which have no values
-            return
-        self.later.append((correct(), hook, rule))
-        if host_reads_freely(tensor):
-            self.settle()
-
-    def _require(self, correct: bool, hook: str, rule: str, value: Any) -> None:
-        require(correct, self.method, hook, rule, value)
-
-
-def _shape(images: Tensor) -> str:
-    return ", ".join(map(str, images.shape[1:]))

@@ -34,12 +34,13 @@ class View:
         state: description of the weights used, for the title.
         pixels: float (M, 3, H, W) in [0, 1], images after augmentation and the method's `transform`.
         normalised: float (M, 3, H, W), `pixels` after the network's normalisation.
-        labels: int64 (M,); of mixed labels, the most probable class.
+        labels: int64 (M,); of class probabilities, the most probable class.
+        second_labels: int64 (M,), classes of the images that were mixed in; `labels` where none was.
         synthetic: bool (M,), true for rows that are not natural images.
         sources: float (M, 3, H, W), source images of the synthetic rows; empty if the method has none.
         source_labels: int64 (M,), labels of `sources`; empty if the method has none.
         towards: int64 (M,), classes that the synthetic rows were moved towards; empty if the method has none.
-        class_counts: float (C,), number of images of each class.
+        class_counts: float (C,), number of images of each class; a mixed image counts in part for both of its classes.
         synthetic_counts: float (C,), number of synthetic images of each class.
     """
 
@@ -47,6 +48,7 @@ class View:
     pixels: np.ndarray
     normalised: np.ndarray
     labels: np.ndarray
+    second_labels: np.ndarray
     synthetic: np.ndarray
     sources: np.ndarray
     source_labels: np.ndarray
@@ -80,11 +82,11 @@ def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
     rows, count = [], 0
     for picked in islice(active.draw(now), max(1, MOST // spec.recipe.batch_size)):
         batch = active.batch(picked)
-        images, labels, synthetic, *origins = _image_rows(batch, spec.method.transform(batch, net, now))
-        class_counts.index_add_(0, labels, torch.ones(len(labels)))
+        images, labels, second, weight, synthetic, *origins = _image_rows(batch, spec.method.transform(batch, net, now))
+        class_counts.index_add_(0, labels, weight).index_add_(0, second, 1 - weight)
         synthetic_counts.index_add_(0, labels, synthetic.float())
         if count < keep:
-            rows.append((images, net.normalise(images), labels, synthetic, *origins))
+            rows.append((images, net.normalise(images), labels, second, synthetic, *origins))
             count += len(labels)
     columns = [torch.cat(column) for column in zip(*rows, strict=True)]
     return View(state, *(column.numpy() for column in (*columns, class_counts, synthetic_counts)))
@@ -138,17 +140,23 @@ def _load(net: Classifier, weights: Any, path: Path) -> None:
 
 
 def _image_rows(before: Batch, batch: Batch) -> tuple[Tensor, ...]:
-    """Images, labels, synthetic, sources, source_labels and towards of all rows that are not empty slots; see `View`.
+    """Arrays of `View` for all rows that are not empty slots.
 
     Args:
         before: batch before `transform`.
         batch: batch after `transform`.
+
+    Returns:
+        Images, labels, second labels, weights of the labels, synthetic, sources, source_labels and towards.
     """
     labels = batch.labels if batch.labels.dim() == 1 else batch.labels.argmax(1)
     synthetic = torch.zeros(len(labels), dtype=torch.bool) if batch.synthetic is None else batch.synthetic
     sources, source_labels, towards = before.images[:0], labels[:0], labels[:0]
+    second = labels if batch.second_labels is None else batch.second_labels
+    weight = torch.ones(len(labels)) if batch.weight is None else batch.weight
     rows = labels >= 0
     if batch.origin is not None and batch.towards is not None:
         origin = batch.origin[rows]
         sources, source_labels, towards = before.images[origin], before.labels[origin], batch.towards[rows]
-    return batch.images[rows], labels[rows], synthetic[rows], sources, source_labels, towards
+    mixture = labels[rows], second[rows], weight[rows]
+    return batch.images[rows], *mixture, synthetic[rows], sources, source_labels, towards

@@ -69,10 +69,10 @@ class OnBase(Method):
         """The head that the base needs."""
         return self.make_base().head(default)
 
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
         """Create the base and begin its stage."""
         self.base_ = self.make_base()
-        self.base_.begin_stage(stage, net, train)
+        return self.base_.begin_stage(stage, net, train)
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
         """Loss of the base for logits (N, C) and labels (N,) or (N, C)."""

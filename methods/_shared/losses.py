@@ -1,11 +1,13 @@
 """Losses on which several methods build: base classes with class weights and margins, and the focal loss.
 
-All losses ignore rows labelled IGNORED.
+All losses ignore rows labelled IGNORED. For class probabilities instead of labels, they are expectations, see
+`expected_loss`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -16,6 +18,7 @@ from ...benchmarks.method import BelowOne, Margin, Method, Moment, Needs, Now, P
 from ...benchmarks.network import Classifier, CosineHead, Head
 from .class_weights import class_weights
 from .margins import ldam_loss, ldam_margins
+from .soft_labels import cross_entropies, expected_loss
 
 IGNORED = -100  # the default `ignore_index` of cross_entropy
 
@@ -42,7 +45,10 @@ class ClassWeighted(Method):
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
         """Weighted cross-entropy of logits (N, C) against labels (N,) or (N, C)."""
-        return F.cross_entropy(logits, labels, self.current_weights(now))
+        weights = self.current_weights(now)
+        if labels.ndim == 2:
+            return expected_loss(cross_entropies, logits, labels, weights)
+        return F.cross_entropy(logits, labels, weights)
 
 
 @dataclass
@@ -111,13 +117,14 @@ class PerImage(Method):
     """
 
     def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Loss of each image (N,), 0 where a row is IGNORED; for the arguments see `criterion`."""
+        """Loss of each image (N,), 0 where a row is IGNORED, for logits (N, C) and int64 labels (N,)."""
         raise NotImplementedError
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
         """Mean of the losses of logits (N, C) against labels (N,) or (N, C), over the rows that are not IGNORED."""
-        losses = self.image_losses(logits, labels, now)
-        return losses.mean() if labels.ndim == 2 else losses.sum() / (labels != IGNORED).sum()
+        if labels.ndim == 2:
+            return expected_loss(partial(self.image_losses, now=now), logits, labels)
+        return self.image_losses(logits, labels, now).sum() / (labels != IGNORED).sum()
 
 
 def has_image_losses(method: Method) -> bool:
@@ -129,13 +136,11 @@ def image_losses(method: Method, logits: Tensor, labels: Tensor, now: Now) -> Te
     """Loss of each image (N,) under a method with such losses, see `PerImage`; cross-entropy for ERM."""
     if isinstance(method, PerImage):
         return method.image_losses(logits, labels, now)
-    return F.cross_entropy(logits, labels, reduction="none")
+    return cross_entropies(logits, labels)
 
 
 def image_weights(labels: Tensor, weights: Tensor) -> Tensor:
-    """Weight of each image (N,) with labels (N,) or (N, C) and class weights (C,); 0 where a row is IGNORED."""
-    if labels.ndim == 2:
-        return labels @ weights
+    """Weight of each image (N,) with int64 labels (N,) and class weights (C,); 0 where a row is IGNORED."""
     return torch.where(labels == IGNORED, 0, weights[labels.clamp(min=0)])
 
 
@@ -146,7 +151,7 @@ def focal_losses(
 
     Args:
         logits: (N, C).
-        labels: int64 (N,) or class probabilities (N, C); the loss of rows labelled IGNORED is 0.
+        labels: int64 (N,); the loss of rows labelled IGNORED is 0.
         gamma: exponent that down-weights well-classified images, >= 0.
         weights: class weights w (C,); None for equal weights of 1.
         inside: whether to derive p from the weighted cross-entropy (reference code of LDAM).

@@ -22,6 +22,7 @@ class View(Protocol):
     pixels: np.ndarray
     normalised: np.ndarray
     labels: np.ndarray
+    second_labels: np.ndarray
     synthetic: np.ndarray
     sources: np.ndarray
     source_labels: np.ndarray
@@ -50,11 +51,12 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
         if not marked.any():
             continue
         chosen = _spread(np.flatnonzero(marked), labels)
-        names = [class_names[i] for i in labels[chosen]]
+        names = _pairs(labels[chosen], view.second_labels[chosen], class_names, "+")
         if kind == "synthetic" and len(view.sources):
             rows += _moved(view, chosen, class_names)
             continue
-        rows.append((f"{kind}\npixels", pixels[chosen], names))
+        mixed = (labels != view.second_labels)[chosen].any()
+        rows.append((f"{'mixed' if mixed else kind}\npixels", pixels[chosen], names))
         rows.append(("as the network\nsees them", np.clip(normalised[chosen] / (2 * SPREAD) + 0.5, 0, 1), None))
     height = sum(1.05 if names else 0.85 for _, _, names in rows)
     figure = Figure(figsize=(7, height + 2.6), layout="constrained")
@@ -86,14 +88,19 @@ def _moved(view: View, chosen: np.ndarray, class_names: list[str]) -> list[tuple
     before, after = view.sources[chosen], view.pixels[chosen]
     change = after - before
     factor = max(1, int(0.5 / max(np.quantile(np.abs(change), 0.99), 1e-6)))
-    labels = [class_names[i] for i in view.labels[chosen]]
-    towards = [class_names[i] for i in view.towards[chosen]]
-    names = [label if label == to else f"{label[:9]} > {to[:9]}" for label, to in zip(labels, towards, strict=True)]
+    labels, towards = view.labels[chosen], view.towards[chosen]
+    names = _pairs(labels, towards, class_names, ">")
     return [
-        ("made from", before, [class_names[i] for i in view.source_labels[chosen]]),
-        ("synthetic:\nlabel" + (" > moved\ntowards" if labels != towards else ""), np.clip(after, 0, 1), names),
+        ("made from", before, [class_names[i][:12] for i in view.source_labels[chosen]]),
+        ("synthetic:\nlabel" + (" > moved\ntowards" if (labels != towards).any() else ""), np.clip(after, 0, 1), names),
         (f"difference\ntimes {factor}", np.clip(0.5 + factor * change, 0, 1), None),
     ]
+
+
+def _pairs(first: np.ndarray, second: np.ndarray, class_names: list[str], sign: str) -> list[str]:
+    """Names of classes (K,), followed by `sign` and the name of a second class where it is another one."""
+    names = [(class_names[a], class_names[b]) for a, b in zip(first, second, strict=True)]
+    return [a[:12] if a == b else f"{a[:9]} {sign} {b[:9]}" for a, b in names]
 
 
 def _row(
@@ -106,7 +113,7 @@ def _row(
         axes.spines[:].set_visible(True)
         if names is not None:
             name = names[column]
-            axes.set_title(name if " > " in name else name[:12], fontsize=7 if len(name) < 13 else 5, pad=2)
+            axes.set_title(name, fontsize=7 if len(name) < 13 else 5, pad=2)
         if column == 0:
             axes.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center")
 

@@ -30,6 +30,7 @@ from torch import Tensor
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
+MIXING = ("mixup", "remix", "mislas")
 
 
 def plain(active: ActiveStage, step: Step) -> None:
@@ -92,6 +93,8 @@ def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
 
 def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the first epoch is compared: later, methods draw random numbers on their device, and these differ."""
+    if name in MIXING:
+        pytest.skip("draws random numbers on its device from the first epoch on")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     here, there = (next(losses(name, plain, device)) for device in (GPU, CPU))
     assert here == pytest.approx(there, rel=1e-2)

@@ -98,6 +98,7 @@ def late_stage(spec: RunSpec) -> ActiveStage:
 
 EXPECTED: dict[str, Callable[[RunSpec], float]] = {
     "m2m": m2m, "blt": blt, "rsg": rsg, "crt": frozen, "lws": frozen, "weight-balancing": frozen,
+    "mislas": frozen,
 }  # fmt: skip
 
 

@@ -28,6 +28,18 @@ def test_view_counts_what_an_epoch_shows(tmp_path: Path) -> None:
     np.testing.assert_allclose(at_end.normalised, (at_end.pixels - 0.3053) / 0.3760, atol=1e-5)
 
 
+def test_view_of_mixed_images_has_both_labels(tmp_path: Path) -> None:
+    run = tiny_run("mixup", epochs=5)
+    images = view(run, 0.99, tmp_path)
+    counts = run.dataset.train.counts
+    assert images.class_counts.sum() == pytest.approx(float(counts.sum()), rel=1e-5)
+    assert (images.class_counts != counts.numpy()).any()
+    assert sorted(images.second_labels) == sorted(images.labels), "the labels of the same images in another order"
+    assert (images.second_labels != images.labels).any()
+    plain = view(tiny_run(epochs=5), 0.99, tmp_path)
+    assert (plain.second_labels == plain.labels).all()
+
+
 @pytest.mark.parametrize("method", ["m2m", "blt"])
 def test_view_of_images_made_by_gradient_has_their_sources(method: str, tmp_path: Path) -> None:
     run = tiny_run(method, epochs=5)

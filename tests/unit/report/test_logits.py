@@ -85,6 +85,12 @@ def test_ece_by_hand_and_bins() -> None:
     assert certain.bins[-1].tolist() == [1, 1, 1]
 
 
+def test_worked_ece_of_four_images() -> None:
+    """Confidences 0.95, 0.85, 0.55 and 0.35, each in its own bin; the first and the third image are correct."""
+    logits = np.log([[p, *[(1 - p) / 3] * 3] for p in (0.95, 0.85, 0.55, 0.35)])
+    assert scores(logits, np.array([0, 1, 0, 1]), [10] * 4).ece == pytest.approx(0.425, abs=1e-5)
+
+
 def test_ece_equals_a_naive_sum() -> None:
     draw = np.random.default_rng(3)
     logits, labels = draw.normal(0, 2, (3000, 5)), draw.integers(0, 5, 3000)

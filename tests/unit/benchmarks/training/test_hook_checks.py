@@ -33,6 +33,11 @@ def changed(**parts: Any) -> Hook:
     )
 
 
+def mixed(**parts: Any) -> Hook:
+    """Hook `transform` that returns a mixed batch with some of its fields replaced."""
+    return changed(**{"second_labels": lambda b: b.labels, "weight": lambda b: torch.ones(len(b.labels))} | parts)
+
+
 WRONG: dict[str, tuple[str, Hook, str]] = {
     "stages, one": ("stages", lambda epochs: Stage("train", epochs), "a list of stages"),
     "stages, none": ("stages", lambda epochs: [], "a list of stages"),
@@ -61,6 +66,19 @@ WRONG: dict[str, tuple[str, Hook, str]] = {
     "transform, soft": ("transform", changed(labels=lambda b: torch.ones(len(b.labels), 3)), "labels int64"),
     "transform, mask": ("transform", changed(synthetic=lambda b: b.labels), "'synthetic' as a bool vector"),
     "transform, origin": ("transform", changed(origin=lambda b: b.labels.float()), "'origin' as an int64 vector"),
+    "transform, pair": ("transform", changed(weight=lambda b: torch.ones(len(b.labels))), "'second_labels' int64"),
+    "transform, second": ("transform", mixed(second_labels=lambda b: b.labels.float()), "'second_labels' int64"),
+    "transform, pairs": ("transform", mixed(second_labels=lambda b: b.labels[1:]), "'second_labels' int64"),
+    "transform, classes": ("transform", mixed(second_labels=lambda b: b.labels + 9), r"'second_labels' in \[0, 9\]"),
+    "transform, weight": ("transform", mixed(weight=lambda b: b.labels), "'weight' float"),
+    "transform, weights": ("transform", mixed(weight=lambda b: 2 * torch.ones(len(b.labels))), r"'weight' in \[0, 1\]"),
+    "transform, a weight": ("transform", mixed(weight=lambda b: torch.ones(())), "'weight' float"),
+    "begin_stage, name": (
+        "begin_stage",
+        lambda stage, net, train: Stage("b", 3),
+        "a stage of the same name and length",
+    ),
+    "begin_stage, number": ("begin_stage", lambda stage, net, train: 3, "None or a stage"),
     "criterion, rows": ("criterion", lambda logits, labels, now: logits.sum(1), "a floating-point scalar"),
     "criterion, number": ("criterion", lambda logits, labels, now: 1.0, "a floating-point scalar"),
     "criterion, detached": ("criterion", lambda logits, labels, now: logits.sum().detach(), "with a gradient"),
@@ -81,7 +99,7 @@ def test_a_wrong_value_names_its_hook(case: str, tmp_path: Path) -> None:
         execute(spec_with(hook, function), CPU, tmp_path)
 
 
-@pytest.mark.parametrize("case", ["transform, nan", "transform, label"])
+@pytest.mark.parametrize("case", ["transform, nan", "transform, label", "transform, weights"])
 def test_values_are_read_late_where_reading_would_wait(case: str, tmp_path: Path) -> None:
     """As on a GPU, values are read after the epoch. On a CPU, an invalid label fails in the loss before that."""
     hook, function, rule = WRONG[case]
@@ -95,6 +113,7 @@ def test_what_is_right_passes(tmp_path: Path) -> None:
         return batch._replace(labels=labels, synthetic=batch.labels > 3, origin=batch.labels)
 
     assert execute(spec_with("transform", soft), CPU, tmp_path / "soft").final.epoch == 2
+    assert execute(spec_with("transform", mixed()), CPU, tmp_path / "mixed").final.epoch == 2
     rows = {"measures": lambda net, now: {"steps": 3, "loss": torch.tensor(0.5)}}
     assert execute(spec_with("measures", rows["measures"]), CPU, tmp_path).history.measures["steps"][0] == (0, 3.0)
     final = execute(spec_with("final_measures", lambda net: {"tau": torch.tensor(0.5)}), CPU, tmp_path / "final")

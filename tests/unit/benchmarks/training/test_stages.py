@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.tiny import carry_out, tiny_run, without_timings
 from ltbench.benchmarks.errors import RunFailed
-from ltbench.benchmarks.method import Batch, ClassAware, Method, Now, SameImages, Schedule, Stage
+from ltbench.benchmarks.method import Batch, ClassAware, Method, Now, SameImages, Schedule, Split, Stage
 from ltbench.benchmarks.network import Classifier
 from ltbench.benchmarks.training.active_stage import ActiveStage, begin_stages
 from ltbench.benchmarks.training.callbacks import Callback
@@ -185,3 +185,22 @@ def test_an_invalid_sampling_names_its_hook(hook: str, value: Any, message: str,
     method = type("Wrong", (Method,), {hook: lambda self, counts, now: value})()
     with pytest.raises(RunFailed, match=message):
         carry_out(dataclasses.replace(tiny_run(), method=method), tmp_path)
+
+
+class Chosen(Decoupled):
+    """Chooses settings of the second stage from the training split."""
+
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
+        fraction = 1 / train.num_classes
+        changes: dict[str, Any] = {"lr": fraction, "schedule": Schedule(), "frozen_norms": "eval"}
+        return dataclasses.replace(stage, **changes) if stage.name == "head" else None
+
+
+def test_a_stage_takes_settings_from_the_training_split() -> None:
+    spec = dataclasses.replace(decoupled(), method=Chosen())
+    active = begin_stages(spec, build_network(spec), spec.dataset.train, 1)
+    active.begin_epoch(0)
+    assert [group["lr"] for group in active.optimiser.param_groups] == [0.1]
+    assert active.stage.frozen_norms == "eval"
+    norms = [module for name, module in active.net.named_modules() if hasattr(module, "running_var")]
+    assert not any(norm.training for norm in norms)
