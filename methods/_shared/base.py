@@ -11,7 +11,8 @@ from torch import Tensor
 from ...benchmarks.errors import UserError
 from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks, recorded
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import Plugin, base_of, configure, load
+from ...benchmarks.registry import Plugin as Plugin  # re-exported for `whole_base`
+from ...benchmarks.registry import base_of, configure, load
 
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that the method on it calls
 
@@ -41,10 +42,18 @@ class OnBase(Method):
                 f"base = {self.base}: a base must be a method of the suite, not a file or a method of another package."
             )
         plugin = load("methods", self.base)
-        refuse_other_hooks(plugin, type(self).__name__)
+        self.check_base(plugin)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
         self.base_values = recorded(configure(plugin, own | self.base_values))
+
+    def check_base(self, plugin: Plugin) -> None:
+        """Refuse a base of which a hook would never be called.
+
+        Raises:
+            UserError: see `refuse_other_hooks`.
+        """
+        refuse_other_hooks(plugin, type(self).__name__)
 
     def own_values(self) -> dict[str, Any]:
         """Hyper-parameters that this method sets on its base; names that the base lacks are skipped."""
