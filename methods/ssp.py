@@ -12,7 +12,7 @@ Base: any method of the suite except this one. Epochs that the base would share 
 trained anew, because they start from other weights. The pre-training is trained once for all bases with the linear
 head and the plain network.
 Reported: ResNet-32, 200 + 200 epochs, accuracy on LDAM-DRW at ratio 100 / 50: CIFAR-10-LT 77.8 / 82.1, CIFAR-100-LT
-43.4 / 47.1 (Wang et al. 2021, Table 1, 3 runs). With cross-entropy (`base=erm`) and class-balanced sampling
+43.4 / 47.1 (Wang et al. 2021, Table 6). With cross-entropy (`base=erm`) and class-balanced sampling
 (`base=oversample`) at ratio 100 / 50 / 10: CIFAR-10-LT 73.5 / 78.2 / 87.7 and 76.5 / 80.4 / 88.4, CIFAR-100-LT 40.4 /
 45.0 / 57.1 and 43.1 / 47.1 / 58.1 (the authors' repository). Users report lower numbers than the authors.
 """

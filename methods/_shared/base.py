@@ -11,10 +11,22 @@ from torch import Tensor
 from ...benchmarks.errors import UserError
 from ...benchmarks.method import Method, Needs, Now, Split, Stage, overridden_hooks, recorded
 from ...benchmarks.network import Classifier, Head
-from ...benchmarks.registry import Plugin as Plugin  # re-exported for `whole_base`
-from ...benchmarks.registry import base_of, configure, load
+from ...benchmarks.registry import Plugin, base_of, configure, load
 
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs"}  # hooks of a base that the method on it calls
+
+
+def find_base(name: str) -> Plugin:
+    """Load a base by its name.
+
+    Raises:
+        UserError: there is no such method, or it is not a method of the suite.
+    """
+    if name.endswith(".py") or load("methods", name).source:  # the id does not depend on its contents
+        raise UserError(
+            f"base = {name}: a base must be a method of the suite, not a file or a method of another package."
+        )
+    return load("methods", name)
 
 
 @dataclass
@@ -37,23 +49,11 @@ class OnBase(Method):
             UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, or it overrides
                 a hook that is never called on a base.
         """
-        if self.base.endswith(".py") or load("methods", self.base).source:  # the id does not depend on its contents
-            raise UserError(
-                f"base = {self.base}: a base must be a method of the suite, not a file or a method of another package."
-            )
-        plugin = load("methods", self.base)
-        self.check_base(plugin)
+        plugin = find_base(self.base)
+        refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
         self.base_values = recorded(configure(plugin, own | self.base_values))
-
-    def check_base(self, plugin: Plugin) -> None:
-        """Refuse a base of which a hook would never be called.
-
-        Raises:
-            UserError: see `refuse_other_hooks`.
-        """
-        refuse_other_hooks(plugin, type(self).__name__)
 
     def own_values(self) -> dict[str, Any]:
         """Hyper-parameters that this method sets on its base; names that the base lacks are skipped."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from ...benchmarks.errors import UserError
-from ...benchmarks.method import Backbone, Batch, Method, Needs, Now, SameImages, Sampling, Split, Stage
+from ...benchmarks.method import Backbone, Batch, Method, Needs, Now, SameImages, Sampling, Split, Stage, recorded
 from ...benchmarks.network import Classifier, Head
-from .base import OnBase, Plugin
+from .base import OnBase, find_base
 
 
 @dataclass
@@ -22,21 +22,20 @@ class WholeBase(OnBase):
     """
 
     def __post_init__(self) -> None:
-        """Fill in the hyper-parameters of the base and create it; for errors see `OnBase`."""
-        super().__post_init__()
-        self.base_ = self.make_base()
-
-    def check_base(self, plugin: Plugin) -> None:
-        """Refuse a base that itself runs another method whole.
+        """Fill in the hyper-parameters of the base and create it.
 
         Raises:
-            UserError: the base is such a method.
+            UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, or it runs
+                another method whole itself.
         """
+        plugin = find_base(self.base)
         if issubclass(plugin.cls, WholeBase):
             raise UserError(
                 f"'{plugin.name}' cannot be the base of {type(self).__name__}: it runs another method whole itself. "
                 "Choose that method as the base."
             )
+        self.base_ = self.make_base()
+        self.base_values = recorded(self.base_)
 
     def acting(self, stage: str) -> Method:
         """The method whose hooks are called in a stage, by the name of the stage; the base unless overridden."""

@@ -16,7 +16,7 @@ from helpers.command import Answer
 from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.method import HOOKS, Batch, Needs, Now, Split, overridden_hooks
+from ltbench.benchmarks.method import Batch, Needs, Now, Split
 from ltbench.benchmarks.registry import configure, load, names
 from ltbench.benchmarks.training.active_stage import active_stages
 from ltbench.benchmarks.training.loop import step, train
@@ -25,7 +25,6 @@ from ltbench.benchmarks.training.run_spec import RunSpec, build_network
 from ltbench.benchmarks.training.shared_start import attach_source
 from ltbench.benchmarks.training.trainer import execute
 from ltbench.methods._shared.rotation import Rotation, quarters, rotated
-from ltbench.methods._shared.whole_base import WholeBase
 from ltbench.methods.ssp import SSP
 
 CPU = torch.device("cpu")
@@ -173,10 +172,6 @@ def test_any_other_method_can_be_the_base(base: str) -> None:
         expected.other_seed,
         expected.validation,
     )
-
-
-def test_no_hook_of_the_base_is_dropped() -> None:
-    assert set(overridden_hooks(WholeBase)) == set(HOOKS)
 
 
 def test_values_reach_the_base_and_the_base_of_the_base() -> None:
