@@ -23,7 +23,7 @@ import math
 from dataclasses import dataclass, replace
 
 from ..benchmarks.method import Method, Needs, NonNegative, Split, Stage
-from ..benchmarks.network import Classifier
+from ..benchmarks.network import Classifier, LinearHead
 from ._shared.rotation import Rotation, detach_rotation_head
 from ._shared.whole_base import WholeBase
 
@@ -59,8 +59,8 @@ class SSP(WholeBase):
 
     def needs(self, epochs: int) -> Needs:
         """Needs of the base, and the pre-training of a run on ERM where the base has ERM's network."""
-        needs, base = super().needs(epochs), type(self.base_)
-        plain = base.network is Method.network and base.head is Method.head
+        needs, base = super().needs(epochs), self.base_
+        plain = type(base).network is Method.network and base.head(LinearHead) is LinearHead
         if self.base == "erm" or not plain or not self.length:
             return needs
         prefix, values = min(math.ceil(self.length * epochs), epochs), {"base": "erm", "length": self.length}
