@@ -17,6 +17,19 @@ from ...benchmarks.registry import Plugin, base_of, changed, configure, has_base
 CALLED = {"head", "begin_stage", "criterion", "finish", "needs", "stages"}
 
 
+def find_base(name: str) -> Plugin:
+    """Load a base by its name.
+
+    Raises:
+        UserError: there is no such method, or it is not a method of the suite.
+    """
+    if name.endswith(".py") or load("methods", name).source:  # the id does not depend on its contents
+        raise UserError(
+            f"base = {name}: a base must be a method of the suite, not a file or a method of another package."
+        )
+    return load("methods", name)
+
+
 @dataclass
 class OnBase(Method):
     """A method that uses the head and the loss of another method, its base.
@@ -38,11 +51,7 @@ class OnBase(Method):
                 hook that is never called on a base, it has in turn a base other than ERM, or it has stages that this
                 method would not train.
         """
-        if self.base.endswith(".py") or load("methods", self.base).source:  # the id does not depend on its contents
-            raise UserError(
-                f"base = {self.base}: a base must be a method of the suite, not a file or a method of another package."
-            )
-        plugin = load("methods", self.base)
+        plugin = find_base(self.base)
         refuse_other_hooks(plugin, type(self).__name__)
         names = {each.name for each in dataclasses.fields(plugin.cls)}
         own = {name: value for name, value in self.own_values().items() if name in names}
