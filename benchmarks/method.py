@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -169,7 +169,13 @@ class Now:
 
 @dataclass
 class Method:
-    """Empirical risk minimisation, the base class of all methods. Hooks are listed in the order they are called."""
+    """Empirical risk minimisation, the base class of all methods. Hooks are listed in the order they are called.
+
+    Attributes:
+        continued: whether other methods start from the end of this one's runs, which then keep it.
+    """
+
+    continued: ClassVar[bool] = False
 
     def stages(self, epochs: int) -> list[Stage]:
         """The stages of training; by default one, named "train".

@@ -11,6 +11,7 @@ Tables 2 and 5; best test epoch). Independent re-runs of CIFAR-10-LT reach 71.2 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..benchmarks.method import Method
 
@@ -18,3 +19,5 @@ from ..benchmarks.method import Method
 @dataclass
 class ERM(Method):
     """Plain cross-entropy: all hooks keep the defaults of `Method`."""
+
+    continued: ClassVar[bool] = True

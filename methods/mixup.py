@@ -17,7 +17,7 @@ Reported: ResNet-32, 400 epochs, accuracy: CIFAR-10-LT ratio 100 74.1, ratio 50 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class Mixup(OnBase):
             at all.
         level: what is mixed: images, or the input of a random stage of the backbone.
     """
+
+    continued: ClassVar[bool] = True  # by mislas
 
     alpha: NonNegative = 1.0
     level: Literal["input", "manifold"] = "input"

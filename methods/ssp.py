@@ -66,8 +66,8 @@ class SSP(WholeBase):
         prefix, values = min(math.ceil(self.length * epochs), epochs), {"base": "erm", "length": self.length}
         return replace(needs, prefix=prefix, prefix_of="ssp", prefix_values=values)
 
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
         """Remove the head of the pre-training once that has ended, and begin the stage of the acting method."""
         if stage.name != PRETEXT:
             detach_rotation_head(net)
-        super().begin_stage(stage, net, train)
+        return super().begin_stage(stage, net, train)

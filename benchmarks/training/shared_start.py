@@ -83,10 +83,10 @@ def _other_spec(spec: RunSpec, name: str, values: Mapping[str, Any], seed: int |
 def branch_points(spec: RunSpec) -> set[int]:
     """Numbers of epochs after which a run always saves a snapshot, for other runs to start from.
 
-    A run of ERM does so before its first drop of the learning rate and at its end, because most methods share these
-    epochs; runs of other methods never do. Further snapshots are trained on demand.
+    Runs of methods that others start from (`Method.continued`) do so before the first drop of the learning rate and at
+    their end, because most methods share these epochs. Further snapshots are trained on demand.
     """
-    if spec.name != "erm" or spec.source:
+    if not type(spec.method).continued or spec.source:
         return set()
     epochs = spec.recipe.epochs
     first = min((fraction for fraction, _ in spec.recipe.drops), default=1.0)

@@ -57,9 +57,9 @@ class WholeBase(OnBase):
         """The network that the base needs."""
         return self.base_.network(backbone, num_classes, head)
 
-    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
+    def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
         """Begin the stage of the acting method."""
-        self.acting(stage.name).begin_stage(stage, net, train)
+        return self.acting(stage.name).begin_stage(stage, net, train)
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
         """Prepare the epoch of the acting method."""
@@ -100,3 +100,7 @@ class WholeBase(OnBase):
     def finish(self, net: Classifier, train: Split) -> Classifier:
         """Finish the network as the base does."""
         return self.base_.finish(net, train)
+
+    def final_measures(self, net: Classifier) -> dict[str, float]:
+        """Metrics of the network that the base has finished."""
+        return self.base_.final_measures(net)

@@ -14,7 +14,12 @@ from ltbench.benchmarks.training.plan import RunRequest, make_plan
 from ltbench.benchmarks.training.run_spec import RunSpec
 from ltbench.benchmarks.training.trainer import execute
 
-SHORT = ("crt", "lws", "weight-balancing")  # their second stages have a fixed length, by default 10 or 30 epochs
+SHORT = (
+    "crt",
+    "lws",
+    "mislas",
+    "weight-balancing",
+)  # their second stages have a fixed length, by default 10 or 30 epochs
 
 
 def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> RunSpec:

@@ -42,6 +42,17 @@ def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
     assert [len(record.cost.prerequisites) for record in records] == [1, 1, 2, 1, 1]
 
 
+def test_a_method_that_others_start_from_keeps_its_end(tmp_path: Path) -> None:
+    counter = Counter()
+    plan = [tiny_run(name, epochs=4) for name in ("mixup", "mislas")]
+    records, failed = run_missing(plan, CPU, tmp_path / "results", tmp_path / "runs", counter, lambda text: None)
+    assert not failed
+    second = plan[1].epochs - 4
+    assert counter.epochs == {"mixup": 4, "mislas": second}
+    (part,) = records[1].cost.prerequisites
+    assert (part.id, part.epochs, part.reused) == (plan[0].id, 4, True)
+
+
 def test_the_erm_run_of_a_prerequisite_is_the_erm_run(tmp_path: Path) -> None:
     """A later ERM run has the same id, continues from the shared epochs, and has the record of an independent one."""
     drs, erm = tiny_run("drs", epochs=5), tiny_run("erm", epochs=5)
