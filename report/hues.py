@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-# After Okabe and Ito, and Tol; the baseline is black. Any two hues are at least 14 apart (CIELAB), for readers without
-# red or green cones too.
+# After Okabe and Ito, and Tol. Any two hues are at least 11 apart (CIELAB), for readers without red or green cones too.
 HUES = {
-    "baseline": "#000000",
+    "baseline": "#333333",
     "re-weighting": "#0072B2",
     "margin": "#D55E00",
     "sampling": "#009E73",
