@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from ..hues import HUES
 from ..statistics import Row, Setting
 from ..variants import families
-from .style import MOST_LINES, PAGE, label_ends, legend, look, name_of, shade
+from .style import MOST_LINES, PAGE, height_of, label_ends, legend, look, name_of, shade
 
 End = tuple[Row, float, float]  # a row, and the coordinates of the point that its name labels
 Plot = Callable[[Axes, Row, dict[str, Any]], tuple[float, float]]  # draws a row with a look; returns its last point
 _COLUMNS = 2
 _HEIGHT = 1.4  # of one of several pairs of axes, in inches
+_NAME = 24  # width of a name in characters
 
 
 def line_plot(
@@ -61,16 +62,28 @@ def _small_multiples(figure: Figure, setting: Setting, plot: Plot, scale: Callab
         if base:
             plot(axes, base, {"color": "0.55", "linestyle": "--", "marker": "", "linewidth": 0.9, "label": base.label})
         ends.append([(row, *plot(axes, row, look(setting, row))) for row in rows])
-    for axes in all_axes:
-        scale(axes)
-    if base:
-        legend(figure, all_axes[0])
     for k, (axes, family) in enumerate(zip(all_axes, of_each, strict=True)):
+        scale(axes)
         axes.set_title(family, color=shade(HUES.get(family, "black"), -0.2), fontsize=7, loc="left")
         below, beside = k + _COLUMNS < len(of_each), k % _COLUMNS > 0
         axes.tick_params(labelbottom=not below)
         axes.set(**({"xlabel": ""} if below else {}), **({"ylabel": ""} if beside else {}))
-        name_ends(axes, setting, ends[k])
+    if base:
+        legend(figure, all_axes[0])
+    tallest = max(height_of([name_of(row, _NAME) for row in rows]) for rows in of_each.values())
+    room = _make_room(figure, all_axes, tallest + 0.1)
+    for axes, of_axes in zip(all_axes, ends, strict=True):
+        name_ends(axes, setting, of_axes, height=room)
+
+
+def _make_room(figure: Figure, all_axes: Sequence[Axes], least: float) -> float:
+    """Enlarge a figure until its axes have at least a height; return their height in inches."""
+    figure.draw_without_rendering()
+    height = float(all_axes[0].get_window_extent().height) / figure.dpi
+    if height < least:
+        rows = -(-len(all_axes) // _COLUMNS)
+        figure.set_size_inches(PAGE, figure.get_figheight() + rows * (least - height))
+    return max(height, least)
 
 
 def heights(axes: Axes) -> list[float]:
@@ -79,7 +92,10 @@ def heights(axes: Axes) -> list[float]:
     return [float(y) for line in lines for y in np.asarray(line.get_ydata())]
 
 
-def name_ends(axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None) -> None:
+def name_ends(
+    axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None, height: float = 0
+) -> None:
     """Label the ends of lines with the names of their rows, each followed by a text of `more`."""
-    texts = [name_of(row, 24) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
-    label_ends(axes, [(x, y) for _, x, y in ends], texts, [look(setting, row)["color"] for row, _, _ in ends])
+    texts = [name_of(row, _NAME) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
+    colours = [look(setting, row)["color"] for row, _, _ in ends]
+    label_ends(axes, [(x, y) for _, x, y in ends], texts, colours, height)

@@ -56,7 +56,7 @@ SHADES = (0.0, 0.45, -0.4, 0.25, -0.2, 0.65)  # of a family's colour: towards wh
 MARKERS = ("o", "s", "^", "D", "v", "P", "<", "p", ">", "h", "d")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
 DIVIDER: dict[str, Any] = {"color": "0.6", "linewidth": 0.5, "zorder": 1}  # look of a line between groups of rows
-_LINE = 0.125  # height of a line of text in inches
+LINE = 0.125  # height of a line of text in inches
 # A date would make two builds of one report differ.
 METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -200,18 +200,21 @@ def _name_families(all_axes: Sequence[Axes], rows: Sequence[Row]) -> None:
         start = end
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
+def label_ends(
+    axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str], height: float = 0
+) -> None:
     """Label points, such as the ends of lines, at the right of the axes; a thin line joins each label to its point.
 
-    The limits of the axes must be final. The figure becomes taller if its axes have no room for all labels.
+    The limits of the axes must be final. `height` is the height of the axes in inches; without it, they are taken to
+    fill the figure, which becomes taller if it has no room for all labels.
     """
-    figure, cell = axes.figure, axes.get_subplotspec()
-    assert isinstance(figure, Figure)
-    width, height = figure.get_size_inches()
-    rows = cell.get_gridspec().nrows if cell else 1
-    lines = [text.count("\n") + 1 for text in texts]
-    figure.set_size_inches(width, max(height, rows * (0.6 + _LINE * sum(lines))))
-    gaps = [_LINE * count / (figure.get_figheight() / rows - 0.5) for count in lines]
+    if not height:
+        figure = axes.figure
+        assert isinstance(figure, Figure)
+        width, full = figure.get_size_inches()
+        figure.set_size_inches(width, max(full, 0.6 + height_of(texts)))
+        height = figure.get_figheight() - 0.5
+    gaps = [height_of([text]) / height for text in texts]
     low, high = axes.get_ylim()
     order = sorted(range(len(ends)), key=lambda k: ends[k][1])
     places = spread_out([(ends[k][1] - low) / (high - low) for k in order], [gaps[k] for k in order])
@@ -221,6 +224,11 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colours[k], "linewidth": 0.7, "relpos": (0, 0.5), "shrinkB": 2},
         )  # fmt: skip
+
+
+def height_of(texts: Sequence[str]) -> float:
+    """Height of some labels one below the other, in inches."""
+    return LINE * sum(text.count("\n") + 1 for text in texts)
 
 
 def spread_out(places: Sequence[float], gaps: Sequence[float]) -> np.ndarray:
