@@ -19,7 +19,7 @@ from .table import Table
 # Command to the functions of its tables. The first table of `report` and `run` is the leaderboard; the outputs print it
 # without a heading.
 TABLES: dict[str, tuple[Callable[[Setting, Evidence], Table], ...]] = {
-    "report": (accuracy, by_family, cost, adjusted, ablations, published),
+    "report": (accuracy, cost, adjusted, by_family, ablations, published),
     "run": (accuracy, ablations),
     "compare": (comparison,),
     "show": (groups, classes),

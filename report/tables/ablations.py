@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ...benchmarks.utils.formatting import duration
-from ..costs import costs
 from ..paired_tests import difference, verdict
 from ..sources import Evidence
 from ..statistics import Row, Setting
@@ -15,8 +13,7 @@ from .table import Column, Kind, Table
 _NOTE = (
     "The methods that have several rows. The first row of a method is the one in the other tables: that with default "
     "hyper-parameters, or the best one if that has no records. Minus first: overall accuracy minus that of the first "
-    "row in percentage points, mean over the seeds that both have, with its 95 % interval (Student's t). Run: time of "
-    "one run and the trainings that it builds on."
+    "row in percentage points, mean over the seeds that both have, with its 95 % interval (Student's t)."
 )
 _AGAINST: dict[str, Kind] = {"minus first": "numbers", "verdict": "words", "pairs": "numbers"}
 
@@ -24,14 +21,12 @@ _AGAINST: dict[str, Kind] = {"minus first": "numbers", "verdict": "words", "pair
 def ablations(setting: Setting, evidence: Evidence) -> Table:
     """Table of the methods with several rows, each with its difference from the main row of its method."""
     first = {row.method: row for row in reversed(main_rows(setting).rows)}
-    part = len(setting.groupings)
     return Table(
         "ablations",
         "Variants of the methods",
         [_line(setting, row, first[row.method]) for row in variants(setting).rows],
         [_NOTE],
-        columns=layout(setting) | {name: Column(kind, part=part) for name, kind in _AGAINST.items()},
-        spare=("run",),
+        columns=layout(setting) | {name: Column(kind, part=1) for name, kind in _AGAINST.items()},
         apart=setting.apart,
     )
 
@@ -43,7 +38,7 @@ def _line(setting: Setting, row: Row, first: Row) -> dict[str, str]:
     )
     return (
         {"method": row.label}
-        | accuracies(setting, row)
+        | accuracies(row, setting.groupings[0].groups)
         | dict(zip(_AGAINST, against, strict=True))
-        | {"run": duration(costs(row).total), "seeds": str(len(row.runs))}
+        | {"seeds": str(len(row.runs))}
     )

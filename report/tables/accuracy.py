@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..groups import Group
@@ -21,7 +22,7 @@ def accuracy(setting: Setting, evidence: Evidence) -> Table:
     lines = [
         {"method": row.label}
         | ({"family": row.family} if named else {})
-        | accuracies(setting, row)
+        | accuracies(row, setting.groups)
         | {"seeds": str(len(row.runs))}
         for row in rows
     ]
@@ -40,11 +41,9 @@ def accuracy(setting: Setting, evidence: Evidence) -> Table:
     )
 
 
-def accuracies(setting: Setting, row: Row) -> dict[str, str]:
+def accuracies(row: Row, groups: Sequence[Group]) -> dict[str, str]:
     """Cells of a row: accuracy overall and of each group."""
-    return {"overall": percent(row.overall)} | {
-        _heading(group): percent(row.groups[group.name]) for group in setting.groups
-    }
+    return {"overall": percent(row.overall)} | {_heading(group): percent(row.groups[group.name]) for group in groups}
 
 
 def layout(setting: Setting) -> dict[str, Column]:
