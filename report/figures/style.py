@@ -151,8 +151,8 @@ def look(setting: Setting, row: Row) -> dict[str, Any]:
 
 def shade(colour: str, amount: float) -> str:
     """A colour mixed with white, or with black if the amount is negative; the amount is in [-1, 1]."""
-    mixed = (1 - abs(amount)) * np.array(to_rgb(colour)) + max(amount, 0)
-    return to_hex(mixed)
+    red, green, blue = ((1 - abs(amount)) * part + max(amount, 0) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:

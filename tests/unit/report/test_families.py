@@ -102,7 +102,8 @@ def test_variants_stand_beside_the_row_of_their_method_only() -> None:
     (setting,) = settings(with_variants())
     names = {t.name: [line.get("method", "") for line in t.lines] for t in tables(setting, Evidence())}
     assert sorted(names["accuracy"]) == sorted(names["cost"]) == ["erm", "open", "rsg"]
-    assert names["ablations"] == ["open", "open (norm=standard)", "rsg", "rsg (p=0.4)", "rsg (p=0.2)"]
+    rows = [["open", "open (norm=standard)"], ["rsg", "rsg (p=0.4)", "rsg (p=0.2)"]]
+    assert names["ablations"] in (rows[0] + rows[1], rows[1] + rows[0])
     table = ablations(setting, Evidence()).frame.set_index("method")
     assert table.loc["open", ["minus first", "verdict", "pairs"]].tolist() == ["–", "the first row", "–"]
     accuracies = {row.label: row.overall.mean for row in setting.rows}
