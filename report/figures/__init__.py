@@ -83,7 +83,7 @@ FIGURES: dict[str, Kind] = {
     ),
     "priors": Kind("Accuracy on test sets with other class frequencies", shifted_priors, few_rows),
     "reliability": Kind("Calibration", reliability, few_rows),
-    "training": Kind("Test accuracy by epoch, and training loss", lambda s, _: training_curves(s), line_rows),
+    "training": Kind("Training curves", lambda s, _: training_curves(s), line_rows),
     "losses": Kind("Training loss by epoch", lambda s, _: training_losses(s), line_rows),
     "cost": Kind("Accuracy against training cost", lambda s, _: cost_scatter(s), few_rows),
     "counts": Kind("Training images of each class", lambda s, _: class_counts(s)),

@@ -75,7 +75,7 @@ def class_lines(setting: Setting) -> Figure:
         accuracy_axis(axes, heights(axes))
         _class_axis(axes, setting, order)
         if not named:
-            axes.set_xlabel(f"{axes.get_xlabel()}; mean of {window} neighbouring classes")
+            axes.set_xlabel(f"{axes.get_xlabel()}\n(mean of {window} neighbouring classes)")
 
     figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
     line_plot(figure, setting, plot, scale)
