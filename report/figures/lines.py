@@ -43,15 +43,8 @@ def line_plot(
 
 
 def _small_multiples(figure: Figure, setting: Setting, plot: Plot, scale: Callable[[Axes], None]) -> None:
-    """Draw the rows of each family in axes of their own, with the baseline in grey in all of them.
-
-    Families of one method share axes.
-    """
-    base = setting.baseline
-    every = families(row for row in setting.rows if row is not base)
-    of_each = {family: rows for family, rows in every.items() if len(rows) > 1}
-    if single := [row for rows in every.values() if len(rows) == 1 for row in rows]:
-        of_each["families of one method"] = single
+    """Draw the rows of each family in axes of their own, with the baseline in grey in all of them."""
+    base, of_each = setting.baseline, _rows_by_title(setting)
     height = -(-len(of_each) // _COLUMNS)
     figure.set_size_inches(PAGE, _HEIGHT * height)
     grid = list(figure.subplots(height, _COLUMNS, sharex=True, sharey=True, squeeze=False).flat)
@@ -62,9 +55,9 @@ def _small_multiples(figure: Figure, setting: Setting, plot: Plot, scale: Callab
         if base:
             plot(axes, base, {"color": "0.55", "linestyle": "--", "marker": "", "linewidth": 0.9, "label": base.label})
         ends.append([(row, *plot(axes, row, look(setting, row))) for row in rows])
-    for k, (axes, family) in enumerate(zip(all_axes, of_each, strict=True)):
+    for k, (axes, title) in enumerate(zip(all_axes, of_each, strict=True)):
         scale(axes)
-        axes.set_title(family, color=shade(HUES.get(family, "black"), -0.2), fontsize=7, loc="left")
+        axes.set_title(title, color=shade(HUES.get(title, "black"), -0.2), fontsize=7, loc="left")
         below, beside = k + _COLUMNS < len(of_each), k % _COLUMNS > 0
         axes.tick_params(labelbottom=not below)
         axes.set(**({"xlabel": ""} if below else {}), **({"ylabel": ""} if beside else {}))
@@ -74,6 +67,14 @@ def _small_multiples(figure: Figure, setting: Setting, plot: Plot, scale: Callab
     room = _make_room(figure, all_axes, tallest + 0.1)
     for axes, of_axes in zip(all_axes, ends, strict=True):
         name_ends(axes, setting, of_axes, height=room)
+
+
+def _rows_by_title(setting: Setting) -> dict[str, list[Row]]:
+    """The rows other than the baseline by title of their axes: their family; families of one method share axes."""
+    every = families(row for row in setting.rows if row is not setting.baseline)
+    of_each = {family: rows for family, rows in every.items() if len(rows) > 1}
+    single = [rows[0] for rows in every.values() if len(rows) == 1]
+    return of_each | ({"families of one method": single} if single else {})
 
 
 def _make_room(figure: Figure, all_axes: Sequence[Axes], least: float) -> float:
