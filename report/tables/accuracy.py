@@ -16,7 +16,10 @@ from .table import WORDS, Column, Table
 
 
 def accuracy(setting: Setting, evidence: Evidence) -> Table:
-    """Leaderboard of a setting: the main row of every method with its family, accuracies, and number of seeds."""
+    """Leaderboard of a setting: the main row of every method with its family, accuracies, and number of seeds.
+
+    It is a ranking by accuracy; the table of families groups the methods. One family alone has no column.
+    """
     rows = main_rows(setting).rows
     named = len({row.family for row in rows}) > 1
     lines = [
