@@ -1,5 +1,6 @@
 """BLT: hallucinates tail images by moving them towards the classes they are confused with (Kozerawski et al., 2020).
 
+Family: generation
 Changes from ERM: a second stage follows. It keeps the backbone of the first stage, gets a new squashing-cosine head,
 draws classes with probability proportional to n^(1 - `gamma`), and trains the backbone at a tenth of the classifier's
 learning rate. From the second epoch of this stage on, a fraction `p` of the tail images of each batch is copied, and

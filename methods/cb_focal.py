@@ -1,5 +1,6 @@
 """CB-Focal: class-balanced focal loss (Cui et al. 2019, as used in Cao et al. 2019).
 
+Family: re-weighting
 Changes from ERM: the loss of an image whose true class is predicted with probability p is multiplied by (1 - p)^gamma
 and by the inverse effective number of its class, from the first epoch; plain mean over the batch.
 Departs from the paper: softmax instead of sigmoids and gamma = 1, as in the reference code of LDAM. That code derives p

@@ -1,5 +1,6 @@
 """DRS: deferred re-sampling with any loss (Cao et al. 2019; deferred oversampling in Zada et al. 2022).
 
+Family: sampling
 Changes from ERM: after a fraction `defer` of training, images are drawn with replacement, each weighted by the inverse
 effective number of its class, so that classes are drawn nearly equally often. The length of an epoch stays the same.
 The loss is cross-entropy, or that of `base`.

@@ -1,5 +1,6 @@
 """DRW: deferred re-weighting on cross-entropy or the loss of another method (Cao et al. 2019).
 
+Family: re-weighting
 Changes from ERM: after a fraction `defer` of training, the loss of each image is weighted by the inverse effective
 number of its class, and the weighted sum over a batch is divided by the sum of the weights. The loss is cross-entropy,
 or that of `base`.

@@ -1,5 +1,7 @@
 """ERM: empirical risk minimisation, plain cross-entropy on every image once per epoch.
 
+Family: baseline
+
 The baseline of every table. It does nothing about class imbalance.
 
 Changes from ERM: none.

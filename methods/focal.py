@@ -1,5 +1,6 @@
 """Focal loss on softmax: well-classified images count less (Lin et al. 2017, as used in Cao et al. 2019).
 
+Family: re-weighting
 Changes from ERM: the loss of an image whose true class is predicted with probability p is multiplied by (1 - p)^gamma;
 plain mean over the batch.
 Departs from the paper: softmax instead of sigmoids, and gamma = 1 instead of 2, as in the reference code of LDAM.

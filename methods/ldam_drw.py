@@ -1,5 +1,6 @@
 """LDAM-DRW: label-distribution-aware margins with deferred re-weighting (Cao et al. 2019).
 
+Family: margin
 Changes from ERM: a cosine classifier; a margin proportional to n^(-1/4), largest for the rarest class, is subtracted
 from the cosine of the true class, and all cosines are multiplied by `scale`. After a fraction `defer` of training, the
 loss of each image is weighted by the inverse effective number of its class, and the weighted sum over a batch is

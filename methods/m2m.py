@@ -1,5 +1,6 @@
 """M2m: major-to-minor translation of frequent-class images into rare-class images (Kim et al., CVPR 2020).
 
+Family: generation
 Changes from ERM: after a fraction `start` of training, classes are drawn equally often, and a drawn image of a class
 with n images becomes, with probability 1 - n / n_max, a candidate for replacement by a translated image. Its seed is
 another image of the batch from a larger class (for class k, class i is chosen with weight 1 - beta^(n_i - n_k)).

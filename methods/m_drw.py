@@ -1,5 +1,6 @@
 """M-DRW: one margin for all classes with deferred re-weighting (Cao et al. 2019, baseline).
 
+Family: margin
 Changes from ERM: LDAM-DRW with the same margin for every class (additive-margin softmax): a cosine classifier;
 `margin` is subtracted from the cosine of the true class, and all cosines are multiplied by `scale`. After a fraction
 `defer` of training, the loss of each image is weighted by the inverse effective number of its class, and the weighted

@@ -1,5 +1,6 @@
 """OPeN: oversampling with pure noise images and distribution-aware routing batch norm, DAR-BN (Zada et al. 2022).
 
+Family: generation
 Changes from ERM: after a fraction `start` of training, classes are drawn equally often, and each drawn image of a class
 with n images is replaced, with probability (1 - n / n_max) x `delta`, by an image of pure noise that keeps the label.
 Every noise image is a new sample from a normal distribution with the per-channel mean and std of the long-tailed

@@ -1,5 +1,6 @@
 """Oversampling: rare classes are drawn more often, from the first epoch.
 
+Family: sampling
 Changes from ERM: images are drawn with replacement with weight 1 / n^gamma, where n is the size of the image's class,
 so that the probability of a class is proportional to n^(1 - gamma). gamma = 0 draws images uniformly, 1 draws classes
 uniformly, larger values favour the tail (equation 1 of Kozerawski et al. 2020). The length of an epoch stays the same,

@@ -1,5 +1,6 @@
 """RSG: a rare-class sample generator inside the backbone, with any loss (Wang et al., CVPR 2021).
 
+Family: generation
 Changes from ERM: during training, a module precedes the second-to-last down-sampling of the backbone. It learns
 `centers` centres per class. After a fraction `start` of training, the displacements of frequent-class feature maps from
 their centres are transformed by a convolution and added to rare-class maps of the batch, which gives the layers above

@@ -53,7 +53,7 @@ def find_row(setting: Setting, name: str) -> Row | None:
     for row in setting.rows:
         if row.label == name:
             return row
-    of_method = [row for row in setting.rows if row.runs[0].method == name]
+    of_method = [row for row in setting.rows if row.method == name]
     return of_method[0] if len(of_method) == 1 else None
 
 

@@ -45,7 +45,8 @@ class Section:
         tables: tables that have rows; the first one is printed directly below the title, without a heading.
         numbers: unrounded numbers of all tables by CSV column, one mapping for each row of the setting.
         pictures: figures of the setting.
-        details: description of each row, shown on the page when the row is expanded.
+        details: description of each row of the setting, shown on the page when the row is expanded.
+        families: family of each row of the setting by its label, in the order of the rows.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Section:
     numbers: Sequence[Mapping[str, Any]]
     pictures: Sequence[Picture] = ()
     details: Sequence[Detail] = ()
+    families: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ def section(
         numbers,
         pictures,
         details,
+        {row.label: row.family for row in setting.rows},
     )
 
 

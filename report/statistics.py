@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
+from ..benchmarks.utils.docstrings import OTHER, method_families
 from .groups import ALL, GROUPINGS, Group, Grouping
 
 FEWER_SEEDS = "fewer seeds"
@@ -57,6 +59,7 @@ class Row:
         groups: mean per-class accuracy of each group by name; None for an empty group.
         repeats: number of records left out because another record has the same id.
         apart: reason why the row is not ranked in its setting, `FEWER_SEEDS` or `INACTIVE`; "" if it is ranked.
+        family: family of the method, one of `FAMILIES`.
     """
 
     label: str
@@ -65,6 +68,17 @@ class Row:
     groups: dict[str, Spread | None]
     repeats: int
     apart: str = ""
+    family: str = OTHER
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.runs[0].method
+
+    @property
+    def default(self) -> bool:
+        """Whether all hyper-parameters have their default values."""
+        return not _changed(self.runs[0])
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Setting:
         all_groupings: groupings of the classes by name, as in `GROUPINGS`.
         rows: rows sorted by number of seeds, then by overall mean, both descending.
         options: options of the report.
-        methods: names of the methods of all settings, in the order of their colours, without the baseline.
+        methods: family of each method of all settings, in the order of their shades, without the baseline.
     """
 
     id: str
@@ -89,7 +103,7 @@ class Setting:
     all_groupings: Mapping[str, Grouping]
     rows: tuple[Row, ...]
     options: Options = Options()
-    methods: tuple[str, ...] = ()
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shots(self) -> Grouping:
@@ -162,9 +176,9 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
     unsorted = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
     in_order = sorted(unsorted, key=lambda setting: setting.title)
     largest_first = sorted(in_order, key=lambda setting: -len(setting.rows))
-    methods = dict.fromkeys(row.runs[0].method for setting in largest_first for row in setting.rows)
+    methods = {row.method: row.family for setting in largest_first for row in setting.rows}
     methods.pop((options or Options()).baseline, None)
-    return [replace(setting, methods=tuple(methods)) for setting in in_order]
+    return [replace(setting, methods=methods) for setting in in_order]
 
 
 def _setting_id(record: Record) -> str:
@@ -205,7 +219,14 @@ def _row(label: str, records: list[Record], groups: Sequence[Group]) -> Row:
         group.name: spread([mean_accuracy(run, group.classes) for run in runs]) if group.classes else None
         for group in groups
     }
-    return Row(label, runs, spread([mean_accuracy(run) for run in runs]), means, len(records) - len(runs))
+    family = OTHER if runs[0].source else _families().get(runs[0].method, OTHER)
+    overall = spread([mean_accuracy(run) for run in runs])
+    return Row(label, runs, overall, means, len(records) - len(runs), family=family)
+
+
+@cache
+def _families() -> dict[str, str]:
+    return method_families()
 
 
 def changes(values: dict[str, Any]) -> str:
@@ -215,10 +236,14 @@ def changes(values: dict[str, Any]) -> str:
 
 def label_of(record: Record) -> str:
     """Row label of a record: the method, with its changed hyper-parameters and the checksum of a third-party file."""
-    changed = changes({k: v for k, v in record.changed.items() if not k.startswith("recipe.")})
     source = f"file {record.source[:8]}" if record.source else ""
-    words = ", ".join(filter(None, [source, changed]))
+    words = ", ".join(filter(None, [source, changes(_changed(record))]))
     return f"{record.method} ({words})" if words else record.method
+
+
+def _changed(record: Record) -> dict[str, Any]:
+    """Changed settings of a record, without those of the recipe."""
+    return {k: v for k, v in record.changed.items() if not k.startswith("recipe.")}
 
 
 def _title(record: Record) -> str:

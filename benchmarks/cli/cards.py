@@ -36,7 +36,7 @@ def cards(name: str) -> list[RenderableType]:
         heading = [f"\nRecipe '{name}':\n"] if parts else []
         parts += [*heading, recipe_card(name)]
     if not parts:
-        candidates = {each for kind in ("methods", "datasets", "recipes") for each, _ in summaries(kind)}
+        candidates = {each for kind in ("methods", "datasets", "recipes") for each, *_ in summaries(kind)}
         raise unknown("method, dataset or recipe", name, candidates)
     return parts
 

@@ -11,13 +11,13 @@ KINDS = ("methods", "datasets", "recipes", "suites", "backbones")
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS))
 def list_names(kind: str) -> None:
-    """List all methods, datasets, recipes, suites or backbones."""
+    """List all methods (by family), datasets, recipes, suites or backbones."""
     from .listing import summaries
 
     rows = summaries(kind)
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, summary in rows:
-        print(f"{name:<{width}}  {summary}".rstrip())
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{text:<{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
 
 
 @click.command()

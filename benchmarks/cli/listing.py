@@ -9,13 +9,13 @@ from rich.text import Text
 from ..plugin_checks import GROUP
 from ..recipe import recipe_file, recipe_names
 from ..records.suites import suite_files
-from ..utils.docstrings import backbone_names, plugin_cards
+from ..utils.docstrings import FAMILIES, OTHER, backbone_names, family, plugin_cards
 
 
-def summaries(kind: str) -> list[tuple[str, str]]:
-    """Name and summary of each method, dataset, recipe, suite or backbone.
+def summaries(kind: str) -> list[tuple[str, ...]]:
+    """Name and summary of each method, dataset, recipe, suite or backbone; methods have their family in between.
 
-    The summary is the first line of the card or file; built-in backbones have none.
+    The summary is the first line of the card or file; built-in backbones have none. Methods are sorted by family.
 
     Args:
         kind: "methods", "datasets", "recipes", "suites" or "backbones".
@@ -27,13 +27,16 @@ def summaries(kind: str) -> list[tuple[str, str]]:
         files = {name: recipe_file(name) for name in recipe_names()} if kind == "recipes" else suite_files()
         texts = {name: path.read_text(encoding="utf-8-sig") for name, path in files.items()}
         return [(name, text.partition("\n")[0].lstrip("# ")) for name, text in texts.items()]
-    rows = [(f"{name}:PATH" if path else name, card.partition("\n")[0]) for name, card, path in plugin_cards(kind)]
-    return sorted(rows + (_installed() if kind == "methods" else []))
+    if kind == "datasets":
+        return [(f"{name}:PATH" if path else name, card.partition("\n")[0]) for name, card, path in plugin_cards(kind)]
+    methods = [(name, family(card), card.partition("\n")[0]) for name, card, _ in plugin_cards(kind)]
+    return sorted(methods + _installed(), key=lambda row: (FAMILIES.index(row[1]), row[0]))
 
 
-def _installed() -> list[tuple[str, str]]:
+def _installed() -> list[tuple[str, str, str]]:
     """Names of the methods in installed packages, with their origin; the packages are not imported."""
-    return [(entry.name.replace("_", "-"), f"installed: {entry.value}") for entry in entry_points(group=GROUP)]
+    entries = entry_points(group=GROUP)
+    return [(entry.name.replace("_", "-"), OTHER, f"installed: {entry.value}") for entry in entries]
 
 
 def is_recipe_alone(name: str) -> bool:

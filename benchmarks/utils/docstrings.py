@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 BACKBONES = ROOT / "benchmarks" / "nn" / "backbones"
+OTHER = "other"  # family of methods that do not name one, such as those outside the suite
+# What a method mainly changes, in the order of tables and figures.
+FAMILIES = (
+    "baseline",
+    "re-weighting",
+    "margin",
+    "sampling",
+    "prior",
+    "decoupled",
+    "mixing",
+    "generation",
+    "bilateral",
+    "pre-training",
+    OTHER,
+)
 
 
 def method_cards() -> dict[str, str]:
     """Map each method's name to its card, the docstring of its module."""
     return {name: card for name, card, _ in plugin_cards("methods") if card}
+
+
+def method_families() -> dict[str, str]:
+    """Map each built-in method's name to its family."""
+    return {name: family(card) for name, card in method_cards().items()}
+
+
+def family(card: str) -> str:
+    """The family that a method's card names in its line `Family: NAME`; "other" without such a line."""
+    line = re.search(r"^Family: (.+)$", card, re.MULTILINE)
+    return line[1] if line and line[1] in FAMILIES else OTHER
 
 
 def plugin_cards(kind: str) -> Iterator[tuple[str, str, bool]]:

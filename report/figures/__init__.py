@@ -9,39 +9,47 @@ from matplotlib.figure import Figure
 
 from ..logits import Scores
 from ..statistics import Row, Setting
+from ..variants import by_family, families, main_rows, variants
 from .bars import confusions, group_bars
 from .classes import class_counts, class_differences, class_lines, class_sizes
-from .curves import cost_scatter, reliability, shifted_priors, trade_off, training_curves
+from .curves import cost_scatter, reliability, shifted_priors, trade_off, training_curves, training_losses
+from .style import MOST_LINES
 
-MOST_LINES = 8  # more lines cannot be distinguished
 MOST_ROWS = 40  # more named rows do not fit on a page
 
 
-def main_rows(setting: Setting) -> Setting:
-    """One row per method, with default hyper-parameters or else the best one, and the baseline; at most 40 rows."""
-    first = {row.runs[0].method: row for row in reversed(setting.rows)}
-    first |= {row.runs[0].method: row for row in setting.rows if row.label == row.runs[0].method}
-    kept = [row for row in setting.rows if row is first[row.runs[0].method] or row is setting.baseline]
-    return _cut(setting, kept, MOST_ROWS)
+def bar_rows(setting: Setting) -> Setting:
+    """The main rows, at most 40; more than ten are sorted by family."""
+    cut = _cut(setting, main_rows(setting).rows, MOST_ROWS)
+    return cut if len(cut.rows) <= MOST_LINES else replace(cut, rows=tuple(by_family(cut.rows)))
+
+
+def line_rows(setting: Setting) -> Setting:
+    """The main rows; if there are more than ten, at most nine of each family, and the baseline."""
+    rows = main_rows(setting).rows
+    if len(rows) > MOST_LINES:
+        best = {row.label for of_family in families(rows).values() for row in of_family[: MOST_LINES - 1]}
+        rows = tuple(row for row in rows if row.label in best or row is setting.baseline)
+    return replace(setting, rows=rows)
 
 
 def few_rows(setting: Setting) -> Setting:
-    """The best of the main rows, and the baseline; at most 8 rows, so that lines can be distinguished."""
-    return _cut(setting, main_rows(setting).rows, MOST_LINES)
+    """At most ten of the main rows, so that lines can be distinguished: the best of each family, then the next ones."""
+    rows = main_rows(setting).rows
+    best = {of_family[0].label for of_family in families(rows).values()}
+    chosen = _cut(setting, sorted(rows, key=lambda row: row.label not in best), MOST_LINES).rows
+    labels = {row.label for row in chosen}
+    return replace(setting, rows=tuple(row for row in rows if row.label in labels))
 
 
-def variants(setting: Setting) -> Setting:
-    """The rows of the methods that have several rows, method by method; at most 40 rows."""
-    by_method: dict[str, list[Row]] = {}
-    for row in setting.rows:
-        by_method.setdefault(row.runs[0].method, []).append(row)
-    rows = [row for of_method in by_method.values() if len(of_method) > 1 for row in of_method]
-    return replace(setting, rows=tuple(rows[:MOST_ROWS]))
+def variant_rows(setting: Setting) -> Setting:
+    """The rows of the methods that have several rows, at most 40."""
+    return replace(setting, rows=variants(setting).rows[:MOST_ROWS])
 
 
 def _cut(setting: Setting, rows: Sequence[Row], most: int) -> Setting:
     kept = list(rows[:most])
-    if setting.baseline and setting.baseline not in kept:
+    if setting.baseline and not any(row is setting.baseline for row in kept):
         kept[-1] = setting.baseline
     return replace(setting, rows=tuple(kept))
 
@@ -58,7 +66,7 @@ class Kind:
 
     caption: str
     draw: Callable[[Setting, Mapping[str, Scores]], Figure | None]
-    rows: Callable[[Setting], Setting] = main_rows
+    rows: Callable[[Setting], Setting] = bar_rows
 
 
 # Short name, used in file names, to kind of figure, in the order of the report.
@@ -66,8 +74,8 @@ FIGURES: dict[str, Kind] = {
     "shots": Kind("Accuracy by many, medium and few training images", lambda s, _: group_bars(s, s.shots)),
     "groups": Kind("Accuracy by equal groups of classes", lambda s, _: group_bars(s, s.parts)),
     "differences": Kind("Accuracy of each class minus the baseline's", lambda s, _: class_differences(s)),
-    "classes": Kind("Accuracy of each class", lambda s, _: class_lines(s), few_rows),
-    "ablations": Kind("Methods with several variants", lambda s, _: group_bars(s, s.shots), variants),
+    "classes": Kind("Accuracy of each class", lambda s, _: class_lines(s), line_rows),
+    "ablations": Kind("Methods with several variants", lambda s, _: group_bars(s, s.shots), variant_rows),
     "sizes": Kind("Accuracy against the training images of a class", lambda s, _: class_sizes(s)),
     "confusions": Kind("Predictions for the test images of each group", lambda s, _: confusions(s)),
     "tradeoff": Kind(
@@ -75,7 +83,8 @@ FIGURES: dict[str, Kind] = {
     ),
     "priors": Kind("Accuracy on test sets with other class frequencies", shifted_priors, few_rows),
     "reliability": Kind("Calibration", reliability, few_rows),
-    "training": Kind("Training loss and test accuracy by epoch", lambda s, _: training_curves(s), few_rows),
+    "training": Kind("Training curves", lambda s, _: training_curves(s), line_rows),
+    "losses": Kind("Training loss by epoch", lambda s, _: training_losses(s), line_rows),
     "cost": Kind("Accuracy against training cost", lambda s, _: cost_scatter(s), few_rows),
     "counts": Kind("Training images of each class", lambda s, _: class_counts(s)),
 }
@@ -92,8 +101,9 @@ def caption(setting: Setting, name: str) -> str:
     """Caption of a figure, with a remark on the rows that it leaves out."""
     kind = FIGURES[name]
     shown, main = len(kind.rows(setting).rows), len(main_rows(setting).rows)
-    if name in _WITHOUT_ROWS or kind.rows is variants or shown == len(setting.rows):
+    if name in _WITHOUT_ROWS or kind.rows is variant_rows or shown == len(setting.rows):
         return kind.caption
-    if shown == main < MOST_ROWS:
+    if shown == main:
         return f"{kind.caption} (variants have a figure of their own)"
-    return f"{kind.caption} ({shown} of {len(setting.rows)} rows: the best ones, and the baseline)"
+    which = "best ones" if kind.rows is bar_rows else "best ones of each family"
+    return f"{kind.caption} ({shown} of {len(setting.rows)} rows: the {which}, and the baseline)"

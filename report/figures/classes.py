@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,21 +11,9 @@ from matplotlib.ticker import LogLocator
 
 from ..groups import Group, by_size
 from ..paired_tests import paired_runs
-from ..statistics import Setting, class_accuracies
-from .style import (
-    COLUMN,
-    PAGE,
-    accuracy_axis,
-    canvas,
-    label_ends,
-    legend,
-    look,
-    name_of,
-    panels,
-    plain_numbers,
-    short,
-    style,
-)
+from ..statistics import Row, Setting, class_accuracies
+from .lines import heights, line_plot
+from .style import COLUMN, PAGE, accuracy_axis, canvas, legend, look, name_of, panels, plain_numbers, short, style
 
 NAMED_CLASSES = 20  # largest number of classes that an axis names; more are numbered
 _MOST_COLUMNS = 200  # largest number of columns of a heat map; with more classes, neighbours are averaged
@@ -74,19 +64,21 @@ def class_lines(setting: Setting) -> Figure:
     named = len(order) <= NAMED_CLASSES
     window = 1 if named else _window(len(order))
     at = np.arange(len(order))[window // 2 :] + 1
-    figure, axes = canvas(PAGE, 2.4)
-    ends = []
-    for row in setting.rows:
+
+    def plot(axes: Axes, row: Row, shown: dict[str, Any]) -> tuple[float, float]:
         values = 100 * np.mean([class_accuracies(run) for run in row.runs], axis=0)[order]
         smooth = moving_mean(values, window)
-        axes.plot(at[: len(smooth)], smooth, alpha=0.9, **(look(setting, row) | ({} if named else {"marker": ""})))
-        ends.append((float(at[len(smooth) - 1]), float(smooth[-1])))
-    accuracy_axis(axes)
-    _class_axis(axes, setting, order)
-    if not named:
-        axes.set_title(f"mean of {window} neighbouring classes", color="0.3")
-    names, colours = zip(*((name_of(row), look(setting, row)["color"]) for row in setting.rows), strict=True)
-    label_ends(axes, ends, names, colours)
+        axes.plot(at[: len(smooth)], smooth, alpha=0.9, **(shown | ({} if named else {"marker": ""})))
+        return float(at[len(smooth) - 1]), float(smooth[-1])
+
+    def scale(axes: Axes) -> None:
+        accuracy_axis(axes, heights(axes))
+        _class_axis(axes, setting, order)
+        if not named:
+            axes.set_xlabel(f"{axes.get_xlabel()}\n(mean of {window} neighbouring classes)")
+
+    figure = Figure(figsize=(PAGE, 2.4), layout="constrained")
+    line_plot(figure, setting, plot, scale)
     return figure
 
 

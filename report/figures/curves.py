@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,40 +13,68 @@ from matplotlib.ticker import MaxNLocator
 from ..costs import costs
 from ..logits import TAUS, Scores, group_curve, tail_priors
 from ..statistics import Row, Setting, class_accuracies
-from .style import COLUMN, PAGE, accuracy_axis, canvas, label_ends, legend, look, name_of, plain_numbers, style
+from .lines import End, heights, line_plot, name_ends
+from .style import COLUMN, MOST_LINES, PAGE, accuracy_axis, canvas, legend, look, plain_numbers, style
 
-End = tuple[Row, float, float]  # a row, and the coordinates of the point that its name labels
 _MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths that a trade-off curve marks
 
 
 @style()
 def training_curves(setting: Setting) -> Figure:
-    """Training loss of each epoch and test accuracy of each evaluated epoch, means over seeds."""
+    """Test accuracy of each evaluated epoch, means over seeds; with at most ten rows, the training loss beside it."""
     figure = Figure(figsize=(PAGE, 2.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    ends: list[End] = []
-    for row in setting.rows:
-        plain = look(setting, row) | {"marker": ""}
-        epochs = min(len(run.history.loss) for run in row.runs)
-        losses = np.mean([run.history.loss[:epochs] for run in row.runs], axis=0)
-        left.plot(np.arange(epochs) + 1, losses, **plain)
-        shared = set.intersection(*(set(run.history.evaluated_epochs) for run in row.runs))
-        epochs_of_all = sorted(shared)
-        by_run = [dict(zip(run.history.evaluated_epochs, run.history.accuracy, strict=True)) for run in row.runs]
-        values = [100 * np.mean([accuracy[epoch] for accuracy in by_run]) for epoch in epochs_of_all]
-        right.plot(np.array(epochs_of_all) + 1, values, **look(setting, row))
-        ends.append((row, epochs_of_all[-1] + 1, float(values[-1])))
-    lines = [line.get_ydata() for line in left.lines]
-    wide = max(map(np.max, lines)) > 100 * min(map(np.max, lines))  # losses of different methods have different scales
-    left.set(xlabel="epoch", ylabel="training loss", **({"yscale": "log"} if wide else {"ylim": (0, None)}))
-    if wide:
-        plain_numbers(left.yaxis)
-    right.set(xlabel="epoch")
-    accuracy_axis(right)
-    for axes in (left, right):
+    right = None
+    if len(setting.rows) <= MOST_LINES:
+        left, right = figure.subplots(1, 2)
+        for row in setting.rows:
+            _losses(left, row, look(setting, row))
+        _loss_axis(left)
+
+    def scale(axes: Axes) -> None:
+        accuracy_axis(axes, heights(axes))
+        axes.set(xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _name(right, setting, ends)
+
+    line_plot(figure, setting, _accuracies, scale, right)
     return figure
+
+
+@style()
+def training_losses(setting: Setting) -> Figure | None:
+    """Training loss of each epoch, means over seeds, family by family; None for at most ten rows."""
+    if len(setting.rows) <= MOST_LINES:
+        return None
+    figure = Figure(layout="constrained")
+    line_plot(figure, setting, _losses, _loss_axis)
+    return figure
+
+
+def _losses(axes: Axes, row: Row, shown: dict[str, Any]) -> tuple[float, float]:
+    """Draw the training loss of a row; return the last point."""
+    epochs = min(len(run.history.loss) for run in row.runs)
+    losses = np.mean([run.history.loss[:epochs] for run in row.runs], axis=0)
+    axes.plot(np.arange(epochs) + 1, losses, **(shown | {"marker": ""}))
+    return epochs, float(losses[-1])
+
+
+def _loss_axis(axes: Axes) -> None:
+    """Scale an axis for losses; it is logarithmic if those of different methods have different scales."""
+    siblings = axes.get_shared_y_axes().get_siblings(axes)
+    highest = [np.max(line.get_ydata()) for other in siblings for line in other.lines]
+    wide = max(highest) > 100 * min(highest)
+    axes.set(xlabel="epoch", ylabel="training loss", **({"yscale": "log"} if wide else {"ylim": (0, None)}))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if wide:
+        plain_numbers(axes.yaxis)
+
+
+def _accuracies(axes: Axes, row: Row, shown: dict[str, Any]) -> tuple[float, float]:
+    """Draw the test accuracy of the epochs that all runs of a row evaluate; return the last point."""
+    epochs = sorted(set.intersection(*(set(run.history.evaluated_epochs) for run in row.runs)))
+    by_run = [dict(zip(run.history.evaluated_epochs, run.history.accuracy, strict=True)) for run in row.runs]
+    values = [100 * np.mean([accuracy[epoch] for accuracy in by_run]) for epoch in epochs]
+    axes.plot(np.array(epochs) + 1, values, **shown)
+    return epochs[-1] + 1, float(values[-1])
 
 
 @style()
@@ -71,7 +100,7 @@ def cost_scatter(setting: Setting) -> Figure:
     axes.set(xlabel="seconds of a run with its prerequisites")
     axes.set_xlim(0, 1.08 * max(seconds for seconds, _ in points))
     accuracy_axis(axes, [accuracy for _, accuracy in points])
-    _name(axes, setting, [(row, *point) for row, point in zip(setting.rows, points, strict=True)])
+    name_ends(axes, setting, [(row, *point) for row, point in zip(setting.rows, points, strict=True)])
     return figure
 
 
@@ -119,7 +148,7 @@ def trade_off(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None:
     )
     legend(figure, axes)
     start = int(np.flatnonzero(TAUS == 0)[0])
-    _name(axes, setting, [(row, head[start], tail[start]) for row, head, tail in lines])
+    name_ends(axes, setting, [(row, head[start], tail[start]) for row, head, tail in lines])
     return figure
 
 
@@ -147,7 +176,7 @@ def reliability(setting: Setting, scores: Mapping[str, Scores]) -> Figure | None
         return None
     accuracy_axis(axes)
     axes.set(xlabel="confidence (%)", ylabel="accuracy at that confidence (%)", xlim=(0, 100))
-    _name(axes, setting, ends, eces)
+    name_ends(axes, setting, ends, eces)
     return figure
 
 
@@ -169,9 +198,9 @@ def shifted_priors(setting: Setting, scores: Mapping[str, Scores]) -> Figure:
     ends += _adjusted(axes, setting.baseline, scores, weights)
     axes.set_xticks(at, [name.removeprefix("forward ").removeprefix("backward ") for name in names])
     axes.set(xlabel="imbalance ratio of the test set; left: as in training, right: reversed")
-    accuracy_axis(axes)
+    accuracy_axis(axes, heights(axes))
     added = len(ends) - len(setting.rows)
-    _name(axes, setting, ends, [*[""] * len(setting.rows), *[", adjusted to\n  the test prior"] * added])
+    name_ends(axes, setting, ends, [*[""] * len(setting.rows), *[", adjusted to\n  the test prior"] * added])
     return figure
 
 
@@ -183,9 +212,3 @@ def _adjusted(axes: Axes, row: Row | None, scores: Mapping[str, Scores], weights
         axes.plot(values, color="black", linestyle=":")
         return [(row, len(values) - 1, float(values[-1]))]
     return []
-
-
-def _name(axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None) -> None:
-    """Label the ends of lines with the names of their rows, each followed by a text of `more`."""
-    texts = [name_of(row, 24) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
-    label_ends(axes, [(x, y) for _, x, y in ends], texts, [look(setting, row)["color"] for row, _, _ in ends])

@@ -14,13 +14,17 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from scipy.optimize import isotonic_regression
 
 from ...benchmarks.errors import UserError, printable
+from ...benchmarks.utils.docstrings import FAMILIES
+from ..hues import HUES
 from ..statistics import FEWER_SEEDS, Row, Setting
+from ..variants import families
 
 COLUMN, PAGE = 3.4, 7.0  # width in inches of one column of a two-column page, and of the whole page
 FORMATS = ("png", "svg", "pdf")
@@ -47,10 +51,12 @@ _STYLE = {
     "svg.hashsalt": "ltbench",  # makes the ids inside an SVG reproducible
     "pdf.fonttype": 42,  # TrueType fonts; some publishers refuse type 3 fonts
 }
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")  # Okabe and Ito
-MARKERS = ("o", "s", "^", "D", "v", "P")
-LINES = ("-", "--", "-.", ":")
-_LINE = 0.125  # height of a line of text in inches
+MOST_LINES = 10  # more lines cannot be distinguished, and more named rows need an order by family
+SHADES = (0.0, 0.45, -0.4, 0.25, -0.2, 0.65)  # of a family's colour: towards white, or if negative towards black
+MARKERS = ("o", "s", "^", "D", "v", "P", "<", "p", ">", "h", "d")
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
+DIVIDER: dict[str, Any] = {"color": "0.6", "linewidth": 0.5, "zorder": 1}  # look of a line between groups of rows
+LINE = 0.125  # height of a line of text in inches
 # A date would make two builds of one report differ.
 METADATA: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
@@ -129,19 +135,24 @@ def name_of(row: Row, width: int = 30) -> str:
 def look(setting: Setting, row: Row) -> dict[str, Any]:
     """Colour, marker and line style of a row, the same for a method in all figures; the baseline is black.
 
-    Markers of rows that are not ranked with the others are hollow.
+    Methods of one family have shades of one colour. Markers of rows that are not ranked with the others are hollow.
     """
     hollow = {"markerfacecolor": "white"} if row.apart else {}
     if row is setting.baseline:
         return {"color": "black", "marker": "X", "linestyle": (0, (4, 1.5))} | hollow
-    method = row.runs[0].method
-    k = setting.methods.index(method) if method in setting.methods else len(setting.methods)
-    turn = k // len(COLOURS)
+    relatives = [method for method, family in setting.methods.items() if family == row.family]
+    k = relatives.index(row.method) if row.method in relatives else len(relatives)
     return {
-        "color": COLOURS[k % len(COLOURS)],
-        "marker": MARKERS[(k + turn) % len(MARKERS)],
-        "linestyle": LINES[turn % len(LINES)],
+        "color": shade(HUES[row.family], SHADES[k % len(SHADES)]),
+        "marker": MARKERS[(FAMILIES.index(row.family) + k) % len(MARKERS)],
+        "linestyle": LINES[k % len(LINES)],
     } | hollow
+
+
+def shade(colour: str, amount: float) -> str:
+    """A colour mixed with white, or with black if the amount is negative; the amount is in [-1, 1]."""
+    red, green, blue = ((1 - abs(amount)) * part + max(amount, 0) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
@@ -149,7 +160,7 @@ def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axe
     names = [name_of(row) for row in rows]
     step = 0.05 + 0.115 * max(name.count("\n") + 1 for name in names)
     longest = max(len(line) for name in names for line in name.split("\n"))
-    width = COLUMN if len(titles) <= 4 and longest <= 24 else PAGE
+    width = COLUMN if len(titles) <= 4 and longest <= 24 and len(rows) <= MOST_LINES else PAGE
     figure = Figure(figsize=(width, 0.9 + step * len(rows)), layout="constrained")
     all_axes = list(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0])
     for axes, title in zip(all_axes, titles, strict=True):
@@ -159,19 +170,51 @@ def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axe
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
     all_axes[0].set_yticks(range(len(rows)), names, fontsize=7)
+    _divide(all_axes, [row.method for row in rows])
+    if len(rows) > MOST_LINES:
+        _name_families(all_axes, rows)
     return figure, all_axes
 
 
-def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
+def _divide(all_axes: Sequence[Axes], methods: Sequence[str]) -> None:
+    """Draw lines between the methods if a method has several rows."""
+    changes = [k for k in range(1, len(methods)) if methods[k] != methods[k - 1]]
+    if len(changes) + 1 < len(methods):
+        for axes in all_axes:
+            for k in changes:
+                axes.axhline(k - 0.5, **DIVIDER)
+
+
+def _name_families(all_axes: Sequence[Axes], rows: Sequence[Row]) -> None:
+    """Divide rows that are sorted by family with lines, and name the families at the right, each in its colour."""
+    start = 0
+    for family, of_family in families(rows).items():
+        end = start + len(of_family)
+        if start:
+            for axes in all_axes:
+                axes.axhline(start - 0.5, **DIVIDER)
+        all_axes[-1].annotate(
+            family, (1, (start + end - 1) / 2), (4, 0), ("axes fraction", "data"), "offset points", va="center",
+            fontsize=7, color=shade(HUES[family], -0.2), annotation_clip=False,
+        )  # fmt: skip
+        start = end
+
+
+def label_ends(
+    axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str], height: float = 0
+) -> None:
     """Label points, such as the ends of lines, at the right of the axes; a thin line joins each label to its point.
 
-    The limits of the axes must be final. The figure becomes taller if its height has no room for all labels.
+    The limits of the axes must be final. `height` is the height of the axes in inches; without it, they are taken to
+    fill the figure, which becomes taller if it has no room for all labels.
     """
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, max(height, 0.6 + _LINE * sum(text.count("\n") + 1 for text in texts)))
-    gaps = [_LINE * (text.count("\n") + 1) / (figure.get_figheight() - 0.5) for text in texts]
+    if not height:
+        figure = axes.figure
+        assert isinstance(figure, Figure)
+        width, full = figure.get_size_inches()
+        figure.set_size_inches(width, max(full, 0.6 + height_of(texts)))
+        height = figure.get_figheight() - 0.5
+    gaps = [height_of([text]) / height for text in texts]
     low, high = axes.get_ylim()
     order = sorted(range(len(ends)), key=lambda k: ends[k][1])
     places = spread_out([(ends[k][1] - low) / (high - low) for k in order], [gaps[k] for k in order])
@@ -181,6 +224,11 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colours[k], "linewidth": 0.7, "relpos": (0, 0.5), "shrinkB": 2},
         )  # fmt: skip
+
+
+def height_of(texts: Sequence[str]) -> float:
+    """Height of some labels one below the other, in inches."""
+    return LINE * sum(text.count("\n") + 1 for text in texts)
 
 
 def spread_out(places: Sequence[float], gaps: Sequence[float]) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -23,6 +24,7 @@ _SENTENCES = "16em"  # width of columns of sentences
 # Width of the first column by the smallest number of columns for which it is used.
 _FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
 _TALLEST = 20  # largest number of rows in one float
+_MOST_COLUMNS = 11  # more do not fit a page, and spare columns are left out
 _LONGEST = 2500  # largest number of characters of notes in one float
 
 
@@ -31,10 +33,17 @@ def latex(document: Document) -> str:
     floats = [
         _float(section, table, start)
         for section in document.sections
-        for table in section.tables
+        for table in map(_fitted, section.tables)
         for start in range(0, len(table.lines), _TALLEST)
     ]
     return "% \\input this file; needs \\usepackage{booktabs}\n\n" + "\n".join(floats)
+
+
+def _fitted(table: Table) -> Table:
+    """The table without as many of its spare columns as a page has no room for."""
+    spare = table.spare[: max(0, len(table.headings) - _MOST_COLUMNS)]
+    lines = [{name: text for name, text in line.items() if name not in spare} for line in table.lines]
+    return replace(table, lines=lines)
 
 
 def _float(section: Section, table: Table, start: int) -> str:

@@ -15,7 +15,8 @@
   const sort = (header) => {
     const table = header.closest("table");
     const column = header.cellIndex;
-    const descending = header.ariaSort === "ascending" || (header.ariaSort === "none" && column > 0);
+    const words = column === 0 || header.classList.contains("words"); // words begin with A, numbers with the largest
+    const descending = header.ariaSort === "ascending" || (header.ariaSort === "none" && !words);
     for (const other of header.parentNode.cells) other.ariaSort = "none";
     header.ariaSort = descending ? "descending" : "ascending";
     const way = descending ? -1 : 1;
@@ -50,7 +51,7 @@
       let rows = 0;
       all("table.board", section).forEach((table, k) => {
         for (const row of all(":scope > tbody > tr.row", table)) {
-          const text = `${title} ${row.cells[0].textContent.toLowerCase()}`;
+          const text = `${title} ${row.cells[0].textContent.toLowerCase()} ${row.dataset.family ?? ""}`;
           const visible = wanted && words.every((word) => text.includes(word));
           row.hidden = !visible;
           const button = row.querySelector(".unfold");

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...benchmarks.errors import printable
 from ..document import Document, Section
+from ..hues import HUES
 from ..tables.table import Table
 from ..text import NONE
 
@@ -35,6 +36,7 @@ def page(document: Document) -> str:
         records=sum(len(detail.runs) for section in document.sections for detail in section.details),
         over=document.ranks,
         diagram=_address(document.diagram.svg) if document.diagram else None,
+        hues=HUES,
         cards={name: _paragraphs(card) for name, card in sorted(document.cards.items())},
     )
 
@@ -51,17 +53,20 @@ def _shown(value: Any) -> Any:
 
 def _view(section: Section) -> dict[str, Any]:
     board, *others = section.tables
-    names = [line[board.headings[0]] for line in board.lines]
+    details = {
+        name: {"id": f"d-{section.id}-{k}", "detail": detail}
+        for k, (name, detail) in enumerate(zip(section.families, section.details, strict=True), 1)
+    }
+    on_board = {line[board.headings[0]] for line in board.lines}
     return {
         "id": section.id,
         "title": section.title,
         "dataset": section.dataset,
         "warnings": section.warnings,
         "board": board,
-        "details": {
-            name: {"id": f"d-{section.id}-{k}", "detail": detail}
-            for k, (name, detail) in enumerate(zip(names, section.details, strict=True), 1)
-        },
+        "details": {name: detail for name, detail in details.items() if name in on_board},
+        "details_of_variants": {name: detail for name, detail in details.items() if name not in on_board},
+        "families": section.families,
         "others": others,
         "figures": [(picture.caption, _address(picture.svg)) for picture in section.pictures],
     }

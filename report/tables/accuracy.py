@@ -2,47 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ..groups import Group
 from ..notes import missing_groups, notes, warnings
 from ..origins import distinct
 from ..sources import Evidence
 from ..statistics import Row, Setting
 from ..text import percent
-from .table import Column, Table
+from ..variants import main_rows
+from .table import WORDS, Column, Table
 
 
 def accuracy(setting: Setting, evidence: Evidence) -> Table:
-    """Leaderboard of a setting: overall accuracy, accuracy of each group, and number of seeds."""
-    headings = {group.name: f"{group.name} ({len(group.classes)})" for group in setting.groups}
+    """Leaderboard of a setting: the main row of every method with its family, accuracies, and number of seeds.
+
+    It is a ranking by accuracy; the table of families groups the methods. One family alone has no column.
+    """
+    rows = main_rows(setting).rows
+    named = len({row.family for row in rows}) > 1
     lines = [
-        {
-            "method": row.label,
-            "overall": percent(row.overall),
-            **{heading: percent(row.groups[name]) for name, heading in headings.items()},
-            "seeds": str(len(row.runs)),
-        }
-        for row in setting.rows
+        {"method": row.label}
+        | ({"family": row.family} if named else {})
+        | accuracies(row, setting.groups)
+        | {"seeds": str(len(row.runs))}
+        for row in rows
     ]
-    columns = {
-        "method": Column("words", "method\nclasses"),
-        "overall": Column(short=f"overall\n{len(setting.dataset.train_counts)}"),
-        "seeds": Column(short="n"),
-    }
-    for part, grouping in enumerate(setting.groupings):
-        for group in grouping.groups:
-            columns[headings[group.name]] = Column(short=f"{group.name}\n{len(group.classes)}", part=part)
     rules = [grouping.rule for grouping in setting.groupings]
+    elsewhere = ["Variants of a method have a table of their own."] * (len(rows) < len(setting.rows))
     return Table(
         "accuracy",
         "Accuracy",
         lines,
-        notes(setting),
-        brief=[*warnings(setting), *missing_groups(setting), *rules],
-        numbers={row.label: _circumstances(setting, row) | _accuracies(setting, row) for row in setting.rows},
-        columns=columns,
+        [*notes(setting), *elsewhere],
+        brief=[*warnings(setting), *missing_groups(setting), *rules, *elsewhere],
+        numbers={row.label: _circumstances(setting, row) | _unrounded(setting, row) for row in setting.rows},
+        columns={"method": Column("words", "method\nclasses"), "family": WORDS} | layout(setting),
+        spare=("family",),
         apart=setting.apart,
     )
+
+
+def accuracies(row: Row, groups: Sequence[Group]) -> dict[str, str]:
+    """Cells of a row: accuracy overall and of each group."""
+    return {"overall": percent(row.overall)} | {_heading(group): percent(row.groups[group.name]) for group in groups}
+
+
+def layout(setting: Setting) -> dict[str, Column]:
+    """Layout of the columns of accuracies and seeds."""
+    columns = {"overall": Column(short=f"overall\n{len(setting.dataset.train_counts)}"), "seeds": Column(short="n")}
+    for part, grouping in enumerate(setting.groupings):
+        for group in grouping.groups:
+            columns[_heading(group)] = Column(short=f"{group.name}\n{len(group.classes)}", part=part)
+    return columns
+
+
+def _heading(group: Group) -> str:
+    return f"{group.name} ({len(group.classes)})"
 
 
 def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
@@ -58,8 +75,9 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
         "recipe": setting.recipe["name"],
         "backbone": setting.recipe.get("backbone"),
         "epochs": runs[0].final.epoch + 1,
-        "method": runs[0].method,
+        "method": row.method,
         "label": row.label,
+        "family": row.family,
         "seeds": " ".join(str(run.seed) for run in runs),
         "n": len(runs),
         "apart": row.apart or None,
@@ -68,7 +86,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
     }
 
 
-def _accuracies(setting: Setting, row: Row) -> dict[str, Any]:
+def _unrounded(setting: Setting, row: Row) -> dict[str, Any]:
     """Mean and std, overall and of every group, shown or not; class counts of the groups; rules of the groupings."""
     numbers: dict[str, Any] = {}
     for name, spread in {"overall": row.overall, **row.groups}.items():

@@ -7,6 +7,7 @@ from ..paired_tests import verdict
 from ..sources import Evidence
 from ..statistics import Setting
 from ..text import in_points, percent
+from ..variants import main_rows
 from .table import Column, Table
 
 _NOTE = (
@@ -19,8 +20,8 @@ _NOTE = (
 
 
 def adjusted(setting: Setting, evidence: Evidence) -> Table:
-    """Table of the rows with logits: accuracy as trained and adjusted, ECE, and difference to the adjusted baseline."""
-    rows = corrections(setting, evidence.scores)
+    """Table of the main rows with logits: accuracy before and after adjustment, ECE, difference from the baseline's."""
+    rows, main = corrections(setting, evidence.scores), {row.label for row in main_rows(setting).rows}
     numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
     notes, name = [_NOTE], setting.options.baseline
     compared = any(row.row is setting.baseline for row in rows)
@@ -34,7 +35,7 @@ def adjusted(setting: Setting, evidence: Evidence) -> Table:
     return Table(
         "adjusted",
         "After logit adjustment",
-        [_line(setting, row, compared) for row in rows],
+        [_line(setting, row, compared) for row in rows if row.row.label in main],
         notes,
         numbers=numbers | {row.row.label: {"adjusted": row.adjusted.mean, "ece": row.ece.mean} for row in rows},
         columns={

@@ -10,19 +10,20 @@ from ..paired_tests import FEWEST, Paired, difference, verdict
 from ..sources import Evidence
 from ..statistics import INACTIVE, Row, Setting
 from ..text import NONE, in_points, signed, size
+from ..variants import main_rows
 from .table import WORDS, Table
 
 _BEST = "best − last epoch"
 
 
 def cost(setting: Setting, evidence: Evidence) -> Table:
-    """Table of all rows: difference from the baseline (if it has records), training times, memory and parameters."""
+    """Table of the main rows: difference from the baseline (if it has records), times, memory and parameters."""
     base, name = setting.baseline, setting.options.baseline
-    lines, numbers = [], {}
+    lines, numbers = {}, {}
     for row in setting.rows:
         gap = difference(row, base) if base and row is not base else None
         gain, spent = optimism(row), costs(row)
-        lines.append(
+        lines[row.label] = (
             {"method": row.label}
             | (_against(gap, row, setting) if base else {})
             | ({_BEST: signed(gain)} if setting.options.optimism else {})
@@ -32,7 +33,7 @@ def cost(setting: Setting, evidence: Evidence) -> Table:
     return Table(
         "cost",
         f"Difference from {name}, and cost" if base else "Cost",
-        lines,
+        [lines[row.label] for row in main_rows(setting).rows],
         _notes(setting),
         numbers=numbers,
         columns={"verdict": WORDS},

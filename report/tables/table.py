@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import pandas as pd
 
+Kind = Literal["numbers", "words", "sentences"]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -19,7 +21,7 @@ class Column:
         part: index of the part that contains the column when a terminal splits the table.
     """
 
-    kind: Literal["numbers", "words", "sentences"] = "numbers"
+    kind: Kind = "numbers"
     short: str = ""
     part: int = 0
 

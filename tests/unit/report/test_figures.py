@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.report_records import METHODS, cifar, dataset, keep_logits, lifelike, lifelike_setting, record
 from ltbench.benchmarks.errors import printable
-from ltbench.report.figures import caption, few_rows, figures, main_rows, variants
+from ltbench.report.figures import caption, few_rows, figures, line_rows, main_rows, variants
 from ltbench.report.figures.bars import _fractions, group_bars
 from ltbench.report.figures.classes import class_counts, class_differences, class_lines, moving_mean
 from ltbench.report.figures.curves import cost_scatter
@@ -204,9 +204,12 @@ def test_confusions_count_classes_of_equal_size_apart() -> None:
 
 def test_a_caption_says_that_rows_are_left_out() -> None:
     many = lifelike_setting(methods=14)
-    assert len(few_rows(many).rows) == 8
+    assert len(few_rows(many).rows) == 10
     assert many.baseline in few_rows(many).rows
-    assert caption(many, "training").endswith("(8 of 14 rows: the best ones, and the baseline)")
+    assert caption(many, "priors").endswith("(10 of 14 rows: the best ones of each family, and the baseline)")
+    shown = len(line_rows(many).rows)
+    assert 10 < shown < 14
+    assert caption(many, "training").endswith(f"({shown} of 14 rows: the best ones of each family, and the baseline)")
     assert caption(many, "counts") == caption(lifelike_setting(), "counts")
     assert "rows" not in caption(lifelike_setting(methods=8), "training")
     assert "rows" not in caption(many, "groups")

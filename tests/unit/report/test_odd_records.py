@@ -99,7 +99,7 @@ def test_groups_that_are_asked_for(tmp_path: Path) -> None:
     wanted = {"shots": ["many (8)", "medium (2)", "few (0)"], "five": [f"G{k} (2)" for k in range(1, 6)]}
     for groups, columns in wanted.items():
         (setting,) = settings(runs, Options(groups=groups))
-        assert list(tables(setting, Evidence())[0].frame) == ["method", "overall", *columns, "seeds"]
+        assert list(tables(setting, Evidence())[0].frame) == ["method", "family", "overall", *columns, "seeds"]
     (setting,) = settings(runs, Options(rule="C"))
     assert "convention C" in " ".join(tables(setting, Evidence())[0].notes)
 

@@ -72,17 +72,35 @@ def board(page: Page, column: int, table: int = 0) -> list[str]:
 
 def test_sorting_keeps_words_last_and_says_its_direction(page: Page) -> None:
     first = page.locator("table.board").first
-    overall = first.locator("thead th").nth(1)
+    names = first.locator("thead th").all_text_contents()
+    at = names.index("overall")
+    overall = first.locator("thead th").nth(at)
     overall.locator("button").click()
     assert overall.get_attribute("aria-sort") == "descending"
-    values = [float(text.split(" ")[0]) for text in board(page, 1)]
+    values = [float(text.split(" ")[0]) for text in board(page, at)]
     assert values == sorted(values, reverse=True)
     overall.locator("button").click()
     assert overall.get_attribute("aria-sort") == "ascending"
-    assert [float(text.split(" ")[0]) for text in board(page, 1)] == values[::-1]
+    assert [float(text.split(" ")[0]) for text in board(page, at)] == values[::-1]
     first.locator("thead th").nth(0).locator("button").click()
     assert board(page, 0) == sorted(board(page, 0))
     assert overall.get_attribute("aria-sort") == "none"
+
+
+def test_families_are_filtered_coloured_and_sorted_on_wide_screens(page: Page) -> None:
+    page.fill("#filter", "margin")
+    assert board(page, 0) == ["ldam-drw"]
+    page.fill("#filter", "")
+    mark = page.locator("tr[data-family=margin] .family").first
+    assert mark.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(213, 94, 0)"
+    header = page.locator("table.board").first.locator("thead th", has_text="family")
+    if page.viewport_size == {"width": 390, "height": 800}:
+        assert not header.is_visible()
+        return
+    header.locator("button").click()
+    families = board(page, 1)
+    assert families == sorted(families)
+    assert {"baseline", "generation", "margin"} < set(families)
 
 
 def test_rows_of_fewer_seeds_stay_below_when_sorted(page: Page) -> None:
@@ -139,7 +157,7 @@ def test_a_row_unfolds_by_keyboard_to_circumstances_and_command(page: Page) -> N
     text = detail.inner_text()
     for word in ("bench run --method", "--seed 0,1,2", "data checksum", "abababab", "12345678", "hyper-parameters"):
         assert word in text
-    page.locator("table.board").first.locator("thead th button").nth(1).click()
+    page.locator("table.board").first.locator("thead th button", has_text="overall").click()
     assert button.locator(
         "xpath=ancestor::tr/following-sibling::tr[1]"
     ).is_visible()  # the details stay below their row
