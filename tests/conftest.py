@@ -1,10 +1,12 @@
-"""Shared fixtures: the command line, called in the test process, and static shapes as on a GPU."""
+"""Shared fixtures: the command line in the test process, static shapes as on a GPU; distribution of tests to workers."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,23 @@ from ltbench import bench
 from ltbench.benchmarks.precision import static_shapes
 
 torch.set_num_threads(1)  # two test processes share two cores
+TOGETHER = ("test_sweep_faults.py", "test_faults.py", "test_dar_distributed.py")  # files with costly shared fixtures
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Scheduler of several workers (`-n 2`) that runs tests which share a costly fixture on one worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Grouped(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            if file.endswith(TOGETHER):
+                return file
+            method = re.search(r"\[([^]]+)\]$", test) if file.endswith("contract/test_methods.py") else None
+            return f"{file}[{method[1]}]" if method else nodeid
+
+    return Grouped(config, log)
 
 
 @pytest.fixture

@@ -29,8 +29,7 @@ from ltbench.benchmarks.training.trainer import execute
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
 
-# The tests of a method run on one worker, which then trains its plain run once.
-@pytest.fixture(params=[pytest.param(n, marks=pytest.mark.xdist_group(n)) for n in registry.names("methods")])
+@pytest.fixture(params=registry.names("methods"))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

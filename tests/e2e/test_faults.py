@@ -56,7 +56,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
     return in_this_process(tmp_path_factory.mktemp("whole"), 50)
 
 
-@pytest.mark.xdist_group("killed_run")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
 def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Signals, whole: Record) -> None:
     process = start(tmp_path, "--method", "drs", "--epochs", "50")

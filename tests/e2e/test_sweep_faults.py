@@ -18,8 +18,6 @@ from ltbench.benchmarks.sweeps.units import Unit, make_units
 from ltbench.benchmarks.training.callbacks import Callback
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
-pytestmark = pytest.mark.xdist_group("sweep_faults")  # one worker, so that the undisturbed sweep is trained once
-
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:

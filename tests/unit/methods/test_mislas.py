@@ -208,7 +208,7 @@ def test_first_stage_is_that_of_a_mixup_run(tmp_path: Path) -> None:
     assert (shared.spec.id, shared.epochs, shared.use) == (tiny_run("mixup").id, 3, "prefix")
     (shared,) = shared_trainings(tiny_run("mislas", settings=("mislas.alpha=0.2",)))
     assert shared.spec.id == tiny_run("mixup", settings=("mixup.alpha=0.2",)).id
-    record = carry_out(tiny_run("mislas"), tmp_path)
+    record = carry_out(tiny_run("mislas", settings=("mislas.second=10",)), tmp_path)
     assert record.cost.epochs_per_stage == {"train": 3, SECOND: 10}
     measured = {name: points[-1] for name, points in record.history.measures.items()}
     assert measured == {

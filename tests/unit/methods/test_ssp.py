@@ -13,7 +13,7 @@ import pytest
 import torch
 from helpers.callbacks import Counter, StopAfter
 from helpers.command import Answer
-from helpers.tiny import carry_out, on_its_own, tiny_run, without_timings
+from helpers.tiny import SHORT, carry_out, on_its_own, tiny_run, without_timings
 from ltbench.benchmarks.data.loader import draw, generator
 from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.method import Batch, Needs, Now, Split
@@ -36,7 +36,8 @@ def method(**fields: Any) -> Any:
 
 
 def on(base: str, epochs: int = 5, length: float = 1) -> RunSpec:
-    return tiny_run("ssp", settings=(f"ssp.base={base}", f"ssp.length={length}"), epochs=epochs)
+    short = ("ssp.base.second=3",) if base in SHORT else ()
+    return tiny_run("ssp", settings=(f"ssp.base={base}", f"ssp.length={length}", *short), epochs=epochs)
 
 
 def test_quarter_turns_are_counter_clockwise() -> None:

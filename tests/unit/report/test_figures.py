@@ -180,8 +180,8 @@ def test_a_batch_s_classes_are_drawn_literally() -> None:
     labels = np.arange(len(HOSTILE))
     images, none = np.full((len(labels), 3, 4, 4), 0.5, np.float32), np.zeros(0, int)
     view = SimpleNamespace(
-        pixels=images, normalised=images, labels=labels, synthetic=labels > 5, sources=none, source_labels=none,
-        towards=none, class_counts=labels + 1, synthetic_counts=labels,
+        pixels=images, normalised=images, labels=labels, second_labels=labels, synthetic=labels > 5, sources=none,
+        source_labels=none, towards=none, class_counts=labels + 1, synthetic_counts=labels,
     )  # fmt: skip
     ElementTree.fromstring(batch_picture("\x1b$x_1$", HOSTILE, view, "svg"))
     assert batch_picture("\x1b$x_1$", HOSTILE, view, "png").startswith(b"\x89PNG")

@@ -45,7 +45,6 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.xdist_group("dar_distributed")
 @pytest.mark.parametrize(("mode", "sync"), CASES)
 def test_two_processes(mode: Any, sync: bool, states: Path) -> None:
     """DistributedDataParallel, where one rank has no noise rows.

@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.tiny import carry_out, tiny_run, without_timings
-from ltbench.benchmarks.method import Backbone, Method
+from ltbench.benchmarks.method import Backbone
 from ltbench.benchmarks.network import Classifier, Head
 from ltbench.benchmarks.records.environment import ROOT
 from ltbench.benchmarks.split import Split
 from ltbench.benchmarks.training.history import History
+from ltbench.methods.erm import ERM
 from torch import Tensor, nn
 
 TESTS = 500
 
 
-class CountsEvaluations(Method):
+class CountsEvaluations(ERM):
     """ERM that counts the images its network processes in evaluation mode."""
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
