@@ -1,4 +1,4 @@
-"""Shared fixtures: the command line in the test process, static shapes as on a GPU; distribution of tests to workers."""
+"""Shared fixtures: the command line in the test process, static shapes as on a GPU; a scheduler of several workers."""
 
 from __future__ import annotations
 
