@@ -15,23 +15,24 @@ from ltbench import bench
 from ltbench.benchmarks.precision import static_shapes
 
 torch.set_num_threads(1)  # two test processes share two cores
-TOGETHER = ("test_sweep_faults.py", "test_faults.py", "test_dar_distributed.py")  # files with costly shared fixtures
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Scheduler of several workers (`-n 2`) that runs tests which share a costly fixture on one worker."""
+    """Scheduler of several workers (`-n 2`) that runs tests with common fixtures or caches on one worker.
+
+    These are the tests of a file, and the contract tests of a method. Long ones, in `contract/` and `e2e/`, come first.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Grouped(LoadScopeScheduling):  # type: ignore[misc]
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             file, _, test = nodeid.partition("::")
-            if file.endswith(TOGETHER):
-                return file
-            method = re.search(r"\[([^]]+)\]$", test) if file.endswith("contract/test_methods.py") else None
-            return f"{file}[{method[1]}]" if method else nodeid
+            method = re.search(r"\[([a-z0-9-]+)\]$", test) if "/contract/" in file else None
+            return f"contract[{method[1]}]" if method else file
 
-    return Grouped(config, log)
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture
