@@ -16,6 +16,7 @@ import math
 import re
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType, UnionType
@@ -80,13 +81,19 @@ def load(kind: str, name: str) -> Plugin:
     if kind == "methods" and name.endswith(".py"):
         return _from_path(Path(name))
     name = name.replace("_", "-")  # both spellings name the same plugin and must give the same id
+    stem = name.replace("-", "_")
+    if not stem.startswith("_") and stem.isidentifier() and (ROOT / kind / f"{stem}.py").is_file():
+        return _built_in(kind, name)
     if name not in names(kind):
         raise unknown(kind.removesuffix("s"), name, names(kind))
-    if (ROOT / kind / f"{name.replace('-', '_')}.py").is_file():
-        return _plugin(kind, name, importlib.import_module(f"{PACKAGE}.{kind}.{name.replace('-', '_')}"))
     entry = next(entry for entry in entry_points(group=GROUP) if entry.name.replace("_", "-") == name)
     module = importlib.import_module(entry.module)
     return _plugin(kind, name, module, _digest(Path(str(module.__file__))))
+
+
+@cache
+def _built_in(kind: str, name: str) -> Plugin:
+    return _plugin(kind, name, importlib.import_module(f"{PACKAGE}.{kind}.{name.replace('-', '_')}"))
 
 
 def _from_path(path: Path) -> Plugin:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -94,8 +95,9 @@ class DigitsLT(Source):
         return np.concatenate([generator.permutation(row)[: counts[rank[digit]]] for digit, row in enumerate(pool)])
 
 
+@cache
 def read() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (1797, 3, 8, 8) and labels int64 (1797,) in file order.
+    """Images uint8 (1797, 3, 8, 8) and labels int64 (1797,) in file order; read once per process, not to be changed.
 
     Raises:
         UserError: the contents of scikit-learn's file have changed.

@@ -102,7 +102,8 @@ class Outcome:
 def trained(name: str | Method, record: MakeStepTaker, epochs: int = 5) -> Outcome:
     """Losses, final weights, moved tensors and number of recordings of a short run without shared epochs."""
     StandIn.recorded = 0
-    spec = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=("recipe.batch_size=16",))
+    settings = ("recipe.batch_size=16",)  # five steps per epoch, of which a phase takes three before it is recorded
+    spec = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=settings, n_max=16)
     if not isinstance(name, str):
         spec = dataclasses.replace(spec, method=name)
     torch.manual_seed(0)

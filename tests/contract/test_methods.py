@@ -8,7 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from ltbench.benchmarks.training.shared_start import attach_source
 from ltbench.benchmarks.training.trainer import execute
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 
+small_run = partial(tiny_run, n_max=16, evaluate_every=4)  # three steps per epoch
+
 
 @pytest.fixture(params=registry.names("methods"))
 def name(request: pytest.FixtureRequest) -> str:
@@ -44,7 +46,7 @@ def plain_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tupl
     @cache
     def plain_run(name: str) -> tuple[Record, Path]:
         runs = tmp_path_factory.mktemp(name)
-        return carry_out(tiny_run(name, epochs=5), runs), runs
+        return carry_out(small_run(name, epochs=5), runs), runs
 
     return plain_run
 
@@ -65,16 +67,16 @@ def test_trains_to_a_finite_record_that_survives_json(plain: tuple[Record, Path]
 def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
     """Losses are finite before and after a method's start, and the first is close to that in float32."""
     settings = ("recipe.precision=bf16", "recipe.batch_size=16")
-    record = carry_out(tiny_run(name, settings=settings, epochs=5), tmp_path)
+    record = carry_out(small_run(name, settings=settings, epochs=5), tmp_path)
     assert all(math.isfinite(loss) for loss in record.history.loss)
     assert record.history.loss[0] == pytest.approx(
-        _first_loss(tiny_run(name, settings=settings[1:], epochs=5)), rel=0.1
+        _first_loss(small_run(name, settings=settings[1:], epochs=5)), rel=0.1
     )
 
 
 def test_same_seed_same_record_and_another_seed_another(name: str, plain: tuple[Record, Path], tmp_path: Path) -> None:
-    first, second = plain[0], carry_out(tiny_run(name, epochs=5), tmp_path)
-    other = tiny_run(name, seed=1, epochs=5)
+    first, second = plain[0], carry_out(small_run(name, epochs=5), tmp_path)
+    other = small_run(name, seed=1, epochs=5)
     assert without_timings(first) == without_timings(second)
     assert first.history.loss[0] != _first_loss(other)
     assert first.id != other.id
@@ -89,12 +91,12 @@ def _first_loss(run: RunSpec) -> float:
 
 def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
     """A run has the record of an uninterrupted one although it is interrupted again and again; see `_stops`."""
-    whole = carry_out(tiny_run(name, epochs=10), tmp_path / "whole")
-    stops = _stops(tiny_run(name, epochs=10))
+    whole = carry_out(small_run(name, epochs=10), tmp_path / "whole")
+    stops = _stops(small_run(name, epochs=10))
     for stop in stops:
         with pytest.raises(KeyboardInterrupt):
-            execute(tiny_run(name, epochs=10), torch.device("cpu"), tmp_path / "stopped", _Stop(name, stop))
-    resumed = carry_out(tiny_run(name, epochs=10), tmp_path / "stopped")
+            execute(small_run(name, epochs=10), torch.device("cpu"), tmp_path / "stopped", _Stop(name, stop))
+    resumed = carry_out(small_run(name, epochs=10), tmp_path / "stopped")
     assert without_timings(resumed) == without_timings(whole)
     assert resumed.cost.resumed == len(stops)
 
@@ -116,9 +118,9 @@ def test_a_shared_beginning_and_an_own_one_give_one_record(
     """A record is the same whether the ERM epochs are shared, reused, or trained with the method's own hooks."""
     shared, runs = plain
     shutil.copytree(runs, tmp_path / "shared")
-    reused = _again(tiny_run(name, epochs=5), tmp_path / "shared")
-    needs = tiny_run(name, epochs=5).method.needs(5)
-    own = carry_out(on_its_own(tiny_run(name, epochs=5)), tmp_path / "own")
+    reused = _again(small_run(name, epochs=5), tmp_path / "shared")
+    needs = small_run(name, epochs=5).method.needs(5)
+    own = carry_out(on_its_own(small_run(name, epochs=5)), tmp_path / "own")
     assert without_timings(shared) == without_timings(own)
     assert without_timings(shared) == without_timings(reused)
     assert not any(part.reused for part in shared.cost.prerequisites)
@@ -154,7 +156,7 @@ class _Stop(Callback):
 
 
 def test_test_images_have_no_influence_on_training(name: str, plain: tuple[Record, Path], tmp_path: Path) -> None:
-    run = tiny_run(name, epochs=5)
+    run = small_run(name, epochs=5)
     test = run.dataset.test
     noise = torch.randint_like(test.images, 256, generator=generator(0, "noise"))
     dataset = dataclasses.replace(run.dataset, test=Split(noise, test.labels.flip(0), test.num_classes))
@@ -170,7 +172,7 @@ def test_leaves_no_training_module_behind(name: str, plain: tuple[Record, Path])
     record, runs = plain
     state = torch.load(runs / record.id / "network.pt", weights_only=True)
     assert {key.split(".")[0] for key in state} == {"normalise", "backbone", "head"}
-    fresh = build_network(tiny_run(name))
+    fresh = build_network(small_run(name))
     fresh.load_state_dict(state)
 
 
@@ -240,7 +242,7 @@ def test_card_says_what_changes_and_what_is_reported(name: str) -> None:
 
 
 def _ready(name: str) -> tuple[RunSpec, Any, Split]:
-    run = tiny_run(name)
+    run = small_run(name)
     net = build_network(run)
     attach_source(run, net)
     for stage in run.method.stages(3):

@@ -22,9 +22,16 @@ SHORT = (
 )  # their second stages have a fixed length, by default 10 or 30 epochs
 
 
-def tiny_run(method: str = "erm", seed: int = 0, settings: tuple[str, ...] = (), epochs: int = 3) -> RunSpec:
-    """Specification of a run on a few digits for a few epochs, evaluated after each epoch."""
-    always = ("dataset.n_max=30", "recipe.evaluate_every=1")
+def tiny_run(
+    method: str = "erm",
+    seed: int = 0,
+    settings: tuple[str, ...] = (),
+    epochs: int = 3,
+    n_max: int = 30,
+    evaluate_every: int = 1,
+) -> RunSpec:
+    """Specification of a run on a few digits for a few epochs, evaluated after each epoch unless stated otherwise."""
+    always = (f"dataset.n_max={n_max}", f"recipe.evaluate_every={evaluate_every}")
     if method in SHORT and not any("second=" in setting for setting in settings):
         settings = (*settings, "second=3")
     request = RunRequest(seeds=str(seed), imbalance="5", epochs=str(epochs), settings=(*always, *settings))

@@ -87,5 +87,6 @@ def test_a_changed_file_is_an_error(monkeypatch):
     digits = sklearn.datasets.load_digits()
     digits.images[0, 0, 0] += 1
     monkeypatch.setattr("sklearn.datasets.load_digits", lambda: digits)
+    monkeypatch.setattr(digits_lt, "read", digits_lt.read.__wrapped__)  # without the cache
     with pytest.raises(UserError, match="pixels in scikit-learn's digits file have changed"):
         DigitsLT().load(ROOT)
