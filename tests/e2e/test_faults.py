@@ -70,7 +70,9 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Sig
     assert (resumed.cost.resumed, whole.cost.resumed) == (1, 0)
 
 
+@pytest.mark.slow
 def test_two_processes_share_one_results_folder(tmp_path: Path) -> None:
+    """The same command, started twice at once, trains each run once."""
     options = ("--method", "erm,drs,drw", "--epochs", "30")
     both = [start(tmp_path, *options) for _ in range(2)]
     answers = [process.communicate() for process in both]

@@ -40,7 +40,9 @@ def finish(folder: Path, undisturbed: dict[str, dict[str, object]]) -> None:
     assert workers(folder) == []
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
+    """A run that is killed by a signal is retried, and ends in the record of an undisturbed one."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and workers(tmp_path), process)

@@ -40,7 +40,9 @@ def stand_in(folder: Path) -> dict[str, str]:
     return {"PATH": f"{folder}/bin:{os.environ['PATH']}", "NOTES": f"{folder}/notes"}
 
 
+@pytest.mark.slow
 def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Executes the script with stand-ins for Slurm's commands; the jobs train two runs, one after the other."""
     monkeypatch.chdir(tmp_path)
     units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[
         :2

@@ -208,7 +208,10 @@ def test_contrastive_module_rests_once_generation_begins() -> None:
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-@pytest.mark.parametrize("name", ["densenet40", "resnext29-8x64d", "timm:resnet10t"])
+LARGE = pytest.param("resnext29-8x64d", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", ["densenet40", LARGE, "timm:resnet10t"])
 def test_trains_end_to_end_in_other_backbones(name: str, tmp_path: Path) -> None:
     """Losses before and after generation begins are finite, and the finished network has the plain backbone."""
     data = [f"dataset.{each}" for each in ("size=16", "classes=3", "n_max=6", "test_per_class=1")]
