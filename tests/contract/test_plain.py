@@ -48,7 +48,7 @@ def test_every_chain_equals_torchvision_image_by_image(changes: dict[str, object
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_fifty_steps_lose_the_same(name: str) -> None:
     """At the end of training, when every part of a method is active, batches are equal and losses close."""
-    run, other = (tiny_run(name, epochs=10, settings=("recipe.batch_size=16",)) for _ in range(2))
+    run, other = (tiny_run(name, epochs=10, settings=("recipe.batch_size=8",)) for _ in range(2))
     plain = dataclasses.replace(run, method=other.method, recipe=run.recipe.model_copy(update=PLAIN))
     (fast_losses, fast_images), (plain_losses, plain_images) = trained(run), trained(plain)
     assert all(torch.equal(a, b) for a, b in zip(fast_images, plain_images, strict=True))
