@@ -12,7 +12,7 @@ demo: $(READY)
 	$(BIN)/bench report --results runs/demo/results --runs runs/demo --out runs/demo/report
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 -q -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
 
 slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow

@@ -56,7 +56,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Record:
     return in_this_process(tmp_path_factory.mktemp("whole"), 50)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+CTRL_C = pytest.param(signal.SIGINT, id="ctrl-c", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGKILL, id="kill"), CTRL_C])
 def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Signals, whole: Record) -> None:
     process = start(tmp_path, "--method", "drs", "--epochs", "50")
     wait_for("checkpoint-b.pt", tmp_path, process)

@@ -24,7 +24,9 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_lock_of_another_user(tmp_path: Path) -> None:
+    """A lock file that this user may not write is one sentence that names it."""
     assert bench(tmp_path, *RUN, "--quiet").returncode == 0
     shutil.rmtree(tmp_path / "results")
     (folder,) = (tmp_path / "runs").iterdir()

@@ -84,7 +84,9 @@ def test_unknown_names_are_answered_with_the_nearest(
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.slow
 def test_speed_command_writes_tables_and_all_rounds(cli: Callable[..., Answer]) -> None:
+    """`bench speed --quick` for three methods, beside the plain loop."""
     words = (
         "speed",
         "--quick",
