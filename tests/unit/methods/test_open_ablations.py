@@ -52,8 +52,10 @@ def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path
     assert whole.history.loss[4] != erm.history.loss[4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=str)
 def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp_path: Path) -> None:
+    """Each option of OPeN resumes to the same record and gives another result than the default."""
     before_start = {"start": "0.6"}  # the last two epochs have noise
     chosen = settings(before_start | ablation)
     run = tiny_run("open", epochs=5, settings=chosen)

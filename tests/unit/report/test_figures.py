@@ -68,7 +68,10 @@ def overlapping(boxes: list[Bbox]) -> list[tuple[int, int]]:
     ]
 
 
-@pytest.mark.parametrize(("classes", "methods"), [(10, 1), (10, 3), (100, 12), (10, 30)])
+THIRTY = pytest.param(10, 30, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("classes", "methods"), [(10, 1), (10, 3), (100, 12), THIRTY])
 def test_names_stand_apart_and_figures_fit_a_page(classes: int, methods: int, tmp_path: Path) -> None:
     setting = lifelike_setting(classes, methods=methods)
     keep_logits(setting.runs if classes == 10 else [], tmp_path)

@@ -161,8 +161,10 @@ def test_a_step_that_reads_back_is_one_sentence(cli: Callable[..., Answer], comm
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["start_image=class", "instead=augment"])
 def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
+    """Options of BLT whose steps draw images of the training split."""
     request = RunRequest(epochs="3", settings=["dataset.n_max=30", option], imbalance="5")
     (spec,) = make_plan(["blt"], ["digits-lt"], request)
     assert profiles(spec, CPU)[-1].whole > 0
