@@ -26,14 +26,14 @@ def info(name: str) -> None:
     """Describe a method, dataset or recipe and list its fields."""
     from .listing import is_recipe_alone, recipe_card
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if is_recipe_alone(name):
         console.print(recipe_card(name))
         return
     from .cards import cards
 
     for part in cards(name):
-        console.print(part, markup=False)
+        console.print(part)
 
 
 COMMANDS = (list_names, info)

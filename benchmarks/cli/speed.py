@@ -8,6 +8,7 @@ from typing import Any
 import rich_click as click
 from rich.console import Console
 
+from ..errors import printable
 from ..utils.device import find_device
 from ..utils.options import DEVICE, PATH, RUN_OPTIONS, add_options, names_option, option
 
@@ -32,12 +33,12 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
     torch_device = find_device(device)
     (run,) = make_plan([method], [dataset], RunRequest(**options))
     data, recipe = run.facts.dataset, run.recipe
-    title = f"{run.name} on {data.label}: {recipe.backbone}, batch of {recipe.batch_size}, {torch_device}"
+    title = printable(f"{run.name} on {data.label}: {recipe.backbone}, batch of {recipe.batch_size}, {torch_device}")
     with Console(stderr=True).status("Taking steps"), threads(run.recipe.threads):
         before = convolution_peak(torch_device)
         measured = profiles(run, torch_device)
         peak = max(before, convolution_peak(torch_device))
-    Console().print(profile_view(title, measured, peak))
+    Console(markup=False, emoji=False).print(profile_view(title, measured, peak))
 
 
 @click.command()
@@ -72,7 +73,7 @@ def speed(
             status.update(f"Measuring {text}")
 
         results = measure(runs, torch_device, against == "dataloader", say, scale)
-    Console().print(speed_view(results))
+    Console(markup=False, emoji=False).print(speed_view(results))
     for path, text in ((json_file, as_json(results)), (out, markdown(results))):
         if path:
             write_atomically(path, text)

@@ -101,6 +101,7 @@ def test_speed_command_writes_tables_and_all_rounds(cli: Callable[..., Answer]) 
     )
     answer = cli(*words)
     assert answer.code == 0, answer.err
+    assert "[minimum, maximum]" in " ".join(answer.out.split()), "brackets are text, not markup"
     text = Path("out/speed.md").read_text()
     for word in ("| input | crop, flip |", "| loop | evaluation", "| open | 1.00 |", "[1.00, 1.00]", "torch 2."):
         assert word in text
