@@ -13,10 +13,18 @@ Head = Callable[[int, int], nn.Module]  # number of features, number of classes 
 
 
 class Normalise(nn.Module):
-    """Per-channel standardisation; mean and standard deviation are buffers, so they are saved with the network."""
+    """Resizing and per-channel standardisation of images.
 
-    def __init__(self) -> None:
+    Mean and standard deviation are buffers, so they are saved with the network.
+
+    Attributes:
+        size: height and width to which images are resized, in pixels; 0 to keep their size.
+        interpolation: "bicubic" or "bilinear", with antialiasing.
+    """
+
+    def __init__(self, size: int = 0, interpolation: str = "bicubic") -> None:
         super().__init__()
+        self.size, self.interpolation = size, interpolation
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.zeros(3, 1, 1))
@@ -28,7 +36,10 @@ class Normalise(nn.Module):
         self.std.copy_(torch.tensor(std).view(3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise images (N, 3, H, W)."""
+        """Map images (N, 3, H, W) with pixels in [0, 1] to normalised ones (N, 3, size, size)."""
+        if self.size and tuple(images.shape[2:]) != (self.size, self.size):
+            # bicubic interpolation overshoots at edges
+            images = F.interpolate(images, (self.size, self.size), mode=self.interpolation, antialias=True).clamp(0, 1)
         return (images - self.mean) / self.std
 
 

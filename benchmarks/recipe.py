@@ -67,6 +67,11 @@ class Recipe(BaseModel):
     Attributes:
         name: name of the recipe's file, without its extension.
         backbone: name of a backbone; see `build_backbone`.
+        weights: pretrained weights of the backbone, see `find_weights`; "" for random ones. A record has the name of a
+            file without its folder. Images are then normalised as they were when timm's weights were trained.
+        weights_sha256: digest of the weights' file. It is set when the file is read; if you set it, it is compared.
+        size: height and width, in pixels, to which the network resizes images; 0 keeps those of the dataset.
+        interpolation: kind of resizing; both filter before they reduce a size (antialiasing).
         epochs: number of training epochs.
         batch_size: number of images per step.
         drop_last: leave out a last batch that is smaller than the others.
@@ -100,6 +105,10 @@ class Recipe(BaseModel):
 
     name: str
     backbone: str
+    weights: Annotated[str, LATER] = ""
+    weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$"), LATER] = ""
+    size: Annotated[int, Field(ge=0, le=2048), LATER] = 0
+    interpolation: Annotated[Literal["bicubic", "bilinear"], LATER] = "bicubic"
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 128
     drop_last: bool = False
@@ -137,6 +146,8 @@ class Recipe(BaseModel):
             raise ValueError("schedule = cosine has no drops; set drops = []")
         if self.plain and (self.precision != "fp32" or self.channels_last):
             raise ValueError("plain needs precision = fp32 and channels_last = false, as --plain sets them")
+        if self.weights_sha256 and not self.weights:
+            raise ValueError("weights_sha256 needs weights")
         return self
 
     def steps_per_epoch(self, images: int) -> int:

@@ -21,7 +21,7 @@ from . import checks
 from .parts import Best, Cost, Environment, Final, History, Part, PositiveInt, TrainedEpochs
 
 CONFUSION_LIMIT = 200  # largest number of classes with a confusion matrix; a larger one would take megabytes
-VERSION = 4  # version of the file format; increases when a record or `Recipe` gains a field
+VERSION = 5  # version of the file format; increases when a record or `Recipe` gains a field
 OLDEST = 2  # oldest version that can be read
 FACTS = 1  # hashed into every id; constant, so that ids do not depend on the file version
 

@@ -17,6 +17,7 @@ from ..fields import moments, recorded
 from ..method import Method, Needs, Stage, epochs_before
 from ..network import Classifier, Head, LinearHead
 from ..nn.backbones import build_backbone
+from ..nn.weights import Weights
 from ..recipe import Recipe
 from ..records.schema import DatasetFacts, RunFacts
 from ..records.store import record_path
@@ -39,6 +40,7 @@ class RunSpec:
         dataset: dataset with its training and test split.
         recipe: settings shared by all methods.
         seed: seed of weights, sampling and augmentation; the split does not depend on it.
+        weights: pretrained weights of the backbone, as named by the recipe; None for random ones.
     """
 
     name: str
@@ -48,6 +50,7 @@ class RunSpec:
     dataset: Dataset
     recipe: Recipe
     seed: int
+    weights: Weights | None = None
 
     @cached_property
     def facts(self) -> RunFacts:
@@ -126,7 +129,8 @@ def dataset_facts(dataset: Dataset) -> DatasetFacts:
 def build_network(spec: RunSpec) -> Classifier:
     """Build a run's network on the CPU, with initial weights.
 
-    Those of the backbone depend only on the seed, so runs of different methods with one seed start from the same ones.
+    Those of the backbone are pretrained or depend only on the seed: runs of different methods with one seed start from
+    the same ones.
 
     Raises:
         RunFailed: the hook `head` or `network` returned an invalid value.
@@ -134,12 +138,14 @@ def build_network(spec: RunSpec) -> Classifier:
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
         with _seeded(derive(spec.seed, "backbone")):
-            return build_backbone(spec.recipe.backbone, norm)
+            return build_backbone(spec.recipe.backbone, norm, spec.weights)
 
     with _seeded(derive(spec.seed, "head")):
         net = spec.method.network(backbone, len(spec.dataset.class_names), _head_of(spec))
     check_network(net, spec.method, "network")
-    net.normalise.set(spec.dataset.mean, spec.dataset.std)
+    mean, std = (spec.weights and spec.weights.mean_and_std) or (spec.dataset.mean, spec.dataset.std)
+    net.normalise.set(mean, std)
+    net.normalise.size, net.normalise.interpolation = spec.recipe.size, spec.recipe.interpolation
     return net.to(memory_format=torch.channels_last) if spec.recipe.channels_last else net
 
 

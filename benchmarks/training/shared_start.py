@@ -77,7 +77,7 @@ def _other_spec(spec: RunSpec, name: str, values: Mapping[str, Any], seed: int |
     method = configure(plugin, dict(values))
     changes = changed(method, plugin) | {k: v for k, v in spec.changed.items() if k.startswith("recipe.")}
     seed = spec.seed if seed is None else seed
-    return RunSpec(plugin.name, plugin.source, method, changes, spec.dataset, spec.recipe, seed)
+    return RunSpec(plugin.name, plugin.source, method, changes, spec.dataset, spec.recipe, seed, spec.weights)
 
 
 def branch_points(spec: RunSpec) -> set[int]:

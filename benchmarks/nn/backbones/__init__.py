@@ -13,6 +13,7 @@ from collections.abc import Callable
 from torch import nn
 
 from ...errors import unknown
+from ..weights import Weights, load_into
 from .assembly import Norm
 
 __all__ = ["Norm", "backbone_names", "build_backbone", "check_backbone"]
@@ -31,22 +32,26 @@ def backbone_names() -> list[str]:
     return sorted(_families())
 
 
-def build_backbone(name: str, norm: Norm = nn.BatchNorm2d) -> nn.Sequential:
-    """Build a backbone with new random weights.
+def build_backbone(name: str, norm: Norm = nn.BatchNorm2d, weights: Weights | None = None) -> nn.Sequential:
+    """Build a backbone with new random weights or with pretrained ones.
 
     Args:
         name: one of `backbone_names()` or `timm:<model>`.
         norm: function that builds the normalisation layer for a number of channels.
+        weights: pretrained weights; None for random ones.
 
     Raises:
-        UserError: there is no such backbone, or the timm model does not support `norm`.
+        UserError: there is no such backbone, the timm model does not support `norm`, or the weights do not fit.
     """
     if name.startswith("timm:"):
         from .timm_models import timm_backbone
 
-        return timm_backbone(name.removeprefix("timm:"), norm)
+        return timm_backbone(name.removeprefix("timm:"), norm, weights)
     check_backbone(name)
-    return _families()[name](norm)
+    backbone = _families()[name](norm)
+    if weights is not None:
+        load_into(backbone, weights.tensors, f"{weights.name} for {name}")
+    return backbone
 
 
 def check_backbone(name: str) -> None:

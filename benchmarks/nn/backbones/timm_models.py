@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UserError, unknown
+from ..weights import Weights, load_into
 from .assembly import Norm, join
 
 
@@ -35,14 +36,14 @@ class _Pool(nn.Module):
         return features
 
 
-def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
-    """Build a timm model without its classifier, with new random weights (never pretrained ones).
+def timm_backbone(name: str, norm: Norm, weights: Weights | None = None) -> nn.Sequential:
+    """Build a timm model without its classifier, with new random weights or with the pretrained `weights`.
 
     If calling the model's children in sequence gives exactly the model's output, each child is a stage, as is each
     child of a container such as `blocks` or `stages`. Otherwise, the model can be split only before its pooling.
 
     Raises:
-        UserError: timm has no such model, or the model does not accept `norm`.
+        UserError: timm has no such model, the model does not accept `norm`, or the weights do not fit.
     """
     import timm
 
@@ -60,22 +61,25 @@ def timm_backbone(name: str, norm: Norm) -> nn.Sequential:
         if not _returns(stages, images, features):
             stages = {"features": _Whole(model), "pool": _Pool(model)}
     model.train()
-    return join(stages, features.shape[1])
+    backbone = join(stages, features.shape[1])
+    if weights is not None:
+        load_into(backbone, weights.tensors, f"{weights.name} for timm:{name}", original=model)
+    return backbone
 
 
 def check_model(name: str) -> None:
     """Check the name of a timm model.
 
     Raises:
-        UserError: there is no such model, or the name has a tag of pretrained weights, which would not be loaded.
+        UserError: there is no such model, or the name has a tag of pretrained weights, which belongs into `weights`.
     """
     import timm
 
     architecture, dot, tag = name.partition(".")
     if dot and timm.is_model(architecture):
         raise UserError(
-            f"timm:{name}: the tag '{tag}' names pretrained weights, which are not supported. Write "
-            f"timm:{architecture} to train it from random weights."
+            f"timm:{name}: the tag '{tag}' names pretrained weights. Write backbone = timm:{architecture}, and add "
+            f"weights = timm:{tag} to start from them."
         )
     if dot or not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models())

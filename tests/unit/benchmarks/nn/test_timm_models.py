@@ -13,7 +13,7 @@ TAGGED = ("resnet18.a1_in1k", "resnet18.no_such_tag", "vit_base_patch16_224.augr
 @pytest.mark.parametrize("use", [check_backbone, build_backbone])
 def test_a_tag_of_pretrained_weights_is_refused(name: str, use: object) -> None:
     architecture = name.partition(".")[0]
-    with pytest.raises(UserError, match=f"pretrained weights, which are not supported. Write timm:{architecture} "):
+    with pytest.raises(UserError, match=f"Write backbone = timm:{architecture}, and add weights = timm:"):
         use(f"timm:{name}")  # type: ignore[operator]
 
 

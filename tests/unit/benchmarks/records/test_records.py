@@ -83,7 +83,7 @@ def edited(record: Record, **changes: Any) -> str:
         ({"cost__seconds": float("nan")}, "cost.seconds"),
         ({"history__accuracy": [0.5]}, "differ in length"),
         ({"note": "mine"}, "note"),
-        ({"schema": 5}, "schema 5; this version of ltbench reads schema 2 to 4"),
+        ({"schema": 6}, "schema 6; this version of ltbench reads schema 2 to 5"),
         ({"schema": 1}, "records.migrate RESULTS RUNS"),
         ({"dataset__train_counts": [0] * 10}, "train_counts"),
     ],
