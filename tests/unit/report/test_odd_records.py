@@ -15,7 +15,7 @@ import pytest
 from helpers.command import Answer
 from helpers.report_records import METHODS, RECIPE, cifar, dataset, keep_logits, lifelike, record, store
 from ltbench.benchmarks.errors import UserError
-from ltbench.benchmarks.records.schema import Record
+from ltbench.benchmarks.records.schema import OLDEST, VERSION, Record
 from ltbench.report.build import build, figure_formats
 from ltbench.report.document import section
 from ltbench.report.published import read_published
@@ -91,7 +91,7 @@ def test_records_of_another_schema_are_named_and_left_out(tmp_path: Path) -> Non
     values = json.loads(path.read_text())
     path.with_name("old.json").write_text(json.dumps(values | {"schema": 0}))
     (warning,) = build(Sources(tmp_path / "results"), tmp_path / "out", formats=[]).warnings
-    assert "old.json has schema 0; this version of ltbench reads schema 2 to 4." in warning
+    assert f"old.json has schema 0; this version of ltbench reads schema {OLDEST} to {VERSION}." in warning
 
 
 def test_groups_that_are_asked_for(tmp_path: Path) -> None:
