@@ -75,10 +75,12 @@ class Recipe(BaseModel):
         epochs: number of training epochs.
         batch_size: number of images per step.
         drop_last: leave out a last batch that is smaller than the others.
-        optimiser: SGD with `momentum`, or Adam with beta1 = `momentum` and beta2 = 0.999.
+        optimiser: SGD with `momentum`; or Adam, or AdamW, with beta1 = `momentum` and beta2 = 0.999. AdamW subtracts
+            the weight decay from the weights (Loshchilov & Hutter 2019); the others add it to the gradient.
         lr: learning rate after the warm-up, before the first drop.
         momentum: momentum of SGD, or beta1 of Adam.
         weight_decay: coefficient of the L2 penalty, for all trained parameters.
+        clip_norm: largest norm of the gradient of all trained parameters, which is scaled down to it; 0 for no limit.
         crop_padding: black pixels added on each side before the random crop; 0 for no crop.
         flip: mirror each image horizontally with probability 0.5.
         augment: "basic" adds nothing to crop, flip and Cutout; "simclr" adds the colour operations of SimCLR,
@@ -112,10 +114,11 @@ class Recipe(BaseModel):
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 128
     drop_last: bool = False
-    optimiser: Literal["sgd", "adam"] = "sgd"
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 2e-4
+    clip_norm: Annotated[NonNegative, LATER] = 0.0
     warmup: Annotated[int, Field(ge=0, le=10**9)] = 0
     warmup_from: Annotated[Fraction, LATER] = 0.0
     schedule: Annotated[Literal["steps", "cosine"], LATER] = "steps"

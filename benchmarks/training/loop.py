@@ -19,6 +19,7 @@ from .active_stage import ActiveStage, active_stages
 from .checkpoint import Checkpoint
 from .cuda_graph import MakeStepTaker, record_steps
 from .hook_checks import checked_measures
+from .optimiser import clip_gradient
 from .run_spec import RunSpec
 
 
@@ -109,6 +110,7 @@ def step(active: ActiveStage, batch: Batch, now: Now) -> Tensor:
         active.checks.loss(loss)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
+    clip_gradient(optimiser, active.spec.recipe.clip_norm)
     optimiser.step()
     method.after_step(net, now)
     return loss.detach()

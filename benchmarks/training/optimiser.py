@@ -14,7 +14,7 @@ from ..recipe import Recipe
 
 
 def make_optimiser(net: Classifier, recipe: Recipe, stage: Stage) -> torch.optim.Optimizer:
-    """Create the optimiser of a stage, SGD or Adam, for the parameters that are not frozen.
+    """Create the optimiser of a stage, SGD, Adam or AdamW, for the parameters that are not frozen.
 
     SGD's momentum buffers start at zero, which does not change the result. Without them, torch's fused SGD would raise
     a TypeError for a parameter that receives its first gradient after the first step.
@@ -33,8 +33,9 @@ def make_optimiser(net: Classifier, recipe: Recipe, stage: Stage) -> torch.optim
     parameters = [{"params": members, "factor": factor} for factor, members in groups.items()]
     decay = recipe.weight_decay if stage.weight_decay is None else stage.weight_decay
     options: dict[str, Any] = {"weight_decay": decay, "fused": not recipe.plain, "foreach": False}
-    if recipe.optimiser == "adam":
-        return torch.optim.Adam(parameters, recipe.lr, (recipe.momentum, 0.999), **options)
+    if recipe.optimiser != "sgd":
+        kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+        return kind(parameters, recipe.lr, (recipe.momentum, 0.999), **options)
     optimiser = torch.optim.SGD(parameters, recipe.lr, recipe.momentum, **options)
     if recipe.momentum:
         for parameter in chain(*groups.values()):
@@ -53,6 +54,13 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(own)
         else:
             group["lr"] = own
+
+
+def clip_gradient(optimiser: torch.optim.Optimizer, largest: float) -> None:
+    """Scale the gradient of all trained parameters down to the norm `largest` if it is longer; 0 for no limit."""
+    if largest:
+        parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, largest)
 
 
 def parameter_names(net: Classifier, optimiser: torch.optim.Optimizer) -> list[str]:

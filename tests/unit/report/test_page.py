@@ -214,9 +214,7 @@ def test_names_stay_whole_and_a_wide_table_shows_that_it_scrolls(page: Page) -> 
     if page.viewport_size == {"width": 390, "height": 800}:
         assert scrolls
     frame.evaluate("e => e.scrollTo(e.scrollWidth, 0)")
-    expect(frame).not_to_have_class(
-        re.compile(r"\bmore\b")
-    )  # the page's policy refuses wait_for_function
+    expect(frame).not_to_have_class(re.compile(r"\bmore\b"))  # the page's policy refuses wait_for_function
     assert not hint.is_visible()
     for name in ("balanced-softmax", "ldam-drw"):
         word = page.locator(".word", has_text=name).first
