@@ -17,7 +17,7 @@ _JOINERS = "\u200c\u200d"  # invisible, but some scripts and emoji cannot be wri
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Replace control characters, line breaks and invisible characters of a text by escapes such as `\x1b`.
+    r"""Replace control characters, line breaks and invisible characters by escapes such as `\x1b`.
 
     Names and file contents that are printed can then neither control a terminal nor start a new line.
 
@@ -77,7 +77,7 @@ ALIKE: dict[str, Callable[[str], str]] = {  # inconspicuous difference between t
 
 
 def look_alike(name: str, others: Iterable[str]) -> str:
-    """Sentence with a leading blank on how a name differs from the first of `others` that looks like it, or ""."""
+    """Sentence, after a space, on how a name differs from the first of `others` that looks like it; "" if none does."""
     for other in others:
         if other != name and _outline(other) == _outline(name):
             kinds = [kind for kind, outline in ALIKE.items() if outline(name) == outline(other)]
@@ -86,7 +86,7 @@ def look_alike(name: str, others: Iterable[str]) -> str:
 
 
 def alike_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
-    """All pairs of names that look alike; the time grows with the number of names, not of pairs."""
+    """All pairs of names that look alike, found without comparing every name with every other."""
     by_outline: dict[str, list[str]] = defaultdict(list)
     for name in names:
         by_outline[_outline(name)].append(name)

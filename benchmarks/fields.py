@@ -47,7 +47,7 @@ def from_text(hint: Any, value: Any) -> Any:
 class Deferral:
     """Marks a field with the fraction of training after which a method starts to differ from its base.
 
-    In a short run, no epoch may come after it; the method then has no effect of its own, see `RunSpec.inactive`.
+    In a short run there may be no epoch after it; the method then has no effect of its own (see `RunSpec.inactive`).
     """
 
 

@@ -50,7 +50,7 @@ class Batch(NamedTuple):
         origin: int64 (N,), for each synthetic row the row of its source image in the batch before `transform`.
         towards: int64 (N,), for each synthetic row the class that it was moved towards.
         second_labels: int64 (N,), labels of the images that were mixed into the rows; None if no images are mixed.
-        weight: float (N,) in [0, 1], weight of `labels`; `second_labels` have the rest. None if no images are mixed.
+        weight: float (N,) in [0, 1], weight of `labels`; `1 - weight` is that of `second_labels`. None if unmixed.
         further: batches of the further streams that the hook `streams` asks for, each with N rows.
     """
 
@@ -96,11 +96,11 @@ class Stage:
             batch and updates the running ones, as in the released code of decoupled training; "eval" uses the running
             statistics and keeps them; "train" is "statistics", and the scale and shift of all batch norms are trained.
         fresh_head: whether the hook `head` builds a new head, with new initial weights, before `begin_stage`.
-        lr: learning rate before the first drop; None for the recipe's.
+        lr: learning rate after the warm-up, before the first drop; None for the recipe's.
         weight_decay: coefficient of the L2 penalty; None for the recipe's.
-        schedule: replaces the recipe's schedule, its warm-up included; None for the recipe's.
-        factors: `(prefix, factor)` pairs: parameters whose names start with the prefix have their learning rate
-            multiplied by the factor.
+        schedule: schedule, including the warm-up; None for the recipe's.
+        factors: `(prefix, factor)` pairs: the learning rate of parameters whose names start with the prefix is
+            multiplied by the factor. If several prefixes match a name, the first one counts.
     """
 
     name: str
@@ -169,10 +169,10 @@ class Now:
 
 @dataclass
 class Method:
-    """Empirical risk minimisation, the base class of all methods. Hooks are listed in the order they are called.
+    """Empirical risk minimisation, the base class of all methods. Hooks are listed roughly in the order of their calls.
 
     Attributes:
-        continued: whether other methods start from the end of this one's runs, which then keep it.
+        continued: whether other methods start from snapshots of this method's runs, which then always save them.
     """
 
     continued: ClassVar[bool] = False
@@ -220,25 +220,25 @@ class Method:
         return None
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Prepare an epoch, such as by computing statistics of the training split. Change tensors of `net` in place."""
+        """Prepare an epoch, for example compute statistics of the training split. Change tensors of `net` in place."""
 
     def sampling(self, counts: Tensor, now: Now) -> Sampling:
         """Unnormalised class probabilities (C,) for drawing images, or `ClassAware`; None draws every image once.
 
         Args:
-            counts: training images per class, int64 (C,).
+            counts: number of training images per class, int64 (C,).
             now: moment at the start of the epoch.
         """
         return None
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """Number of images drawn per epoch, unless `sampling` returns None; None for the size of the split."""
+        """Number of images drawn per epoch, None for the size of the split; ignored if `sampling` returns None."""
         return None
 
     def streams(self, counts: Tensor, now: Now) -> Sequence[Sampling | SameImages]:
-        """Sampling of each further stream of images, for `Batch.further`; a stream is as long as the first. None here.
+        """Sampling of each further stream of images, for `Batch.further`; by default there are no further streams.
 
-        `SameImages()` asks for another view of the images of the batch.
+        Each stream is as long as the first. `SameImages()` asks for another view of the images of the batch.
         """
         return ()
 
@@ -252,7 +252,7 @@ class Method:
         Args:
             logits: float32 (N, C).
             labels: int64 (N,), where rows labelled -100 are ignored; or class probabilities (N, C), for which the loss
-                is the expected one.
+                is the expectation over the classes.
             now: moment of the current step.
         """
         return F.cross_entropy(logits, labels)

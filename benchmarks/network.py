@@ -55,8 +55,8 @@ class LinearHead(nn.Linear):
 class CosineHead(nn.Module):
     """Cosine similarity between features and class vectors, without bias (Cao et al. 2019, reference code).
 
-    The cosines are multiplied by `scale`. It is 1 during training, where the loss applies its own scale; methods that
-    need calibrated probabilities set it at the end. The arg-max does not depend on it.
+    The cosines are multiplied by the buffer `scale`. It is 1 during training, when the loss applies its own scale;
+    methods that need calibrated probabilities set it after training. The predicted class does not depend on it.
     """
 
     def __init__(self, width: int, num_classes: int) -> None:
@@ -114,7 +114,7 @@ class Frozen(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Network of normalisation, a backbone that can be sliced at any stage, and a head.
+    """Network that consists of a normalisation, a backbone that can be sliced at any stage, and a head.
 
     Args:
         backbone: sequence of named stages, the last of which pools to (N, width); has the attribute `width`.

@@ -114,7 +114,7 @@ def _unrecordable(cls: type[Any]) -> Iterator[str]:
         if field.init and not _recordable(hints[field.name]):
             kind = getattr(field.type, "__name__", field.type)
             yield (
-                f"{cls.__name__}.{field.name}: a record cannot contain {kind}; use numbers, texts, booleans, None, "
+                f"{cls.__name__}.{field.name}: a record cannot contain {kind}; use numbers, strings, booleans, None, "
                 "Literal, or lists, tuples and dictionaries of them."
             )
 

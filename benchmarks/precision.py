@@ -1,4 +1,4 @@
-"""What differs between devices: bfloat16 arithmetic, and whether the host may read values within a step.
+"""Differences between devices: bfloat16 arithmetic, and whether the host may read tensor values within a step.
 
 bfloat16 uses autocast, and is emulated on CPUs without bfloat16 units.
 """
@@ -36,7 +36,7 @@ def host_reads_freely(tensor: Tensor) -> bool:
     """Whether the host can read the values of a tensor without synchronising.
 
     True on a CPU, where empty rows can be dropped. False on a GPU, where reading would wait for the device, so shapes
-    must stay static; and for fake tensors, which have no values: the operation counter uses them.
+    must stay static. Also false for the fake tensors of the operation counter, which have no values.
     """
     return tensor.device.type == "cpu" and not isinstance(tensor, FakeTensor) and not _static_shapes
 

@@ -24,7 +24,7 @@ class Schedule:
         shape: "steps" multiplies the rate by a factor at each drop, so it is constant without drops; "cosine" lowers it
             from the full rate to 0 along half a cosine, over the epochs after the warm-up (Loshchilov & Hutter 2017).
         drops: pairs of a fraction of the stage and the factor by which the rate is multiplied from then on.
-        warmup: epochs over which the rate rises linearly to the full rate; 0 for none.
+        warmup: number of epochs over which the rate rises linearly to the full rate; 0 for none.
         warmup_from: fraction of the full rate at which the warm-up starts, in [0, 1].
     """
 
@@ -75,8 +75,8 @@ class Recipe(BaseModel):
         epochs: number of training epochs.
         batch_size: number of images per step.
         drop_last: leave out a last batch that is smaller than the others.
-        optimiser: SGD with `momentum`; or Adam, or AdamW, with beta1 = `momentum` and beta2 = 0.999. AdamW subtracts
-            the weight decay from the weights (Loshchilov & Hutter 2019); the others add it to the gradient.
+        optimiser: "sgd", with `momentum`; or "adam" or "adamw", with beta1 = `momentum` and beta2 = 0.999. AdamW
+            subtracts the weight decay from the weights (Loshchilov & Hutter 2019); the others add it to the gradient.
         lr: learning rate after the warm-up, before the first drop.
         momentum: momentum of SGD, or beta1 of Adam.
         weight_decay: coefficient of the L2 penalty, for all trained parameters.
@@ -88,16 +88,17 @@ class Recipe(BaseModel):
         cutout: side of the black square cut out of each image, in pixels; 0 for none.
         cutout_position: cut the square before or after the operations that `augment` adds.
         keep_base: with "autoaugment", keep crop, flip and Cutout, which the policy otherwise replaces.
-        warmup: epochs over which the learning rate rises to `lr`; 0 for none.
+        warmup: number of epochs over which the learning rate rises to `lr`; 0 for none.
         warmup_from: fraction of `lr` at which the warm-up starts.
         schedule: "steps" lowers the learning rate at the `drops`, "cosine" along half a cosine from `lr` to 0.
         drops: pairs of a fraction of training and the factor by which the learning rate is multiplied from then on.
-        least_steps: minimum number of optimiser steps; a small dataset is trained for more than `epochs` epochs.
+        least_steps: minimum number of optimiser steps; to reach it, a small dataset is trained for more than `epochs`
+            epochs.
         precision: precision of the network's convolutions and matrix products; weights and statistics are float32. A
             CPU without bfloat16 units computes "bf16" in float32 and rounds each result. On recent NVIDIA GPUs PyTorch
             uses TF32 for "fp32" convolutions unless configured otherwise.
         channels_last: use the channels-last memory format; it affects speed and rounding.
-        evaluate_every: number of epochs between evaluations on the test split; the last one is always evaluated.
+        evaluate_every: number of epochs between evaluations on the test split; the last epoch is always evaluated.
         threads: number of CPU threads of torch; 0 for torch's default.
         plain: use the readable reference path: image-by-image augmentation, float32, channels first, PyTorch's plain
             optimiser, no CUDA graphs. Its results equal those of the fast path up to rounding.
@@ -156,7 +157,7 @@ class Recipe(BaseModel):
     def steps_per_epoch(self, images: int) -> int:
         """Number of batches in an epoch of `images` images, at least 1.
 
-        A single last image joins the batch before it, because batch norm may fail on one image.
+        Unless it is dropped, a single last image joins the batch before it, because batch norm may fail on one image.
         """
         whole, rest = divmod(images, self.batch_size)
         return max(1, whole + (rest > 1 and not self.drop_last))
@@ -174,14 +175,14 @@ class Recipe(BaseModel):
         Args:
             epoch: number of the epoch, from 0, within the stage.
             epochs: number of epochs of the stage.
-            lr: replaces the recipe's full learning rate; None for the recipe's.
-            schedule: replaces the recipe's schedule, its warm-up included; None for the recipe's.
+            lr: full learning rate; None for the recipe's.
+            schedule: schedule, including the warm-up; None for the recipe's.
         """
         own = Schedule(self.schedule, self.drops, self.warmup, self.warmup_from)
         return (schedule or own).rate(self.lr if lr is None else lr, epoch, epochs)
 
     def evaluates(self, epoch: int, epochs: int) -> bool:
-        """Whether to evaluate the test split after this epoch (from 0): every `evaluate_every`-th and the last one."""
+        """Whether to evaluate on the test split after this epoch (from 0): every `evaluate_every`-th and the last."""
         return (epoch + 1) % self.evaluate_every == 0 or epoch + 1 == epochs
 
 

@@ -46,7 +46,7 @@ class Split:
 
     @cached_property
     def counts(self) -> Tensor:
-        """Images per class, int64 (C,), on the split's device."""
+        """Number of images per class, int64 (C,), on the split's device."""
         return torch.zeros(self.num_classes, dtype=torch.int64, device=self.labels.device).scatter_add_(
             0, self.labels, torch.ones_like(self.labels)
         )
@@ -109,7 +109,7 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """sha256 over the pixels and labels (little-endian int32) of both splits, in order."""
+        """sha256 over shape, pixels and labels (little-endian int32) of the training split, then of the test split."""
         digest = hashlib.sha256()
         for split in (self.train, self.test):
             digest.update(repr(tuple(split.images.shape)).encode())
@@ -118,9 +118,10 @@ class Dataset:
         return digest.hexdigest()
 
     def holding_out(self) -> Dataset:
-        """The same dataset with a tenth of each class moved from the training split to `train.validation`.
+        """The same dataset with the images of `held_out` moved from the training split to `train.validation`.
 
-        Recorded as the option `holdout`: results on fewer training images must not be ranked with results on all.
+        A dataset that already has validation images is returned unchanged. The record has `holdout` among the options,
+        since results on fewer training images must not be ranked with results on all of them.
 
         Raises:
             UserError: a class has a single image.
@@ -168,7 +169,7 @@ class Source:
     A file `datasets/<name>.py` with one subclass defines the dataset `<name>`, with dashes for underscores.
 
     Attributes:
-        holdout: hold out a tenth of each class of the training images for validation, for all methods.
+        holdout: hold out a tenth of each class (1 to 50 training images) for validation, for all methods.
     """
 
     recipe: ClassVar[str] = "cifar-short"  # the default recipe

@@ -14,7 +14,7 @@ from .listing import recipe_card, summaries
 
 
 def cards(name: str) -> list[RenderableType]:
-    """Cards and tables of fields of the method, dataset and recipe that have a name, ready to print.
+    """Cards and tables of fields of the method, dataset and recipe called `name`, ready to print.
 
     Args:
         name: any spelling that other commands accept, such as `ldam_drw`, `folder:PATH`, or the path of a .py or .toml

@@ -1,4 +1,4 @@
-"""`bench clean`: delete files that nothing needs any more."""
+"""`bench clean`: delete files that are no longer needed."""
 
 from __future__ import annotations
 

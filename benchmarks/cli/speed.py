@@ -51,7 +51,7 @@ def profile(method: str, dataset: str, device: str, **options: Any) -> None:
 def speed(
     methods: list[str], against: str | None, json_file: Path | None, out: Path | None, quick: bool, device: str
 ) -> None:
-    """Measure each method's step relative to ERM, and the input path relative to PIL. Takes minutes on a CPU.
+    """Time each method's step relative to ERM's, and the input path relative to PIL. Takes minutes on a CPU.
 
     \b
     bench speed --methods open,m2m

@@ -42,7 +42,7 @@ def draw(train: Split, sampling: Sampling, random: torch.Generator, count: int |
         sampling: unnormalised class probabilities (C,): draw a class, then one of its images, both with replacement;
             or `ClassAware`. None draws each image once, in random order.
         random: a CPU generator.
-        count: number of images, used only with a sampling; None for the size of the training split.
+        count: number of images, ignored if `sampling` is None; None for the size of the training split.
     """
     if sampling is None:
         return torch.randperm(len(train), generator=random)
@@ -81,7 +81,7 @@ def _cycled(size: int, count: int, random: torch.Generator) -> Tensor:
 
 @dataclass(frozen=True)
 class Picked:
-    """The images of one batch.
+    """Positions and augmentation parameters of the images of one batch.
 
     Attributes:
         index: positions in the training split, int64 (B,).
@@ -106,7 +106,9 @@ class Picked:
 
 @dataclass(frozen=True)
 class Drawn:
-    """The images drawn for one epoch, on the device of the split; iteration yields those of each batch.
+    """Positions and augmentation parameters of the images drawn for one epoch; iteration yields a `Picked` per batch.
+
+    All tensors are on the device of the split.
 
     Attributes:
         index: positions of the images in the training split, int64 (N,).
@@ -174,7 +176,7 @@ def _of_stream(random: Generators, number: int, purpose: str) -> torch.Generator
 
 
 def _draw_as_many(train: Split, sampling: Sampling, random: torch.Generator, count: int) -> Tensor:
-    """Like `draw`, but `count` images also without a sampling, in which case the images are cycled through."""
+    """Like `draw`, but draw `count` images even if `sampling` is None, by cycling through the split."""
     return _cycled(len(train), count, random) if sampling is None else draw(train, sampling, random, count)
 
 

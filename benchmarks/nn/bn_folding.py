@@ -33,7 +33,7 @@ class Folded:
         self.convolutions = [name for name, layer in self.backbone.named_modules() if isinstance(layer, nn.Conv2d)]
 
     def freeze(self, net: Classifier, bf16: bool = False) -> Logits:
-        """Return a function from pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C), with the current weights.
+        """Fold the current weights; return a function from pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
 
         Args:
             net: network of the same structure as the one passed to the constructor.
@@ -93,7 +93,7 @@ def _trace(backbone: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     """Trace a backbone and remove batch norms that directly follow a convolution.
 
     Returns:
-        The traced backbone, and the name of the removed batch norm for each such convolution, by its name.
+        The traced backbone, and a map from the name of each such convolution to the name of its removed batch norm.
     """
     try:
         graph = fx.GraphModule(backbone, _Tracer().trace(backbone))

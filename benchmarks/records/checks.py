@@ -1,4 +1,4 @@
-"""Checks that the parts of a record agree with one another; each returns a description of the problem, "" if none."""
+"""Accuracies, and checks that the parts of a record agree; each check returns a description of the problem, or ""."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def class_mean_accuracy(correct: Sequence[int], tests: Sequence[int]) -> float:
     The sum is exact and rounded once, so for classes of equal size the result equals the plain accuracy bit for bit.
 
     Args:
-        correct: correct predictions per class.
-        tests: test images per class, each at least 1.
+        correct: number of correct predictions per class.
+        tests: number of test images per class, each at least 1.
     """
     return float(sum(map(Ratio, correct, tests)) / len(tests))
 
@@ -69,9 +69,9 @@ def profile_problem(profile: str, imbalance: float, counts: Sequence[int], holdo
     Held-out images, at most 50 of a class, are missing from the class sizes; all possible numbers are tried.
 
     Args:
-        profile: exp, step or natural; any other profile is accepted unchecked.
+        profile: exp, step or natural; any other profile is accepted without a check.
         imbalance: requested imbalance ratio; for natural, size of the largest class / size of the smallest class.
-        counts: training images per class, in any order, without held-out images.
+        counts: number of training images per class, in any order, without held-out images.
         holdout: whether images of each class are held out for validation.
     """
     if profile not in ("exp", "step", "natural"):
@@ -129,7 +129,7 @@ def counts_problem(classes: int, tests: Sequence[int], per_class: Mapping[str, S
 
     Args:
         classes: number of classes.
-        tests: test images per class.
+        tests: number of test images per class.
         per_class: lists to check, by name; a name that ends in `.correct` marks correct predictions.
     """
     for name, values in per_class.items():
@@ -142,12 +142,12 @@ def counts_problem(classes: int, tests: Sequence[int], per_class: Mapping[str, S
 
 
 def confusion_problem(confusion: Sequence[Sequence[int]] | None, correct: Sequence[int], tests: Sequence[int]) -> str:
-    """Check that a confusion matrix agrees with the number of correct predictions and of test images per class.
+    """Check that a confusion matrix agrees with the correct predictions and the test images of each class.
 
     Args:
         confusion: predictions as [true][predicted]; None if the record has no matrix, which is accepted.
-        correct: correct predictions per class.
-        tests: test images per class.
+        correct: number of correct predictions per class.
+        tests: number of test images per class.
     """
     if confusion is None:
         return ""

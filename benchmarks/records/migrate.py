@@ -46,13 +46,13 @@ def migrate(results: Path, runs: Path | None = None) -> list[tuple[str, str, str
 
     Args:
         results: folder of the records.
-        runs: parent folder of the runs' folders, which are named by id; None to rename none.
+        runs: folder that contains one folder per run, named by id; None to rename no folders.
 
     Returns:
-        Rows of `COLUMNS`.
+        One row per record of schema 1, with the columns `COLUMNS`.
 
     Raises:
-        UserError: a folder is missing, or a record of schema 1 is damaged. Nothing has been changed then.
+        UserError: a folder is missing, or a record of schema 1 is damaged. Nothing has been changed in this case.
     """
     for folder in (results, runs):
         if folder and not folder.is_dir():
@@ -139,7 +139,7 @@ def _converted_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changed_warmup(recipe: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
-    """Entry for the warm-up in `changed`; None if it equals the recipe's default."""
+    """Entry for the warm-up in `changed`; its value is None, or it is missing, if the warm-up is the default."""
     if recipe["name"] in recipe_names():
         own = load_recipe(recipe["name"])[0].warmup
         return {"recipe.warmup": recipe["warmup"] if recipe["warmup"] != own else None}

@@ -187,7 +187,7 @@ class Record(Part):
         """Accuracy in [0, 1] as in the record's history: the mean per-class accuracy; in schema 2, over all images.
 
         Args:
-            correct: correct test predictions per class.
+            correct: number of correct test predictions per class.
         """
         metric = checks.class_mean_accuracy if self.version > 2 else checks.plain_accuracy
         return metric(correct, self.dataset.test_counts)

@@ -1,4 +1,4 @@
-"""Arithmetic, operations and memory of a training step, counted without timing, a GPU or actual computation.
+"""Arithmetic, operations and memory of a training step, counted without computing anything and without a GPU.
 
 The step runs on fake tensors, which have shapes but no values. Operations that would read a value back from the device
 (`.item()`, boolean indexing, `nonzero`) raise an error that names them. The counts are equal on all machines.
@@ -40,9 +40,10 @@ class Counts:
 
     Attributes:
         flops: floating-point operations of the step's matrix products and convolutions.
-        forward: floating-point operations of one forward pass of the recipe's network over the batch.
+        forward: floating-point operations of one forward pass of the method's initial network over the drawn batch.
         operations: number of tensor operations, not counting views and allocations.
-        peak_bytes: peak tensor memory: weights, optimiser state and activations, without the training images.
+        peak_bytes: peak memory of all tensors, such as weights, optimiser state, gradients and activations, but without
+            the training split.
     """
 
     flops: int
@@ -52,7 +53,7 @@ class Counts:
 
     @property
     def passes(self) -> float:
-        """Arithmetic in units of a forward pass: 3 for ERM, whose backward pass costs two."""
+        """Arithmetic in units of a forward pass: about 3 for ERM, whose backward pass costs two."""
         return self.flops / self.forward
 
 
@@ -100,7 +101,7 @@ def _empty_batch(picked: Picked, shape: torch.Size, layout: torch.memory_format)
     """A batch with uninitialised images and labels.
 
     Args:
-        picked: the images in the place of which they stand.
+        picked: images of the batch, whose number is used but not their pixels.
         shape: shape of an image, (3, H, W).
         layout: memory format.
     """

@@ -44,7 +44,7 @@ QUICK = Scale(60, 10, 3, ("recipe.backbone=resnet8-narrow", "recipe.batch_size=3
 
 
 def synthetic_specs(methods: Sequence[str], scale: Scale = CIFAR_10_LT) -> list[RunSpec]:
-    """One run of each method with the recipe `cifar`, on random pixels in the shape of CIFAR-10-LT.
+    """One run of each method with the recipe `cifar`, on random 32x32 images with the class sizes of `scale`.
 
     Raises:
         UserError: a method is unknown.

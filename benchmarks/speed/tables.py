@@ -22,7 +22,7 @@ def profile_view(title: str, profiles: Sequence[Profile], peak: float) -> Render
     Args:
         title: title that names the profiled run.
         profiles: one or two profiles.
-        peak: floating-point operations per second of a CIFAR ResNet's float32 convolutions.
+        peak: peak floating-point operations per second of float32 convolutions; see `convolution_peak`.
     """
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("part of a step")

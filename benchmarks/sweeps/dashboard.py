@@ -125,7 +125,7 @@ def open_dashboard(units: Sequence[Unit], request: SweepRequest) -> Dashboard:
 
 
 def status_table(rows: Sequence[State]) -> Group:
-    """Table of the number of units in each state, by dataset and method; then one line per running or failed unit."""
+    """Table of the number of units in each state, by setting (all but the seed); then running and failed units."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("runs", overflow="fold")
     for name in STATES:

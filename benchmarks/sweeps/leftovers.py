@@ -1,4 +1,4 @@
-"""Files that nothing needs any more: those of interrupted writes, and the snapshots of a finished sweep."""
+"""Files that are no longer needed: those of interrupted writes, and the snapshots of a finished sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def temporary_files(*folders: Path) -> list[Path]:
 
 
 def spare_snapshots(units: Sequence[Unit], results: Path, runs: Path) -> list[Path]:
-    """Snapshots that the units of a sweep share, if all units have records; else none.
+    """Snapshots of the runs that a sweep's units need, except runs in progress; none unless all units have records.
 
     Raises:
         UserError: a record is damaged or belongs to another run.

@@ -38,7 +38,7 @@ def run_missing(
     """Train every run of a plan that has no record, in this process.
 
     A run that another process is training is postponed until all others are done and then waited for, so that two
-    equal commands divide the work. A run that fails, for example because its loss is not finite or its checkpoint
+    identical commands divide the work. A run that fails, for example because its loss is not finite or its checkpoint
     cannot be read, does not stop the others.
 
     Args:
@@ -86,9 +86,9 @@ class _Job:
     say: Callable[[str], None]
 
     def carry_out(self, run: RunSpec, wait: bool) -> Record | None:
-        """Return the record of a run, which is trained if it has none.
+        """Return the record of a run; train the run first if it has no record.
 
-        None if another process is training the run or a prerequisite of it, and `wait` is false.
+        Return None if another process is training the run or a prerequisite of it, and `wait` is false.
         """
         path, folder = run.path(self.results), self.runs / run.id
         if path.exists():

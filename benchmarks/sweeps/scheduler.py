@@ -59,9 +59,9 @@ class SweepListener:
 class Queue:
     """Queue of waiting units, in the order in which they start.
 
-    Units that train snapshots for others come first; the others wait for these snapshots. If no unit is the run that a
-    missing snapshot belongs to, one of the units that need it trains it, and the rest wait until the snapshot exists or
-    that unit has ended.
+    Units that train snapshots for others come first; the others wait for these snapshots. If the run that a missing
+    snapshot belongs to is not among the units, one of the units that need the snapshot trains it; the others wait until
+    the snapshot exists or that unit has ended.
 
     Args:
         units: units to run.
@@ -106,7 +106,7 @@ class Queue:
 
 
 def _by_dependency(units: Sequence[Unit]) -> list[Unit]:
-    """Units with those that others depend on at the front, in order of dependency; the rest keep their order."""
+    """Sort units: those that others depend on come first, in order of dependency; the others keep their order."""
     by_id = {unit.id: unit for unit in units}
     needed = {snapshot.run_id for unit in units for snapshot in unit.shared}
 

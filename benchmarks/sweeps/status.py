@@ -112,7 +112,7 @@ def last_line(path: Path) -> str:
 
 
 def running_now(runs: Path) -> list[str]:
-    """One line, with id and last log line, for each run in a folder that a process is training, of any suite."""
+    """One line, with id and last log line, for each run below `runs` that a process is training, whatever its suite."""
     lines = []
     for folder in sorted(path for path in runs.glob("*") if path.is_dir()):
         try:

@@ -27,7 +27,7 @@ class SharedSnapshot:
         run_id: id of the run that the snapshot belongs to.
         method: name of that run's method.
         epochs: number of epochs after which the snapshot is saved.
-        own: true if the unit continues from these epochs; false if it uses the network beside its own.
+        own: true if the unit continues from these epochs; false if it uses this network in addition to its own.
         path: path of the file, relative to the runs folder.
     """
 
@@ -53,7 +53,7 @@ class Unit:
         recipe: name of the recipe.
         label: text with dataset, recipe, method and seed, shown to the user.
         record: path of the record, relative to the results folder.
-        arguments: arguments of `bench`; the engine adds folders and device.
+        arguments: arguments of `bench`, without folders and device.
         shared: snapshots of other runs that the run needs.
         epochs: total number of epochs of all stages.
         images: number of training images.

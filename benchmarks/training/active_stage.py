@@ -71,7 +71,7 @@ class ActiveStage:
         return now
 
     def draw(self, now: Now) -> Drawn:
-        """Draw the images of an epoch, as the method's hooks request, and their augmentation.
+        """Draw the images of an epoch, as the method's hooks request, and their augmentation parameters.
 
         Raises:
             RunFailed: `sampling`, `draws` or `streams` returned an invalid value.
@@ -120,7 +120,7 @@ def freeze(net: Classifier, stage: Stage) -> tuple[list[nn.Parameter], list[_Bat
     """Freeze the parameters that a stage does not train, and set the mode of frozen batch norms; see `Stage`.
 
     Returns:
-        The parameters that were trainable before, and the batch norms that were in training mode before.
+        The parameters that this call has frozen, and the batch norms that it has put into evaluation mode.
     """
     norms = {f"{name}.": module for name, module in net.named_modules() if isinstance(module, _BatchNorm)}
     trained = (*stage.trained, *norms) if stage.frozen_norms == "train" else stage.trained

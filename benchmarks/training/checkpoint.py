@@ -40,7 +40,7 @@ class Checkpoint:
         run: id of the run.
         stage: index of the stage, from 0.
         epoch: number of the epoch that has just ended, from 0, within the stage.
-        net: state dict of the network, the complete trained state.
+        net: state dict of the network, which contains everything trained except the optimiser's state.
         optimiser: state dict of the optimiser.
         parameters: names of the parameters, in the optimiser's order.
         history: training history of the run so far.
@@ -170,7 +170,7 @@ def load(folder: Path, most: int | None = None, snapshots: bool = True) -> Check
 
     Args:
         folder: folder of the run; its name is the run's id.
-        most: ignore checkpoints after more than this number of epochs.
+        most: ignore checkpoints that have more completed epochs than this; None for no limit.
         snapshots: consider snapshots as well.
 
     Raises:

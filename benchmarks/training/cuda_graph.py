@@ -43,7 +43,7 @@ class CudaGraph:
     """A training step recorded as a CUDA graph.
 
     Args:
-        work: function that takes the step and returns the loss; it is recorded, not executed.
+        work: function that takes the step and returns the loss; its GPU operations are recorded, not executed.
         generators: random generators that the step uses besides torch's default one.
     """
 
@@ -74,7 +74,11 @@ MakeStepTaker = Callable[[ActiveStage, Step], StepTaker | None]
 
 
 def record_steps(active: ActiveStage, step: Step) -> StepTaker | None:
-    """Recorder for the steps of a stage; None if steps must run eagerly: CPU, plain recipe, or torch before `SINCE`."""
+    """Create the executor of a stage's steps.
+
+    Returns:
+        The executor; None if steps must run eagerly: on a CPU, with a plain recipe, or with a torch older than `SINCE`.
+    """
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if active.split.labels.device.type != "cuda" or active.spec.recipe.plain or version < SINCE:
         return None
@@ -115,7 +119,7 @@ class RecordedSteps:
             self.recording, self.warm = None, 0
 
     def step(self, picked: Picked) -> Tensor:
-        """Take a step by replaying, recording or eagerly; see `StepTaker`."""
+        """Take a step: eagerly, by recording it, or by replaying the recording; see `StepTaker`."""
         if self.recorder is None or len(picked.index) != self.active.spec.recipe.batch_size:
             return self._take(picked, self.now)
         if self.recording is None:
@@ -142,7 +146,7 @@ class RecordedSteps:
         return loss
 
     def _surroundings(self) -> list[object]:
-        """State that a step may read besides `now` and tensor values; a change of it invalidates a recording."""
+        """State that a step may read besides `now` and tensor values; if it changes, the recording is invalid."""
         attributes = [_identity(value) for _, value in sorted(vars(self.active.spec.method).items())]
         net = self.active.net
         tensors = [(tensor.data_ptr(), tensor.requires_grad) for tensor in (*net.parameters(), *net.buffers())]

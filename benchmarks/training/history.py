@@ -20,9 +20,10 @@ class History:
 
     Attributes:
         losses: mean training loss of each epoch, over all stages.
-        correct: correct test predictions per class after each evaluated epoch, by epoch from 0 over all stages.
-        tests: test images per class; empty before the first evaluation.
-        measures: metrics of the method, by name, as pairs of epoch and value.
+        correct: maps each evaluated epoch, counted from 0 over all stages, to the number of correct test predictions
+            per class.
+        tests: number of test images per class; empty before the first evaluation.
+        measures: metrics of the method, by name, each a list of pairs of epoch and value.
         images: number of training images drawn in all epochs.
         seconds: wall time, including evaluation and checkpoints.
         seconds_training: wall time of the training epochs alone.
@@ -93,7 +94,7 @@ class History:
         """Description of the first inconsistency in the history; "" if there is none.
 
         Args:
-            test_counts: test images per class of the run.
+            test_counts: number of test images per class.
         """
         if self.correct and self.tests != list(test_counts):
             return f"it was evaluated on {sum(self.tests)} other test images"

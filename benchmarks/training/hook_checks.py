@@ -61,7 +61,7 @@ def checked_stage(method: Method, stage: Stage, net: Classifier, train: Split) -
     """Call `begin_stage` and return the stage, with the settings that the hook has changed.
 
     Raises:
-        RunFailed: the hook returned something else than None or a stage of the same name and length.
+        RunFailed: the hook returned anything other than None or a stage of the same name and length.
     """
     own: Any = method.begin_stage(stage, net, train)
     same = isinstance(own, Stage) and (own.name, own.epochs) == (stage.name, stage.epochs)
@@ -70,7 +70,7 @@ def checked_stage(method: Method, stage: Stage, net: Classifier, train: Split) -
 
 
 def checked_needs(method: Method, epochs: int) -> Needs:
-    """Call `needs` for a run of `epochs` epochs and check type and prefix of its return value.
+    """Call `needs` for a run of `epochs` epochs and check the type and the prefix of its return value.
 
     Raises:
         RunFailed: the hook did not return a `Needs`, or its prefix is not an integer in [0, epochs].

@@ -29,10 +29,10 @@ class EpochEnd:
 
     Attributes:
         active: stage that the epoch belongs to.
-        now: stage name and number of the epoch.
+        now: stage and number of the epoch, as the method's hooks receive them.
         loss: mean training loss over the steps.
         images: number of training images drawn.
-        seconds: wall time of the epoch.
+        seconds: wall time of training in this epoch, without evaluation, checkpoints and the hook `measures`.
         measures: the method's metrics, by name.
     """
 
@@ -88,7 +88,7 @@ def train(
                     total += step(active, active.batch(picked), now)
                 images += len(picked.index)
                 on_step(len(picked.index))
-            loss = float(total) / max(len(drawn), 1)  # the only point where the host waits for the device
+            loss = float(total) / max(len(drawn), 1)  # the host waits for the device only here, once per epoch
             active.checks.settle()
             if not math.isfinite(loss):
                 raise RunFailed(

@@ -46,7 +46,7 @@ def make_optimiser(net: Classifier, recipe: Recipe, stage: Stage) -> torch.optim
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of each parameter group to `rate` times the group's factor.
 
-    Recorded steps need a rate that is a tensor; it is changed in place.
+    A rate that is a tensor, as recorded steps need, is changed in place.
     """
     for group in optimiser.param_groups:
         own = group.get("factor", 1.0) * rate

@@ -1,4 +1,4 @@
-"""Conversion of command-line options to run specifications; all are checked before the first run starts."""
+"""Conversion of command-line options to run specifications; invalid options are reported before any run starts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..split import DataRoot, Dataset, Source
 from .run_spec import RunSpec
 
 MOST_SEEDS = 10_000
-MOST_DIGITS = 40  # most characters in one part of the seeds, such as `0..2`
+MOST_DIGITS = 40  # maximum length of one part of the seeds, such as `0..2`
 PLAIN = {"plain": True, "precision": "fp32", "channels_last": False}  # recipe values that `--plain` sets
 
 
@@ -30,13 +30,13 @@ class RunRequest:
     """Options of `bench run`, unparsed.
 
     Attributes:
-        seeds: text of the seeds, such as "0..2"; see `parse_seeds`.
+        seeds: string that names the seeds, such as "0..2"; see `parse_seeds`.
         imbalance: imbalance ratio of the datasets; None for their default.
         profile: imbalance profile of the datasets, exp or step; None for their default.
         recipe: recipe name or path of a .toml file; None for each dataset's default recipe.
         epochs: number of epochs; None for the recipe's.
-        augment: augmentation; None for the recipe's.
-        settings: texts "NAME=VALUE"; see `parse_settings`.
+        augment: name of the augmentation; None for the recipe's.
+        settings: strings "NAME=VALUE"; see `parse_settings`.
         plain: whether to use the readable reference path.
         data_root: folder of the datasets; None for the default.
         allow_unverified: whether to accept data files whose checksum differs.
@@ -59,6 +59,11 @@ Scopes = dict[str, dict[str, Any]]  # method name, "recipe" or "dataset" -> valu
 
 def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunRequest | None = None) -> list[RunSpec]:
     """Run specifications for every dataset x method x seed, in this order, with seeds varying fastest.
+
+    Args:
+        methods: method names or paths of .py files.
+        datasets: dataset names, or `name:PATH` for datasets that need a path.
+        request: the other options; None for their defaults.
 
     Raises:
         UserError: a name is unknown, a value has the wrong type or is out of range, or data are missing or damaged.
@@ -182,13 +187,13 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def parse_settings(settings: Sequence[str], plugins: Sequence[Plugin]) -> dict[str, dict[str, Any]]:
-    """Parse `NAME=VALUE` texts into values per scope: each method's name, `recipe` and `dataset`.
+    """Parse strings `NAME=VALUE` into values grouped by scope: each method's name, `recipe` and `dataset`.
 
     A name without a prefix applies to every chosen method, `base.NAME` to every method that has a base.
 
     Raises:
-        UserError: a text has another form, its prefix is unknown, a name without a prefix is a field of the recipe, or
-            a field is set twice.
+        UserError: a string has another form, its prefix is unknown, a name without a prefix is a field of the recipe
+            and of no method, or a field is set twice.
     """
     scopes: dict[str, dict[str, Any]] = {
         name: {} for name in [*(plugin.name for plugin in plugins), "recipe", "dataset"]
@@ -224,7 +229,7 @@ def _check_no_recipe_field(name: str, text: str, plugins: Sequence[Plugin]) -> N
 
 
 def _value(text: str) -> Any:
-    """Parse a list such as [[0.8, 0.1], [0.9, 0.1]] as TOML; leave any other text to be parsed by the field's type."""
+    """Parse a list such as [[0.8, 0.1], [0.9, 0.1]] as TOML; return any other text unchanged."""
     try:
         return tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
     except tomllib.TOMLDecodeError:

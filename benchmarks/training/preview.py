@@ -34,13 +34,15 @@ class View:
         state: description of the weights used, for the title.
         pixels: float (M, 3, H, W) in [0, 1], images after augmentation and the method's `transform`.
         normalised: float (M, 3, H, W), `pixels` after the network's normalisation.
-        labels: int64 (M,); of class probabilities, the most probable class.
-        second_labels: int64 (M,), classes of the images that were mixed in; `labels` where none was.
+        labels: int64 (M,); the most probable class if the labels are class probabilities.
+        second_labels: int64 (M,), classes of the images that were mixed in; equal to `labels` for unmixed images.
         synthetic: bool (M,), true for rows that are not natural images.
-        sources: float (M, 3, H, W), source images of the synthetic rows; empty if the method has none.
-        source_labels: int64 (M,), labels of `sources`; empty if the method has none.
-        towards: int64 (M,), classes that the synthetic rows were moved towards; empty if the method has none.
-        class_counts: float (C,), number of images of each class; a mixed image counts in part for both of its classes.
+        sources: float (M, 3, H, W), source image of each row, meaningful only for synthetic rows; empty if the method
+            provides none.
+        source_labels: int64 (M,), labels of `sources`; empty if the method provides none.
+        towards: int64 (M,), class that each synthetic row was moved towards; empty if the method provides none.
+        class_counts: float (C,), number of images of each class; a mixed image counts for both of its classes, with
+            their weights.
         synthetic_counts: float (C,), number of synthetic images of each class.
     """
 
@@ -58,15 +60,15 @@ class View:
 
 
 def view(spec: RunSpec, progress: float, runs: Path, keep: int = 512) -> View:
-    """Draw the first batches of one epoch exactly as a run would.
+    """Draw the first batches of one epoch as a run would, and pass them through the method's `transform`.
 
-    The weights are the run's own if `runs` contains them, finished or not; else those of the shared training that the
-    run continues; else the initial ones.
+    The network has the run's own weights if `runs` contains any, from a finished run or a checkpoint; else those of the
+    shared training that the run continues; else initial weights.
 
     Args:
         spec: specification of the run.
         progress: fraction of the run that has elapsed, in [0, 1].
-        runs: parent folder of the runs' folders.
+        runs: folder that contains one folder per run.
         keep: number of images to return, rounded up to whole batches.
 
     Raises:
@@ -108,7 +110,7 @@ def _source_state(spec: RunSpec, runs: Path) -> Checkpoint | None:
 
 
 def _load_weights(spec: RunSpec, net: Classifier, runs: Path) -> str:
-    """Load the most trained weights available for a run; return their description."""
+    """Load the most advanced weights available for a run into its network; return their description."""
     finished = runs / spec.id / "network.pt"
     if finished.is_file():
         _load(net, _read_weights(finished), finished)
@@ -130,13 +132,13 @@ def _read_weights(path: Path) -> Any:
         return torch.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many types if the file is something else
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path} is damaged ({reason}). Move it away; the picture then needs no network.") from error
+        raise UserError(f"{path} is damaged ({reason}). Move it away to draw the picture without it.") from error
 
 
 def _load(net: Classifier, weights: Any, path: Path) -> None:
     problem = load_network(net, weights, lacks=True, surplus=True) if isinstance(weights, dict) else "no state dict"
     if problem:
-        raise UserError(f"{path} contains another network ({problem}). Move it away; the picture then needs none.")
+        raise UserError(f"{path} contains another network ({problem}). Move it away to draw the picture without it.")
 
 
 def _image_rows(before: Batch, batch: Batch) -> tuple[Tensor, ...]:

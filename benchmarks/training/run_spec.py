@@ -96,7 +96,7 @@ class RunSpec:
     def cautions(self) -> list[str]:
         """Warnings for the user before the run starts: reasons why its result will be a poor measurement."""
         steps = self.recipe.steps_per_epoch(len(self.dataset.train)) * self.epochs
-        few = f"{steps} steps are few to train a network; set more by --epochs or --set recipe.least_steps=2000"
+        few = f"{steps} steps are few to train a network; set more with --epochs or --set recipe.least_steps=2000"
         inactive = f"{self.inactive}; it will not be ranked"
         return [text for text, applies in ((inactive, self.inactive), (few, steps < FEW_STEPS)) if applies]
 
@@ -129,8 +129,8 @@ def dataset_facts(dataset: Dataset) -> DatasetFacts:
 def build_network(spec: RunSpec) -> Classifier:
     """Build a run's network on the CPU, with initial weights.
 
-    Those of the backbone are pretrained or depend only on the seed: runs of different methods with one seed start from
-    the same ones.
+    The weights of a given backbone are pretrained or depend only on the seed, so all methods start from the same
+    backbone for a seed.
 
     Raises:
         RunFailed: the hook `head` or `network` returned an invalid value.

@@ -36,7 +36,7 @@ def shared_trainings(spec: RunSpec) -> list[SharedTraining]:
     """Direct prerequisite trainings of a run, as declared by its method's `needs`.
 
     Raises:
-        UserError: the method begins as itself, directly or through other methods.
+        UserError: according to `needs`, the method shares its first epochs with itself, directly or through others.
     """
     needs = spec.needs
     shared = []
@@ -81,10 +81,11 @@ def _other_spec(spec: RunSpec, name: str, values: Mapping[str, Any], seed: int |
 
 
 def branch_points(spec: RunSpec) -> set[int]:
-    """Numbers of epochs after which a run always saves a snapshot, for other runs to start from.
+    """Numbers of completed epochs at which a run always saves a snapshot, for other runs to start from.
 
-    Runs of methods that others start from (`Method.continued`) do so before the first drop of the learning rate and at
-    their end, because most methods share these epochs. Further snapshots are trained on demand.
+    Built-in methods that others start from (`Method.continued`) have two such points, at which most other methods
+    branch off: the first drop of the learning rate and the end of the run. Other methods have none. Further snapshots
+    are trained on demand.
     """
     if not type(spec.method).continued or spec.source:
         return set()

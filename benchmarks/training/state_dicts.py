@@ -12,7 +12,7 @@ NAMED = ("factor", "weight_decay", "momentum", "betas")  # options of a paramete
 
 
 def load_network(net: nn.Module, state: Mapping[str, Tensor], lacks: bool = False, surplus: bool = False) -> str:
-    """Load a state dict into a network, all of it or nothing.
+    """Load a state dict into a network; if anything does not fit, change nothing.
 
     Args:
         net: network, changed in place.
@@ -58,7 +58,7 @@ def optimiser_problem(optimiser: torch.optim.Optimizer, state: Mapping[str, Any]
 
 
 def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], numbers: Sequence[int | None]) -> str:
-    """Copy the moments of shared parameters from the state of another run's optimiser, all of them or none.
+    """Copy the moments of shared parameters from the state of another run's optimiser; on a mismatch, change nothing.
 
     Args:
         optimiser: optimiser of this run, changed in place.
@@ -83,7 +83,7 @@ def restore_moments(optimiser: torch.optim.Optimizer, state: Mapping[str, Any], 
 
 
 def _form_problem(state: Mapping[str, Any]) -> str:
-    """Description of the reason why a mapping is not the state dict of an optimiser; "" if it is."""
+    """Reason why a mapping is not the state dict of an optimiser; "" if it is one."""
     if state.keys() != {"state", "param_groups"}:
         return f"its optimiser state has the keys {', '.join(state)}"
     moments, groups = state["state"], state["param_groups"]

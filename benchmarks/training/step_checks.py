@@ -42,7 +42,7 @@ class StepChecks:
             old: batch that the hook received.
 
         Raises:
-            RunFailed: the batch is invalid.
+            RunFailed: the batch is invalid. Invalid values on a GPU are reported later, by `settle`.
         """
         if "transform" not in self.waiting:
             return

@@ -37,7 +37,7 @@ class Context:
     Attributes:
         split: training split, on the device.
         test: test split, on the device.
-        runs: parent folder of the runs' folders.
+        runs: folder that contains one folder per run.
         callback: notified of the progress of training.
         wait: whether to wait for another process that trains a prerequisite; if not, `Timeout` is raised.
         environment: software versions, hardware and state of the checkout.
@@ -56,13 +56,13 @@ def execute(
 ) -> schema.Record:
     """Train and evaluate a run and return its record; resume from a checkpoint in `runs/<id>` if there is one.
 
-    The result is that of the last epoch. The epochs to evaluate depend on the recipe alone, and the method never has
-    access to the test split.
+    The result is that of the network after the last epoch and the method's `finish`; no epoch is selected by its test
+    accuracy, and the method never has access to the test split.
 
     Args:
         spec: specification of the run.
         device: device to train on.
-        runs: parent folder of the runs' folders.
+        runs: folder that contains one folder per run.
         callback: notified of the progress of training.
         wait: whether to wait for another process that trains a prerequisite.
 
@@ -99,11 +99,13 @@ def find_start(
 ) -> tuple[Checkpoint | None, History]:
     """Starting point of a run: its last checkpoint, else the end of a shared training, else None (first epoch).
 
+    A shared training whose snapshot is missing is run first; see `snapshot_of`, also for errors.
+
     Args:
         spec: specification of the run.
-        net: network of the run; if the method needs a trained network, that is attached as `net.source`.
+        net: network of the run; if the method needs another, trained network, it is attached as `net.source`.
         context: shared data and options.
-        most: ignore the run's own checkpoints after more than this number of epochs.
+        most: ignore the run's own checkpoints that have more completed epochs than this; None for no limit.
 
     Returns:
         The checkpoint to restore, or None, and the history up to it.
@@ -222,7 +224,14 @@ def train_epochs(
 
 
 def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
-    """Write the final network (`network.pt`) and its test logits in float16 (`logits.npz`) to the run's folder."""
+    """Write the final network (`network.pt`), its test logits in float16 and the labels (`logits.npz`).
+
+    Args:
+        folder: folder of the run.
+        net: final network.
+        logits: test logits, float32 (N, C).
+        labels: test labels, int64 (N,).
+    """
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)

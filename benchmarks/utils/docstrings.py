@@ -37,7 +37,7 @@ def method_families() -> dict[str, str]:
 
 
 def family(card: str) -> str:
-    """The family that a method's card names in its line `Family: NAME`; "other" without such a line."""
+    """Family in the line `Family: NAME` of a method's card; "other" if there is no such line or family."""
     line = re.search(r"^Family: (.+)$", card, re.MULTILINE)
     return line[1] if line and line[1] in FAMILIES else OTHER
 

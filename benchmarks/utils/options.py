@@ -14,7 +14,7 @@ PATH = click.Path(path_type=Path)
 
 
 class Once(click.Option):
-    """An option that may be given once; click itself would silently keep the last of several values."""
+    """An option that may be given at most once; click itself would silently keep the last of several values."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
         """Let the parser collect all values."""
@@ -43,10 +43,10 @@ class FractionType(click.FloatRange):
         super().__init__(0, 1)
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Convert a text to a number.
+        """Convert the value of an option to a number.
 
         Raises:
-            click.BadParameter: it is not a number from 0 to 1.
+            click.BadParameter: the value is not a number from 0 to 1.
         """
         number: float = super().convert(value, param, ctx)
         return self.fail(f"{value} is not a number from 0 to 1.", param, ctx) if math.isnan(number) else number
@@ -60,7 +60,7 @@ def option(*names: str, **settings: Any) -> Callable[[Any], Any]:
 
 
 def names_option(*names: str, **settings: Any) -> Callable[[Any], Any]:
-    """Click option for a list of names, comma-separated, given several times, or both; see `split_names`."""
+    """Click option for names, comma-separated (see `split_names`), in repeated options, or both."""
     return click.option(*names, multiple=True, metavar="NAMES", callback=_as_names, **settings)
 
 

@@ -28,7 +28,8 @@ class Stopped(BaseException):
 class Interrupted(KeyboardInterrupt):
     """Exception raised on Ctrl-C.
 
-    A subclass, because a plain KeyboardInterrupt that leaves code run by `exec` later makes Python exit by the signal.
+    A subclass, because Python ends by SIGINT if a plain KeyboardInterrupt has left code run by `exec`, even if it was
+    caught afterwards.
     """
 
 

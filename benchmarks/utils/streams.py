@@ -47,10 +47,10 @@ class Messages:
 
 
 class Output(Messages):
-    """Wrapper of standard output: if it cannot be written, the command ends.
+    """Wrapper of standard output: if writing fails, the command ends with a UserError.
 
-    It ends with a UserError, or silently with the exit code CLOSED_PIPE if the reader has closed the pipe, as in
-    `bench list methods | head -1`.
+    If the reader has closed the pipe, as in `bench list methods | head -1`, the command ends without a message, with
+    the exit code CLOSED_PIPE.
     """
 
     def _give_up(self, error: OSError) -> None:

@@ -53,7 +53,7 @@ def cifar_policy() -> Policy:
 
 
 def strength(name: str, level: int | None, sign: int, height: int, width: int) -> float:
-    """Strength of an operation at a level (0 to 9), times `sign` (1 or -1) if the operation has a direction."""
+    """Strength of an operation at a level (0 to 9), times `sign` (1 or -1) if it has a direction; 0 without a level."""
     if level is None:
         return 0.0
     if name == "Posterize":

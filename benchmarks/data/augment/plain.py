@@ -1,7 +1,7 @@
 """Reference implementation of the augmentation: image by image, with torchvision's operations, slow but readable.
 
-It applies the parameters of the fast path, decoded into operation names and strengths. Tests compare the two;
-`bench run --plain` trains with this one.
+It applies the parameters of the fast path, decoded into operation names and strengths. Tests compare the two
+implementations; `bench run --plain` trains with this one.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class PlainAugment(Augment):
 
 
 def cut_out(image: Tensor, centre: list[int], side: int) -> Tensor:
-    """Set a square around a pixel (row, column) of an image (3, H, W) to black."""
+    """Set a square of `side` pixels around a pixel (row, column) of an image (3, H, W) to black, clipped at borders."""
     image, (top, left) = image.clone(), (position - side // 2 for position in centre)
     image[:, max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)] = 0
     return image

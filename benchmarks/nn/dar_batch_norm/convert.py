@@ -1,4 +1,4 @@
-"""Conversion of a model's batch norms to routed ones and back, and setting their noise mask."""
+"""Conversion of a model's batch norms to routed ones and back; a context and a wrapper that set their noise mask."""
 
 from __future__ import annotations
 

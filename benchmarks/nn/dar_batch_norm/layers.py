@@ -34,9 +34,10 @@ class Routing:
 class Routed(_BatchNorm):
     """Base class of DAR-BN and auxiliary batch norm; a mixin placed before a batch norm class.
 
-    Without a mask, and in evaluation mode, the layer equals its plain batch norm bit for bit. With a mask in training
-    mode, natural and noise rows are each normalised with their own statistics. Running statistics track only natural
-    rows, and do not change if a batch has fewer than two natural elements per channel.
+    Without a mask, and in evaluation mode with `eval_noise="running"`, the layer equals its plain batch norm: bit for
+    bit, or up to rounding with `sync` in training mode. With a mask in training mode, natural and noise rows are each
+    normalised with their own statistics. The layer's running statistics track only natural rows, and do not change if a
+    batch has fewer than two natural elements per channel.
 
     Args:
         args: positional arguments of the batch norm.
@@ -132,7 +133,7 @@ class Routed(_BatchNorm):
         _follow(self, mean[0], variance[0], elements[0, 0])
 
     def _unrouted(self, rows: Rows | None, input: Tensor) -> None:
-        """Detect a lost mask: warn for layers frozen in evaluation mode, raise if recomputed in the backward pass."""
+        """Detect a lost mask: warn if a layer is frozen in evaluation mode, raise if it is recomputed in backward."""
         if torch.compiler.is_compiling():
             return
         if rows is not None and torch.is_grad_enabled() and input.requires_grad:
@@ -181,7 +182,7 @@ class DAR(Routed):
 class Auxiliary(Routed):
     """Auxiliary batch norm, an ablation: noise rows have a complete separate batch norm (child `noise`).
 
-    In evaluation mode, and without a mask, the natural batch norm is used for all rows.
+    Without a mask, and in evaluation mode with `eval_noise="running"`, the natural batch norm is used for all rows.
     """
 
     def __init__(self, *args: Any, noise_grad: NoiseGrad = "full", **others: Any) -> None:

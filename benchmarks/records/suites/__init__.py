@@ -23,7 +23,7 @@ class Block(BaseModel):
         datasets: dataset names, such as "digits-lt" or "folder:PATH".
         imbalance: imbalance ratios; empty for each dataset's default.
         profile: imbalance profiles, exp or step; empty for each dataset's default.
-        seeds: seeds as text, such as "0..2" for 0, 1 and 2.
+        seeds: seeds as a string, such as "0..2" for 0, 1 and 2.
         recipe: recipe name or path of a .toml file; None for each dataset's default.
         epochs: number of epochs; None for the recipe's.
         augment: augmentation; None for the recipe's.

@@ -21,7 +21,7 @@ SCRIPTS = {"sbatch": "slurm"}  # script format for `--emit` -> engine that write
 
 
 class Engine(Protocol):
-    """Interface of an engine, which runs units. It is created before the suite is read, so that both overlap."""
+    """Interface of an engine, which runs units. It is created first, so that it starts while the suite is read."""
 
     def __init__(self, request: SweepRequest) -> None:
         """Prepare for a sweep.
