@@ -12,8 +12,8 @@ paper). The second stage is 55/35 as long, as in the reference code; `second=0.2
 phase of other methods.
 Confusion: predicted probabilities on images held out of the training split, a tenth of each class and at least one;
 never on test images. The run then trains on the reduced dataset, and the tables do not rank it against runs on all
-images: give the other methods `--set dataset.holdout=true` for a comparison. `confusion=train_soft` uses training
-images and holds none out.
+images; for a fair comparison, run the other methods with `--set dataset.holdout=true`. `confusion=train_soft` uses
+training images and holds none out.
 Departs from the paper: cross-entropy without a margin (as in the code). Defects of the code that are fixed here: every
 other epoch measures confusion on test images, gradients accumulate over the ascent (`grad_accumulate=true` restores
 this), images that finish shift the targets of the others, the last step is lost, n_T is rounded down
@@ -147,7 +147,7 @@ class BLT(Method):
         return partial(SquashingCosineHead, alpha=self.alpha, beta=self.beta)
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The final network; a linear head for the first stage is initialised before the final head, as in ERM."""
+        """The final network; the linear head of the first stage is initialised first, to the weights of an ERM run."""
         self.head_: LinearHead | None = None
         if self.first == "own":
             return super().network(backbone, num_classes, head)
