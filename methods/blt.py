@@ -78,11 +78,11 @@ class BLT(Method):
     """Hallucinated tail images in a second stage.
 
     Attributes:
-        p: fraction of the tail images of a batch that is copied and perturbed.
+        p: fraction of the tail images of a batch that are copied and perturbed.
         gamma: strength of class rebalancing: 0 draws images uniformly, 1 draws classes uniformly.
         alpha: largest logit of the squashing-cosine classifier.
         beta: feature norm at which a logit reaches half of its largest value.
-        first: start of the second stage: an ERM run, or a first stage with the squashing-cosine classifier.
+        first: first stage: an ERM run, or a stage with the squashing-cosine classifier.
         second: length of the second stage, as a multiple of the recipe's epochs.
         tail: largest number of training images of a tail class; if no class is that small, the smallest third of the
             classes is the tail.
@@ -166,7 +166,7 @@ class BLT(Method):
         if self.target == "static":
             net.confusion = self._confusion(net, train)
         net.head = self.head(LinearHead)(cast(int, net.backbone.width), classes)
-        # first position of each class in the order by class, class sizes, that order
+        # position of each class's first image in the order by class, class sizes, and that order
         self.images_ = train.counts.cumsum(0) - train.counts, train.counts, train.labels.argsort(stable=True)
         self.tail_ = tail_classes(train.counts, self.tail)
         weights = train.counts.double() ** (1 - self.gamma)
@@ -176,7 +176,7 @@ class BLT(Method):
         TALLY.attach(net, torch.zeros((), device=train.labels.device))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Reset the counts and update the confusion matrix of the second stage."""
+        """In the second stage, reset the counts; from its second epoch on, update the confusion matrix."""
         if now.stage != SECOND:
             return
         TALLY.reset(net)
@@ -251,7 +251,7 @@ class BLT(Method):
         TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Hallucinated images per batch, steps per image, fraction of images at the step limit, images without a slot.
+        """Hallucinated images per batch, steps per image, fraction at the step limit, images without a slot per batch.
 
         After the first epoch of the second stage, which appends no images, the number of tail classes instead.
         """

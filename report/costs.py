@@ -18,7 +18,7 @@ class Costs:
     Attributes:
         epoch: training seconds per epoch, without evaluation.
         total: seconds of a run and of all trainings that it builds on, with evaluation.
-        borrowed: the part of `total` that was spent on trainings that other runs use as well.
+        borrowed: part of `total` that was spent on training that other runs use as well.
         memory: peak memory in bytes, of the device on CUDA or of the process on a CPU.
         parameters: number of trainable parameters of the finished network.
     """
