@@ -82,7 +82,7 @@ def circumstances(record: Record) -> dict[str, str]:
         "recipe": changes(record.recipe),
         "seed": str(record.seed),
         "epochs": f"{record.final.epoch + 1} ({stages}); the result is that of the last epoch",
-        "time": f"{duration(cost.seconds)}; {duration(total_seconds(record))} with the trainings that it builds on",
+        "time": f"{duration(cost.seconds)}; {duration(total_seconds(record))} with the training that it builds on",
         "speed": f"{cost.images_per_second:,.0f} training images per second; {device}",
         "peak memory": f"{size(cost.peak_memory_bytes)}B",
         "parameters": f"{cost.parameters:,}",

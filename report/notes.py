@@ -17,7 +17,7 @@ def notes(setting: Setting) -> list[str]:
 
 
 def warnings(setting: Setting) -> list[str]:
-    """Warnings of files, seeds, inactive methods, uncommitted changes, different environments, duplicate records."""
+    """Warnings about files, number of seeds, inactive methods, uncommitted changes, environments and duplicates."""
     sentences = []
     if setting.dataset.verified is False:
         sentences.append("Verified: no. The dataset's files do not match the published checksums.")

@@ -98,7 +98,7 @@ class Generator(nn.Module):
         self.memory_rows = memory_rows
 
     def assignment(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Soft assignment (N, K) of maps to the K centres of their class l: softmax(A_l' a + b_l) of spatial means a."""
+        """Soft assignment (N, K) of maps to the K centres of their class l: softmax(A_l' a + b_l) of spatial mean a."""
         means = maps.mean((2, 3))
         return torch.softmax(torch.einsum("nd,ndk->nk", means, self.weight[labels]) + self.bias[labels], 1)
 
