@@ -46,7 +46,7 @@ class SSP(WholeBase):
         """Create the base and the pretext task.
 
         Raises:
-            UserError: the base is invalid, see `WholeBase`.
+            UserError: the base is invalid (see `WholeBase`).
         """
         super().__post_init__()
         self.pretext_ = Rotation()

@@ -127,7 +127,7 @@ def five_groups(counts: Sequence[int]) -> Grouping:
 
 
 def halves(counts: Sequence[int]) -> Grouping:
-    """The frequent and the rare half of the classes, for step profiles, in which fifths would mix the two.
+    """The frequent and the rare half of the classes, for step profiles; fifths would mix frequent and rare classes.
 
     The C // 2 largest classes are frequent, as in the profile of Cao et al. 2019 (LDAM).
     """

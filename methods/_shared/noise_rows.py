@@ -1,4 +1,4 @@
-"""Separate forward passes for natural and noise images, which save the unused gradients of noise on a CPU."""
+"""Separate forward passes for natural and noise images, which avoid computing unused gradients of noise on a CPU."""
 
 from __future__ import annotations
 

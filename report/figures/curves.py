@@ -41,7 +41,7 @@ def training_curves(setting: Setting) -> Figure:
 
 @style()
 def training_losses(setting: Setting) -> Figure | None:
-    """Training loss of each epoch, mean over seeds, in one pair of axes per family; None for at most ten rows."""
+    """Training loss of each epoch, mean over seeds, in small multiples by family; None for at most ten rows."""
     if len(setting.rows) <= MOST_LINES:
         return None
     figure = Figure(layout="constrained")
