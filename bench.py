@@ -38,8 +38,8 @@ def main(words: list[str] | None = None) -> None:
     """Run a command line. A UserError is printed as one message, with exit code 2.
 
     Args:
-        words: arguments; None for those of the process. The child processes of a sweep pass the arguments of their run;
-            signals are then left to the process that started them.
+        words: command-line arguments; None for those of this process. Signals are handled only with None: the child
+            processes of a sweep pass the arguments of their run, and leave signals to the process that started them.
 
     Raises:
         SystemExit: always, with the exit code.
@@ -52,7 +52,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 def join(subjects: Iterable[str]) -> click.RichGroup:
-    """Create the command group `bench` with the commands of modules.
+    """Create the command group `bench` from the commands of some modules.
 
     Args:
         subjects: names of modules, each with a tuple COMMANDS.

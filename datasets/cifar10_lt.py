@@ -35,8 +35,8 @@ class Cifar10LT(CifarLT):
     Attributes:
         profile: `exp` (long tail) or `step` (two levels).
         imbalance: size ratio of the largest to the smallest class; 1 keeps the training set balanced.
-        selection: `shuffled`, `first` or `seed:<n>`.
-        n_max: images of the largest class; fewer than 5000 gives a subset for quick runs.
+        selection: choice of the training images, `shuffled`, `first` or `seed:<n>`; see the card.
+        n_max: number of training images of the largest class; fewer than 5000 gives a subset for quick runs.
     """
 
     supply: ClassVar[Supply] = Supply(

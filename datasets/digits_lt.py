@@ -43,7 +43,7 @@ class DigitsLT(Source):
     Attributes:
         profile: `exp` (long tail) or `step` (two levels).
         imbalance: size ratio of the largest to the smallest class; 1 keeps the training set balanced.
-        n_max: images of the largest class; fewer than 100 gives a subset for smoke tests.
+        n_max: number of training images of the largest class; fewer than 100 gives a subset for smoke tests.
         split_seed: 0 for the natural order; any other value draws the order of the classes and the images.
     """
 
@@ -97,7 +97,7 @@ class DigitsLT(Source):
 
 @cache
 def read() -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (1797, 3, 8, 8) and labels int64 (1797,) in file order; read once per process, not to be changed.
+    """Images uint8 (1797, 3, 8, 8) and labels int64 (1797,) in file order; cached, so do not modify them.
 
     Raises:
         UserError: the contents of scikit-learn's file have changed.

@@ -47,7 +47,7 @@ class Folder(Source):
         path: folder that contains `train` and `test`, absolute or relative to the working directory.
         profile: `natural` uses all images, `exp` and `step` subsample the training set.
         imbalance: size ratio of the largest to the smallest class, for `exp` and `step`; 100 by default.
-        selection: `shuffled`, `first` or `seed:<n>`, for `exp` and `step`.
+        selection: choice of the training images for `exp` and `step`: `shuffled`, `first` or `seed:<n>`.
         size: height and width of all images after resizing.
     """
 
@@ -64,7 +64,8 @@ class Folder(Source):
         """Find, select and decode the images; the data root is not used.
 
         Raises:
-            UserError: a folder or a class is missing or empty, an image is damaged, or the images do not fit in memory.
+            UserError: a folder or a class is missing or empty, there is only one class, `imbalance` is given with
+                `natural`, an image is damaged, or the images do not fit in memory.
         """
         folder = self._existing()
         names, train, test = find_images(folder)

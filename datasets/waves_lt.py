@@ -8,10 +8,11 @@ Counts: n_k = trunc(n_max * (1/R)^(k/(C-1))), by default 1,236 images, 500 to 5 
 `test_per_class` images per class.
 Selection: image i of a class does not depend on class sizes: a larger training set extends a smaller one, training sets
 of different R are nested, and training and test images are drawn independently.
-Preprocessing: pixels are 127.5 + 40 x; the mean is 0.5, the standard deviation has a closed form in the difficulty.
+Preprocessing: a value x of the image becomes the pixel 127.5 + 40 x. The mean is 0.5; the standard deviation is
+computed from the difficulty in closed form.
 Difficulty: at 0.75 (the default) the balanced task is solved and the long-tailed one loses accuracy on the tail, so
 that rebalancing has an effect; 0 tests whether anything is learned at all; 1 is hard even when balanced.
-Known defects: rare pixels may differ between platforms (last bit of a cosine) and between versions of NumPy with
+Known defects: a few pixels may differ between platforms (last bit of a cosine) and between versions of NumPy with
 different generators.
 Caveats: the images have no semantic structure and perfectly clean labels, so results do not carry over to photographs.
 Never cite them as evidence for a method.
@@ -29,7 +30,7 @@ from annotated_types import Ge, Le
 from ..benchmarks.split import DataRoot, Dataset, Profile, Ratio, Source, Split, long_tail_counts
 from ._shared.memory import available_memory, check_memory
 
-GROUP, CLASS, NUISANCE, IMAGE = range(4)  # purposes of a random draw
+GROUP, CLASS, NUISANCE, IMAGE = range(4)  # purposes of random draws
 TRAIN, TEST = range(2)
 NUISANCES = 32
 WAVES = 6

@@ -12,8 +12,8 @@ paper). The second stage is 55/35 as long, as in the reference code; `second=0.2
 phase of other methods.
 Confusion: predicted probabilities on images held out of the training split, a tenth of each class and at least one;
 never on test images. The run then trains on the reduced dataset, and the tables do not rank it against runs on all
-images: give the other methods `--set dataset.holdout=true` for a comparison. `confusion=train_soft` uses training
-images and holds none out.
+images; for a fair comparison, run the other methods with `--set dataset.holdout=true`. `confusion=train_soft` uses
+training images and holds none out.
 Departs from the paper: cross-entropy without a margin (as in the code). Defects of the code that are fixed here: every
 other epoch measures confusion on test images, gradients accumulate over the ascent (`grad_accumulate=true` restores
 this), images that finish shift the targets of the others, the last step is lost, n_T is rounded down
@@ -78,11 +78,11 @@ class BLT(Method):
     """Hallucinated tail images in a second stage.
 
     Attributes:
-        p: fraction of the tail images of a batch that is copied and perturbed.
+        p: fraction of the tail images of a batch that are copied and perturbed.
         gamma: strength of class rebalancing: 0 draws images uniformly, 1 draws classes uniformly.
         alpha: largest logit of the squashing-cosine classifier.
         beta: feature norm at which a logit reaches half of its largest value.
-        first: start of the second stage: an ERM run, or a first stage with the squashing-cosine classifier.
+        first: first stage: an ERM run, or a stage with the squashing-cosine classifier.
         second: length of the second stage, as a multiple of the recipe's epochs.
         tail: largest number of training images of a tail class; if no class is that small, the smallest third of the
             classes is the tail.
@@ -147,7 +147,7 @@ class BLT(Method):
         return partial(SquashingCosineHead, alpha=self.alpha, beta=self.beta)
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The final network; a linear head for the first stage is initialised before the final head, as in ERM."""
+        """The final network; the linear head of the first stage is initialised first, to the weights of an ERM run."""
         self.head_: LinearHead | None = None
         if self.first == "own":
             return super().network(backbone, num_classes, head)
@@ -166,7 +166,7 @@ class BLT(Method):
         if self.target == "static":
             net.confusion = self._confusion(net, train)
         net.head = self.head(LinearHead)(cast(int, net.backbone.width), classes)
-        # first position of each class in the order by class, class sizes, that order
+        # position of each class's first image in the order by class, class sizes, and that order
         self.images_ = train.counts.cumsum(0) - train.counts, train.counts, train.labels.argsort(stable=True)
         self.tail_ = tail_classes(train.counts, self.tail)
         weights = train.counts.double() ** (1 - self.gamma)
@@ -176,7 +176,7 @@ class BLT(Method):
         TALLY.attach(net, torch.zeros((), device=train.labels.device))
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Reset the counts and update the confusion matrix of the second stage."""
+        """In the second stage, reset the counts; from its second epoch on, update the confusion matrix."""
         if now.stage != SECOND:
             return
         TALLY.reset(net)
@@ -251,7 +251,7 @@ class BLT(Method):
         TALLY.add(net, *(value.float() for value in values))
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Hallucinated images per batch, steps per image, fraction of images at the step limit, images without a slot.
+        """Hallucinated images per batch, steps per image, fraction at the step limit, images without a slot per batch.
 
         After the first epoch of the second stage, which appends no images, the number of tail classes instead.
         """

@@ -2,7 +2,7 @@
 
 Family: re-weighting
 Changes from ERM: the loss of an image whose true class is predicted with probability p is multiplied by (1 - p)^gamma
-and by the inverse effective number of its class, from the first epoch; plain mean over the batch.
+and by the inverse effective number of its class, from the first epoch; the loss of a batch is the plain mean.
 Departs from the paper: softmax instead of sigmoids and gamma = 1, as in the reference code of LDAM. That code derives p
 from the weighted cross-entropy, so that the class weight also enters the focal factor; here p is the softmax
 probability (`--set inside=true` reproduces the code).

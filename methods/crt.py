@@ -3,8 +3,8 @@
 Family: decoupled
 Changes from ERM: a second stage of `second` epochs follows an ERM run. The backbone is frozen, the linear classifier
 gets new initial weights and is trained alone with cross-entropy; batches cycle through the classes with 4 images of
-each. The learning rate is the recipe's, with 5 epochs of warm-up and drops to a tenth after one and two thirds of the
-stage; the weight decay is 5e-4.
+each. The learning rate is the recipe's, with 5 epochs of warm-up, and falls to a tenth after one third and again after
+two thirds of the stage; the weight decay is 5e-4.
 Departs from the paper: the paper has no experiments on CIFAR; the settings are those of the BagofTricks code. On
 ImageNet-LT the paper trains 10 epochs with a cosine schedule. As in the released code, frozen batch norms normalise
 with batch statistics and update the running ones; `norms=eval` keeps those of the first stage.

@@ -4,10 +4,11 @@ Family: sampling
 Changes from ERM: after a fraction `defer` of training, images are drawn with replacement, each weighted by the inverse
 effective number of its class, so that classes are drawn nearly equally often. The length of an epoch stays the same.
 The loss is cross-entropy, or that of `base`.
-Departs from the paper: the LDAM code for CIFAR builds this sampler but never uses it; implemented here is the rule
+Departs from the paper: the LDAM code for CIFAR builds this sampler but never uses it; this method follows the rule
 described in the paper, with the weights of that sampler. `--set weighting=inverse` draws all classes exactly equally
 often; `sqrt` and `progressive` are the samplers of `sqrt-sampling` and `progressive-sampling`, deferred (Zhang et al.
-2021); as in their code, the t of `progressive` grows over the whole training and is about 0.8 where it begins.
+2021); as in their code, the t of `progressive` is counted from the start of training, so it is about 0.8 when
+re-sampling begins.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 74.5, CIFAR-100-LT ratio 100 40.3 (Cao et al. 2019,
 Table 3; best test epoch). Zhang et al. 2021, table of their repository: inverse counts 75.1 and 40.6, `sqrt` 73.2 and
 40.4, `progressive` 73.9 and 40.4, where ERM has 72.0 and 37.7.
@@ -33,8 +34,9 @@ class DRS(OnBase):
         base: name of the method whose loss is used; `--set drs.base.NAME=VALUE` sets its hyper-parameters. Its own
             deferred class weights, if it has any, do not apply (`base.defer=1`).
         defer: fraction of training before re-sampling begins (160 of 200 epochs).
-        weighting: weight of an image: inverse effective number or inverse count of its class; or probability of a
-            class: in proportion to the square root of its count, or as in `progressive-sampling` at the same epoch.
+        weighting: `effective` and `inverse` draw images with the inverse effective number or the inverse count of their
+            class as weight; `sqrt` draws classes in proportion to the square root of their count; `progressive` draws
+            them as `progressive-sampling` does at the same epoch.
         beta: parameter of the effective number, in [0, 1); unused for other weightings.
     """
 
@@ -45,7 +47,7 @@ class DRS(OnBase):
     beta: BelowOne = 0.9999
 
     def own_values(self) -> dict[str, Any]:
-        """Set the base's `defer` to 1: classes are balanced by sampling, not by weights as well."""
+        """Set the base's `defer` to 1, so that classes are balanced by sampling alone."""
         return {"defer": 1.0}
 
     def needs(self, epochs: int) -> Needs:

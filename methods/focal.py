@@ -2,7 +2,7 @@
 
 Family: re-weighting
 Changes from ERM: the loss of an image whose true class is predicted with probability p is multiplied by (1 - p)^gamma;
-plain mean over the batch.
+the loss of a batch is the plain mean.
 Departs from the paper: softmax instead of sigmoids, and gamma = 1 instead of 2, as in the reference code of LDAM.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 100 70.4, CIFAR-100-LT ratio 100 38.4 (Cao et al. 2019,
 Tables 2 and 5; best test epoch).

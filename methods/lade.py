@@ -2,10 +2,10 @@
 
 Family: prior
 Changes from ERM: the loss is the cross-entropy of z + log pi plus `alpha` times the sum over the classes c of pi_c R_c,
-where z are the logits, with which the network predicts, and pi_c = n_c / N is the fraction of training images that
+where z are the logits, from which the network predicts, and pi_c = n_c / N is the fraction of training images that
 belong to class c. R_c = -(m_c - g_c - `lam` g_c^2), where m_c is the mean of z_c over the batch's images of class c, 0
 if there are none, and g_c = log mean_i(w exp(z_ic)) over all images i of the batch. It drives z_c towards the logarithm
-of the density of class c relative to that of a set with equally frequent classes. alpha = 0 is the balanced softmax.
+of the density ratio of class c to a set with equally frequent classes. alpha = 0 gives the balanced softmax.
 Departs from the paper: the importance weight w is 1 / (C pi_c), with the class c of the logit, as in the reference
 code, which gave the published numbers; the paper divides by the prior of the image's class (`--set importance=label`).
 `alpha` and `lam` are those of the code for CIFAR-100-LT at ratio 100.
@@ -28,7 +28,7 @@ from ._shared.priors import density_ratio_regulariser, log_prior
 
 @dataclass
 class LADE(Method):
-    """Balanced softmax with a regulariser of each logit.
+    """Balanced softmax with a regulariser for the logit of each class.
 
     Attributes:
         alpha: weight of the regulariser; 0 is the balanced softmax.
@@ -46,7 +46,7 @@ class LADE(Method):
         self.prior_ = log_prior(train.counts)
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-        """Balanced softmax and regulariser of logits (N, C) against labels (N,) or (N, C)."""
+        """Balanced softmax loss plus weighted regulariser, of logits (N, C) against labels (N,) or (N, C)."""
         balanced = F.cross_entropy(logits + self.prior_, labels)
         extra = density_ratio_regulariser(logits, labels, self.prior_, self.lam, self.importance == "label")
         return balanced + self.alpha * extra

@@ -1,9 +1,9 @@
 """Logit adjustment as a loss: tau times the log prior is added to the logits in training (Menon et al. 2021).
 
 Family: prior
-Changes from ERM: the loss is the cross-entropy of z + tau log pi, where z are the logits, with which the network
-predicts, and pi_c = n_c / N is the fraction of training images that belong to class c. tau = 0 is ERM, tau = 1 the
-balanced softmax.
+Changes from ERM: the loss is the cross-entropy of z + tau log pi, where z are the logits, from which the network
+predicts, and pi_c = n_c / N is the fraction of training images that belong to class c. tau = 0 gives ERM, tau = 1
+the balanced softmax.
 Departs from the paper: nothing known. The paper's schedule for CIFAR was not verified, so the recipe's is used.
 Reported: ResNet-32, accuracy: CIFAR-10-LT ratio 100 77.9, CIFAR-100-LT ratio 100 44.1 (README of the reference code;
 ERM there 71.4 and 39.9). The paper has 43.9 for CIFAR-100-LT ratio 100 and, with ResNet-50, 66.4 for iNaturalist 2018.
@@ -23,10 +23,10 @@ from ._shared.priors import adjusted_losses, log_prior
 
 @dataclass
 class LogitAdjustment(PerImage):
-    """Cross-entropy of logits to which the log priors of the classes are added with a factor.
+    """Cross-entropy of the logits plus a multiple of the log class priors.
 
     Attributes:
-        tau: factor of the log priors: 0 is ERM, 1 is the balanced softmax.
+        tau: factor of the log priors; 0 gives ERM, 1 the balanced softmax.
     """
 
     tau: Exponent = 1.0

@@ -2,10 +2,10 @@
 
 Family: prior
 Changes from ERM: none during training. Afterwards tau log pi is subtracted from the classifier's biases, where
-pi_c = n_c / N is the fraction of training images that belong to class c, which raises the logits of rare classes.
-tau = 0 is ERM. `choose=validation` chooses tau among 0, 0.1, ..., 4 by the mean per-class accuracy on images that are
-held out of the training split, a tenth of each class, and records the choice as `tau`. The run then trains on the
-reduced dataset: give the other methods `--set dataset.holdout=true` for a comparison.
+pi_c = n_c / N is the fraction of training images that belong to class c, which raises the logits of rare classes the
+most. tau = 0 gives ERM. `choose=validation` chooses tau from 0, 0.1, ..., 4 by the mean per-class accuracy on images
+that are held out of the training split, a tenth of each class, and records the choice as `tau`. The run then trains on
+the reduced dataset; for a fair comparison, run the other methods with `--set dataset.holdout=true`.
 Departs from the paper: nothing known. The paper's schedule for CIFAR was not verified, so the recipe's is used.
 Reported: ResNet-32, tau = 1, accuracy: CIFAR-10-LT ratio 100 77.3, CIFAR-100-LT ratio 100 44.1 (README of the reference
 code; ERM there 71.4 and 39.9). With a tuned tau, CIFAR-10-LT ratio 100 80.9 (as quoted by later papers).
@@ -29,7 +29,7 @@ GRID = [step / 10 for step in range(41)]
 
 @dataclass
 class PosthocLogitAdjustment(Method):
-    """Biases lowered by a multiple of the log priors after an ERM run.
+    """Classifier of an ERM run, from whose biases a multiple of the log class priors is subtracted.
 
     Attributes:
         tau: factor of the log priors; unused if it is chosen on held-out images.
@@ -51,7 +51,7 @@ class PosthocLogitAdjustment(Method):
         return net
 
     def _best(self, net: Classifier, train: Split) -> float:
-        """The value of GRID with the highest accuracy on the held-out images."""
+        """The value of GRID with the highest mean per-class accuracy on the held-out images."""
         assert train.validation is not None, "needs() asked for held-out images"
         features, labels = features_of(net, train.validation)
         logits, prior = net.classify(features), log_prior(train.counts)

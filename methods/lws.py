@@ -4,8 +4,8 @@ Family: decoupled
 Changes from ERM: a second stage of `second` epochs follows an ERM run. Backbone and classifier are frozen, and the
 logits become s_c (w_c . x + b_c) with one scale s_c per class, 1 at the start. The scales are trained with
 cross-entropy; batches cycle through the classes with 4 images of each. The final classifier has the weights s_c w_c
-and the biases s_c b_c. The learning rate is the recipe's, with 5 epochs of warm-up and drops to a tenth after one and
-two thirds of the stage; the weight decay of the scales is 5e-4.
+and the biases s_c b_c. The learning rate is the recipe's, with 5 epochs of warm-up, and falls to a tenth after one
+third and again after two thirds of the stage; the weight decay of the scales is 5e-4.
 Departs from the paper: the paper has no experiments on CIFAR; the settings are those of the BagofTricks code. On
 ImageNet-LT the paper trains 5 epochs. As in the released code, frozen batch norms normalise with batch statistics and
 update the running ones; `norms=eval` keeps those of the first stage.

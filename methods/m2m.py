@@ -69,9 +69,9 @@ class M2m(OnBase):
     Attributes:
         base: name of the method whose loss is used. Its class weights, if it has any, apply from `start` on, in
             addition to class-balanced sampling (`base.defer=1`: never).
-        start: fraction of training before translation and class-balanced sampling (160 of 200 epochs).
-        beta: parameter of the seed's acceptance; with a larger beta, the seed's class must have more images; None
-            chooses 0.999, 0.99 or 0.9 according to the class sizes.
+        start: fraction of training before translation and class-balanced sampling begin (160 of 200 epochs).
+        beta: parameter of the probability that a seed is accepted; the larger beta is, the more images the seed's class
+            must have. None chooses 0.999, 0.99 or 0.9 according to the class sizes.
         gamma: smallest probability of the new class, predicted by g, with which a translated image is accepted.
         lam: weight, in the attack's objective, of the seed class's logit under the network in training.
         step: Euclidean length of an attack step, in pixel values in [0, 1].
@@ -99,7 +99,7 @@ class M2m(OnBase):
         return {"defer": self.start}
 
     def needs(self, epochs: int) -> Needs:
-        """A finished ERM network g, and the prefix shared with an ERM run: at most the epochs before translation."""
+        """A finished ERM network g, and the shared prefix of the base, at most the epochs before translation begins."""
         before, shared = epochs_before(self.start, epochs), self.make_base().needs(epochs)
         prefix = before if self.base == "erm" else min(before, shared.prefix)
         return replace(shared, prefix=prefix, network=True, other_seed=self.source == "other_seed")

@@ -1,4 +1,4 @@
-"""MiSLAS: mixup, then a new calibration of the classifier with label-aware smoothing (Zhong et al. 2021).
+"""MiSLAS: mixup, then re-calibration of the classifier with label-aware smoothing (Zhong et al. 2021).
 
 Family: decoupled
 Changes from ERM: the first stage is mixup. The second stage trains only the classifier, from its weights after the
@@ -8,10 +8,11 @@ for the smallest class to `eps_head` for the largest: e_y = eps_tail + (eps_head
 u = (n_y - n_min) / (n_max - n_min). The backbone is frozen; with `shift`, its batch norms normalise with the statistics
 of the class-aware batches and update the running ones. The learning rate falls along a cosine from the recipe's for the
 scales and from `lr_factor` times the recipe's for weights and biases. Scales are folded into the weights at the end.
-Values that are not given follow the settings of the reference code: for fewer than 32 classes those of CIFAR-10-LT with
-ratio 10, 50 or 100 (eps_head 0.1, 0.2, 0.3; eps_tail 0; no shift; lr_factor 0.2, 0.2, 0.5), else those of CIFAR-100-LT
-(0.2, 0.3, 0.4; 0, 0, 0.1; shift; 0.1, 0.1, 0.2); the ratio is the nearest on a logarithmic scale. With `alpha=0.2`, the
-code uses 0.3, 0, shift and 0.05 on ImageNet-LT and iNaturalist, and 0.4, 0.1, shift and 0.05 on Places-LT.
+Hyper-parameters that are not given have the values of the reference code: for fewer than 32 classes those of
+CIFAR-10-LT with ratio 10, 50 or 100 (eps_head 0.1, 0.2, 0.3; eps_tail 0; no shift; lr_factor 0.2, 0.2, 0.5), else those
+of CIFAR-100-LT (0.2, 0.3, 0.4; 0, 0, 0.1; shift; 0.1, 0.1, 0.2); of the ratios, the one nearest to that of the training
+set on a logarithmic scale is used. With `alpha=0.2`, the code uses 0.3, 0, shift and 0.05 on ImageNet-LT and
+iNaturalist, and 0.4, 0.1, shift and 0.05 on Places-LT.
 Departs from the paper: smoothing over all classes, as in the code; the paper's text distributes e_y over the other
 classes (`form=paper`). Use the recipe 'mislas', whose learning rate drops by a factor of 10.
 Reported: ResNet-32, 200 epochs, accuracy: CIFAR-10-LT ratio 10 90.0, ratio 50 85.7, ratio 100 82.5 (82.1 in the paper),
@@ -49,7 +50,7 @@ SECOND = "calibrate"
 
 
 class Values(NamedTuple):
-    """Hyper-parameters of the second stage for one dataset; see the fields of `MiSLAS`."""
+    """Hyper-parameters of the second stage for one dataset, described in `MiSLAS`."""
 
     eps_head: float
     eps_tail: float
@@ -63,15 +64,17 @@ MANY = {10: Values(0.2, 0, True, 0.1), 50: Values(0.3, 0, True, 0.1), 100: Value
 
 @dataclass
 class MiSLAS(Method):
-    """Mixup and a second stage with label-aware smoothing. None means the value of the reference code, see the card.
+    """Mixup and a second stage with label-aware smoothing. None stands for the value of the reference code (see card).
 
     Attributes:
         alpha: parameter of mixup's weight, Beta(alpha, alpha); 0 mixes nothing.
         second: number of epochs of the second stage.
         eps_head: smoothing of the largest class.
         eps_tail: smoothing of the smallest class.
-        smoothing: growth of the smoothing between them: sin(pi u / 2), u, or 1 - cos(pi u / 2).
-        form: whether the smoothing is distributed over all classes (reference code) or over the others (paper).
+        smoothing: growth from the smallest to the largest class: sin(pi u / 2), u, or 1 - cos(pi u / 2), with u as in
+            the card.
+        form: whether the smoothing is distributed over all classes (reference code) or over all but the true one
+            (paper).
         shift: whether batch norms adapt to the class-aware batches of the second stage.
         lr_factor: factor of the learning rate of the classifier's weights and biases in the second stage.
     """
@@ -86,15 +89,15 @@ class MiSLAS(Method):
     lr_factor: Fraction | None = None
 
     def stages(self, epochs: int) -> list[Stage]:
-        """A first stage of mixup and a second one of the classifier."""
+        """A stage that trains the network with mixup, and one that trains the classifier alone."""
         return [Stage("train", epochs), Stage(SECOND, self.second, trained=("head.",), schedule=Schedule("cosine"))]
 
     def needs(self, epochs: int) -> Needs:
-        """The first stage, shared with a mixup run."""
+        """The first stage as prefix, shared with a mixup run."""
         return Needs(prefix=epochs, prefix_of="mixup", prefix_values={"alpha": self.alpha})
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> Stage | None:
-        """Choose values and smoothing for the training split and attach the scales, in the second stage."""
+        """Set up the second stage: smoothing per class, learnable scales, mode of batch norms, learning rates."""
         if stage.name != SECOND:
             return None
         self.values_ = self._values(train.counts)
@@ -115,7 +118,7 @@ class MiSLAS(Method):
         return ClassAware(4) if now.stage == SECOND else None
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Mix the images of the first stage."""
+        """Mix the images of the batch in the first stage."""
         return batch if now.stage == SECOND else mix(batch, *draw_mixing(batch, self.alpha, now))
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
@@ -126,7 +129,7 @@ class MiSLAS(Method):
         return smoothed_losses(logits, batch.labels, self.smoothing_, self.form).mean()
 
     def measures(self, net: Classifier, now: Now) -> dict[str, float]:
-        """Values of the second stage, after its epochs."""
+        """Hyper-parameters of the second stage, after each of its epochs; empty in the first stage."""
         if now.stage != SECOND:
             return {}
         return {f"mislas_{name}": float(value) for name, value in self.values_._asdict().items()}
@@ -154,7 +157,7 @@ def label_smoothing(counts: Tensor, head: float, tail: float, shape: str) -> Ten
 
 
 def smoothed_losses(logits: Tensor, labels: Tensor, smoothing: Tensor, form: str) -> Tensor:
-    """Cross-entropy with label-aware smoothing of each image (N,).
+    """Cross-entropy of each image, with label-aware smoothing; (N,).
 
     Args:
         logits: (N, C).

@@ -2,13 +2,13 @@
 
 Family: mixing
 Changes from ERM: for each batch, a weight w is drawn from Beta(`alpha`, `alpha`) and each image x with label y is
-replaced by w x + (1 - w) x', where x' with label y' is another image of the batch, chosen by a random permutation. The
-loss is w L(z, y) + (1 - w) L(z, y') with the logits z and the loss L of the base, cross-entropy by default.
-`level=manifold` mixes, instead of the image, the input of one of the backbone's stages, chosen anew for each batch with
-equal probabilities; the input of the first stage is the image (Verma et al. 2019, manifold mixup).
-Departs from the paper: nothing known. `alpha=1` is a uniform weight, the value of MiSLAS and Bag of Tricks for CIFAR;
-MiSLAS uses 0.2 on large datasets. Bag of Tricks trains for 400 epochs (`--set recipe.epochs=400`), and its manifold
-mixup always mixes at the same stage.
+replaced by w x + (1 - w) x', where x', with label y', is the image that a random permutation of the batch assigns to x.
+The loss is w L(z, y) + (1 - w) L(z, y') with the logits z and the loss L of the base, cross-entropy by default.
+`level=manifold` mixes, instead of the image, the input of one of the backbone's stages, drawn uniformly for each batch;
+the input of the first stage is the image (Verma et al. 2019, manifold mixup).
+Departs from the paper: nothing known. `alpha=1`, which gives a uniformly distributed weight, is the value of MiSLAS and
+Bag of Tricks for CIFAR; MiSLAS uses 0.2 on large datasets. Bag of Tricks trains for 400 epochs (`--set
+recipe.epochs=400`), and its manifold mixup always mixes at the same stage.
 Reported: ResNet-32, 400 epochs, accuracy: CIFAR-10-LT ratio 100 74.1, ratio 50 78.7, CIFAR-100-LT ratio 100 40.8, ratio
 50 45.9; manifold mixup 75.2, 79.6, 39.9, 45.2 (Bag of Tricks, Zhang et al. 2021). ResNet-32, 200 epochs with the recipe
 'mislas': CIFAR-10-LT ratio 100 72.8, CIFAR-100-LT ratio 100 39.5 (Zhong et al. 2021).
@@ -30,7 +30,7 @@ from ._shared.mixing import draw_mixing, mix, mixed_loss
 
 @dataclass
 class Mixup(OnBase):
-    """Mixed images and losses, on the loss of a base.
+    """Mixup of images or of feature maps, with the loss of a base.
 
     Attributes:
         alpha: parameter of the weight's distribution Beta(alpha, alpha): 1 is uniform, small values mix little, 0 not
@@ -44,7 +44,7 @@ class Mixup(OnBase):
     level: Literal["input", "manifold"] = "input"
 
     def transform(self, batch: Batch, net: Classifier, now: Now) -> Batch:
-        """Mix the images of a batch (`level=input`)."""
+        """Mix the images of a batch if `level=input`."""
         return mix(batch, *draw_mixing(batch, self.alpha, now)) if self.level == "input" else batch
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
@@ -59,14 +59,15 @@ class Mixup(OnBase):
 
 
 def mixed_features(net: Classifier, images: Tensor, weight: Tensor, order: Tensor, chosen: Tensor) -> Tensor:
-    """Float32 features (N, width) of images whose representations were mixed before one stage of the backbone.
+    """Features, float32 (N, width), of images whose representations are mixed at the input of one backbone stage.
 
-    All stages mix, with a weight of 1 except for the chosen one, so that the choice needs no value on the host.
+    Every stage mixes its input, but with a weight of 1 except at the chosen one: the choice then needs no
+    synchronisation with the device.
 
     Args:
         net: network.
         images: pixels (N, 3, H, W) in [0, 1].
-        weight: weight of each row, ().
+        weight: weight of each row, and 1 minus that of its partner, ().
         order: row of each row's partner, int64 (N,).
         chosen: number in [0, 1) that selects one of the backbone's stages, ().
     """

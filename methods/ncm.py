@@ -3,11 +3,11 @@
 Family: decoupled
 Changes from ERM: none during training. Afterwards the features f of all training images, not augmented and in
 evaluation mode, are mapped to g(f); class c is represented by the mean m_c of its g(f), and its score is
--|g(f) - m_c|^2. `space=raw` has g(f) = f; `l2` divides f by its norm; `centred-l2`, the default, first subtracts the
+-|g(f) - m_c|^2. `space=raw` means g(f) = f; `l2` divides f by its norm; `centred-l2`, the default, first subtracts the
 mean of all training features. The means are not normalised again.
 Departs from the paper: there, class means are scaled to length 1 and compared by cosine or Euclidean distance; the
-three spaces are those of the released code. The scores rank the classes but are no log-probabilities: calibration
-errors of this method mean little.
+three spaces are those of the released code. The scores rank the classes but are not log-probabilities, so calibration
+errors of this method are not meaningful.
 Reported: ResNeXt-50, 90 epochs, accuracy: ImageNet-LT 47.3 (many 56.6, medium 45.3, few 28.1; Kang et al. 2020). No
 published number on CIFAR.
 """
@@ -31,12 +31,12 @@ Space = Literal["raw", "l2", "centred-l2"]
 
 
 class NearestMean(nn.Module):
-    """Scores -|g(f) - m_c|^2 of features f, from the class means m_c of mapped features g(f).
+    """Head with scores -|g(f) - m_c|^2 for features f, where m_c is the mean of the mapped features g(f) of class c.
 
     Args:
         width: number of features.
         num_classes: number of classes, C.
-        space: which map g is; see the method card.
+        space: name of the map g; see the method card.
 
     Attributes:
         centre: vector (width,) that g subtracts; zero unless the space is "centred-l2".
@@ -52,7 +52,7 @@ class NearestMean(nn.Module):
         self.register_buffer("means", torch.zeros(num_classes, width))
 
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Set centre and class means to those of training features.
+        """Compute the centre and the class means from training features.
 
         Args:
             features: (N, width).
@@ -66,13 +66,13 @@ class NearestMean(nn.Module):
         self.means.copy_(sums / counts[:, None])
 
     def mapped(self, features: Tensor) -> Tensor:
-        """The features g(f) of f (N, width)."""
+        """Mapped features g(f) of features f, both (N, width)."""
         centred = features - self.centre
         return centred if self.space == "raw" else F.normalize(centred, dim=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (N, width) to scores (N, C), at most 0."""
-        # the matrix product that torch takes for large inputs would cancel digits
+        # for large inputs, torch would use a matrix product, which loses digits to cancellation
         distances = torch.cdist(self.mapped(features), self.means, compute_mode="donot_use_mm_for_euclid_dist")
         return -(distances**2)
 
@@ -82,7 +82,8 @@ class NCM(Method):
     """Nearest class mean in the feature space of an ERM run.
 
     Attributes:
-        space: the features that are averaged and compared: as they are, of length 1, or centred and then of length 1.
+        space: features that are averaged and compared: unchanged, scaled to length 1, or centred and then scaled to
+            length 1.
     """
 
     space: Space = "centred-l2"
@@ -96,12 +97,12 @@ class NCM(Method):
         return partial(NearestMean, space=self.space)
 
     def network(self, backbone: Backbone, num_classes: int, head: Head) -> Classifier:
-        """The final network; a linear head for training is initialised before the final head, as in ERM."""
+        """The final network; the linear head for training is initialised first, with the weights of an ERM run."""
         net, self.head_ = network_and_erm_head(backbone, num_classes, head)
         return net
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Replace the nearest-mean head by the linear head for the time of training."""
+        """Replace the nearest-mean head by the linear head until the end of training."""
         net.head = self.head_
 
     def finish(self, net: Classifier, train: Split) -> Classifier:

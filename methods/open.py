@@ -65,20 +65,21 @@ class OPeN(Method):
     """Pure noise images for rare classes, in the last part of training.
 
     Attributes:
-        delta: upper bound of the fraction of noise in a class, which the rarest classes approach.
-        start: fraction of training before noise and class-balanced sampling (160 of 200 epochs).
+        delta: upper bound of the fraction of noise among the images of a class, which the rarest classes approach.
+        start: fraction of training before noise and class-balanced sampling begin (160 of 200 epochs).
         norm: normalisation of noise images: DAR-BN, a second batch norm, or one batch norm for all images.
         noise_grad: parameters that noise images train, see the method card; `paper` is `stop` for `norm=dar`, else
             `full`.
-        noise_init: state of the second batch norm when noise begins: a copy of the natural one, or a new one.
+        noise_init: state of the second batch norm when noise begins: a copy of the first one, or newly initialised.
         noise: replacement of an image: pure noise, or the image with added noise.
-        strength: std of additive noise, in 8-bit pixel levels.
+        strength: standard deviation of additive noise, in 8-bit pixel levels.
         noise_space: space of the noise in [0, 1]: pixels, which are then normalised, or the input of the first layer,
             as in the independent reproduction.
         control: `drop` leaves noise images out of the batch.
         append: number of noise images appended per natural image, with uniformly drawn labels; if positive, images are
             neither replaced nor oversampled.
-        epoch_length: draws per epoch once noise begins: the size of the training split, or classes x largest class.
+        epoch_length: number of images drawn per epoch once noise begins: the size of the training split, or the number
+            of classes times the size of the largest class.
     """
 
     delta: Fraction = 1 / 3
@@ -170,7 +171,7 @@ class OPeN(Method):
         return None if now.progress < self.start or self.append else torch.ones(len(counts))
 
     def draws(self, counts: Tensor, now: Now) -> int | None:
-        """Images per epoch once noise begins, see `epoch_length`; None for the size of the training split."""
+        """Number of images drawn per epoch once noise begins, see `epoch_length`; None for the size of the split."""
         if now.progress < self.start or self.epoch_length == "dataset":
             return None
         return int(counts.max()) * len(counts)
@@ -198,7 +199,7 @@ class OPeN(Method):
         return append_rows(batch, self._noise(like, net, now), labels)
 
     def _check_fraction(self, net: Classifier) -> None:
-        """Warn if the number of noise images of an epoch is more than five std from its expectation."""
+        """Warn if the number of noise images of an epoch is improbable, over 5 std from its mean; reset the counts."""
         drawn, expected, variance = (value for (value,) in TALLY.read(net).values())
         if abs(drawn - expected) > 5 * variance**0.5 + 0.5:
             warnings.warn(

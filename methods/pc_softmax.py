@@ -23,7 +23,7 @@ from ._shared.priors import log_prior
 
 
 def compensated(scores: Tensor, prior: Tensor, target: Tensor) -> Tensor:
-    """Logits or biases (..., C) for a test set with other class priors than the training set.
+    """Logits or biases (..., C), corrected for a test set whose class priors differ from those of the training set.
 
     Args:
         scores: logits or biases (..., C) of a network trained with cross-entropy.
@@ -35,7 +35,7 @@ def compensated(scores: Tensor, prior: Tensor, target: Tensor) -> Tensor:
 
 @dataclass
 class PCSoftmax(Method):
-    """Biases that compensate for the class prior after an ERM run."""
+    """Classifier of an ERM run, with biases that compensate for the class prior of the training set."""
 
     def needs(self, epochs: int) -> Needs:
         """A complete ERM run as shared prefix."""
@@ -43,7 +43,7 @@ class PCSoftmax(Method):
 
     @torch.no_grad()
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Compensate the biases for equally frequent classes."""
+        """Correct the biases for a test set with equally frequent classes."""
         bias, prior = net.get_parameter("head.bias"), log_prior(train.counts)
         bias.copy_(compensated(bias, prior, torch.full_like(prior, -math.log(len(prior)))))
         return net

@@ -1,13 +1,13 @@
 """Remix: mixup whose label weights favour the smaller of two classes (Chou et al. 2020).
 
 Family: mixing
-Changes from ERM: images are mixed as in mixup: x is replaced by w x + (1 - w) x', w from Beta(`alpha`, `alpha`) for
-each batch. The weight of the labels depends on the sizes n and n' of the classes of x and x': the label of x has weight
-0 if n / n' >= `kappa` and w < `tau`, weight 1 if n / n' <= 1 / `kappa` and 1 - w < `tau`, and else weight w; the label
-of x' has the rest. The loss of an image is the sum of the losses of both labels with these weights, and the loss of a
-batch is the mean over its images.
+Changes from ERM: images are mixed as in mixup: x is replaced by w x + (1 - w) x', with w drawn from Beta(`alpha`,
+`alpha`) for each batch. The weight of the labels depends on the sizes n and n' of the classes of x and x': the label of
+x has weight 0 if n / n' >= `kappa` and w < `tau`, weight 1 if n / n' <= 1 / `kappa` and 1 - w < `tau`, and otherwise
+weight w; the label of x' has the remaining weight. The loss of an image is the sum of the losses of both labels with
+these weights, and the loss of a batch is the mean over its images.
 Departs from the paper: nothing known. The code of Bag of Tricks multiplies these weights by losses that are
-already averaged over the batch, so that pairs and weights do not belong together; this is not reproduced.
+already averaged over the batch, so that a pair's weights are not applied to its own losses; this is not reproduced.
 Reported: ResNet-32, 400 epochs, accuracy: CIFAR-10-LT ratio 100 73.4, ratio 50 79.3, CIFAR-100-LT ratio 100 41.4, ratio
 50 45.7 (Bag of Tricks, Zhang et al. 2021).
 """
@@ -34,8 +34,8 @@ class Remix(OnBase):
     Attributes:
         alpha: parameter of the weight's distribution Beta(alpha, alpha): 1 is uniform, small values mix little, 0 not
             at all.
-        kappa: ratio of class sizes from which on the smaller class can get the whole label; a value above the largest
-            ratio gives mixup.
+        kappa: ratio of class sizes from which the smaller class can get the whole label; a value above the largest
+            ratio in the dataset gives mixup.
         tau: the smaller class gets the whole label if the weight of the image of the larger class is below this.
     """
 
@@ -44,10 +44,10 @@ class Remix(OnBase):
     tau: Fraction = 0.5
 
     def __post_init__(self) -> None:
-        """Fill in the hyper-parameters of the base and check that images have losses of their own.
+        """Fill in the hyper-parameters of the base and check that its loss is a mean over images.
 
         Raises:
-            UserError: the base is invalid, see `OnBase`, or its loss is not a mean over images.
+            UserError: the base is invalid (see `OnBase`), or its loss is not a mean over images.
         """
         super().__post_init__()
         if not has_image_losses(self.make_base()):
@@ -81,11 +81,11 @@ def label_weights(sizes: Tensor, partners: Tensor, weight: Tensor, kappa: float,
     """Weight of the first label of each mixed image (N,), by the rule of the paper (equation 10).
 
     Args:
-        sizes: training images of the class of each image, int64 (N,), all positive.
-        partners: training images of the class of each image's partner, int64 (N,), all positive.
-        weight: weight of the images, float ().
-        kappa: smallest ratio of class sizes from which on labels are not mixed.
-        tau: bound on the weight of the image of the larger class.
+        sizes: number of training images of the class of each image, int64 (N,), all positive.
+        partners: number of training images of the class of each image's partner, int64 (N,), all positive.
+        weight: weight w with which the images were mixed, float ().
+        kappa: ratio of class sizes from which the smaller class can get the whole label.
+        tau: the smaller class gets the whole label if the weight of the image of the larger class is below this.
     """
     ratio = sizes.double() / partners
     larger, smaller = (ratio >= kappa) & (weight < tau), (ratio <= 1 / kappa) & (1 - weight < tau)

@@ -44,7 +44,7 @@ from ._shared.base import OnBase
 from ._shared.feature_generation import Generator, Pairs, frequent_classes, pair_up
 from ._shared.losses import IGNORED
 
-FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # defaults for the long-tailed and the step profile
+FREQUENT, TRANSFER = (0.2, 0.5), (1.0, 0.01)  # defaults for long-tailed and step profiles
 
 
 @dataclass
@@ -53,11 +53,11 @@ class RSG(OnBase):
 
     Attributes:
         base: name of the method whose loss is used; `--set rsg.base.NAME=VALUE` sets its hyper-parameters.
-        preset: rules that the suite corrects (`suite`) or keeps as in the reference code (`reference`).
+        preset: `suite` corrects defects of the reference code, `reference` keeps them; see the method card.
         centers: number of centres per class.
-        frequent: fraction of classes that count as frequent; None for 0.2, or 0.5 with a step profile.
+        frequent: fraction of classes that count as frequent; None for 0.2; with `preset=suite`, 0.5 on a step profile.
         transfer: strength of the transfer, in [0, 1]; scales how often each map of the smaller group is reused; None
-            for 1, or 0.01 with a step profile.
+            for 1; with `preset=suite`, 0.01 on a step profile.
         start: fraction of training before maps are generated (160 of 200 epochs).
         insert: number, from 1, of the down-sampling stage before which the generator is inserted; None for the second
             to last.

@@ -3,11 +3,11 @@
 Family: decoupled
 Changes from ERM: none during training. Afterwards the classifier has the weights w_c / |w_c|^tau and no biases, which
 lowers the logits of frequent classes, whose vectors have grown longest. tau = 0 leaves the weights as they are, tau = 1
-gives all class vectors the same length. `choose=validation` chooses tau among 0, 0.1, ..., 2 by the mean per-class
+gives all class vectors the same length. `choose=validation` chooses tau from 0, 0.1, ..., 2 by the mean per-class
 accuracy on images that are held out of the training split, a tenth of each class, and records the choice as `tau`. The
-run then trains on the reduced dataset: give the other methods `--set dataset.holdout=true` for a comparison.
-Departs from the paper: the paper chooses tau on a validation split; CIFAR-LT has none, and 1 is usual there. Weights
-grow with class sizes when trained with SGD; with adaptive optimisers they need not.
+run then trains on the reduced dataset; for a fair comparison, run the other methods with `--set dataset.holdout=true`.
+Departs from the paper: the paper chooses tau on a validation split; CIFAR-LT has none, and 1 is the usual value there.
+The norms grow with class sizes when trained with SGD, but not necessarily with adaptive optimisers.
 Reported: ResNet-32, 200 epochs, tau = 1, accuracy: CIFAR-10-LT ratio 100 72.7, CIFAR-100-LT ratio 100 41.0
 (BagofTricks, README; best test epoch; keeps the biases). ResNeXt-50, 90 epochs, ImageNet-LT 49.4 (Kang et al. 2020).
 """
@@ -33,7 +33,7 @@ def normalised(weight: Tensor, tau: float) -> Tensor:
 
     Args:
         weight: class vectors w_c (C, d).
-        tau: power of the norms, >= 0.
+        tau: exponent of the norms, >= 0.
     """
     norms = weight.norm(dim=1, keepdim=True)
     return torch.where(norms > 0, weight / norms**tau, 0)
@@ -41,10 +41,10 @@ def normalised(weight: Tensor, tau: float) -> Tensor:
 
 @dataclass
 class TauNorm(Method):
-    """Class vectors divided by a power of their norms after an ERM run.
+    """Classifier of an ERM run, with its class vectors divided by a power of their norms.
 
     Attributes:
-        tau: power of the norms; unused if it is chosen on held-out images.
+        tau: exponent of the norms; unused if it is chosen on held-out images.
         choose: whether tau is fixed or chosen on held-out images.
     """
 
@@ -65,7 +65,7 @@ class TauNorm(Method):
         return net
 
     def _best(self, net: Classifier, train: Split) -> float:
-        """The value of GRID with the highest accuracy on the held-out images."""
+        """The value of GRID with the highest mean per-class accuracy on the held-out images."""
         assert train.validation is not None, "needs() asked for held-out images"
         weight = cast(LinearHead, net.head).weight
         features, labels = features_of(net, train.validation)

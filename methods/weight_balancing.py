@@ -6,7 +6,7 @@ which falls to 0 along half a cosine, without warm-up. A second stage of `second
 alone: the loss of each image is weighted by the inverse effective number of its class, the weighted sum over a batch is
 divided by the sum of the weights, the weight decay is `head_weight_decay`, and the learning rate falls from `lr` to 0
 again. After each step, class vectors longer than t are shortened to t, where t = v_min + `threshold` (v_max - v_min)
-with the lengths v_min and v_max of the shortest and the longest class vector of the first stage.
+where v_min and v_max are the lengths of the shortest and the longest class vector after the first stage.
 Departs from the paper: the recipe's batch size is kept; the paper has 64. The released code differs from the paper in
 ways that are not followed here: it shortens class vectors once per epoch, its balanced loss is a binary cross-entropy
 of softmax probabilities, and its first stage has 320 epochs. As in that code, biases are not bounded, and frozen batch
@@ -48,7 +48,7 @@ def bound(weight: Tensor, threshold: float) -> Tensor:
     """Largest permitted norm t of the class vectors, ().
 
     Args:
-        weight: class vectors of the first stage (C, d).
+        weight: class vectors after the first stage (C, d).
         threshold: position of t between the smallest and the largest norm, in [0, 1].
     """
     norms: Tensor = weight.detach().norm(dim=1)
@@ -72,8 +72,8 @@ class WeightBalancing(Method):
         second: number of epochs of the second stage.
         head_weight_decay: coefficient of the L2 penalty in the second stage.
         beta: parameter of the effective number in the second stage, in [0, 1); 0 gives equal weights.
-        threshold: largest norm of a class vector, as a position between the smallest and the largest of the first
-            stage.
+        threshold: largest permitted norm of a class vector, as a position in [0, 1] between the smallest and the
+            largest norm after the first stage.
     """
 
     lr: Positive = 0.01
@@ -96,7 +96,7 @@ class WeightBalancing(Method):
         return [Stage("train", epochs, lr=self.lr, weight_decay=self.weight_decay, schedule=COSINE), head]
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Compute the class weights (C,) and the largest norm of the second stage."""
+        """In the second stage, compute the class weights (C,) and the largest permitted norm."""
         if stage.name == SECOND:
             self.weights_ = effective_number_weights(train.counts, self.beta)
             net.register_buffer("largest_norm", bound(cast(LinearHead, net.head).weight, self.threshold))
@@ -106,11 +106,11 @@ class WeightBalancing(Method):
         return F.cross_entropy(logits, labels, self.weights_ if now.stage == SECOND else None)
 
     def after_step(self, net: Classifier, now: Now) -> None:
-        """Shorten long class vectors in the second stage."""
+        """In the second stage, shorten class vectors that are longer than permitted."""
         if now.stage == SECOND:
             project(cast(LinearHead, net.head).weight, net.get_buffer("largest_norm"))
 
     def finish(self, net: Classifier, train: Split) -> Classifier:
-        """Remove the largest norm."""
+        """Remove the buffer with the largest permitted norm."""
         del net.largest_norm
         return net

@@ -45,7 +45,8 @@ def build(
         The written files, warnings about unusable input files, and the output for the console.
 
     Raises:
-        UserError: there are no records, or none for a requested dataset or baseline.
+        UserError: there are no records, or none for a requested dataset or baseline, or the file of published numbers
+            is needed but invalid.
     """
     options = options or Options()
     records, bad_records = read_records(sources.results, datasets)

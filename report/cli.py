@@ -22,7 +22,7 @@ READING = [
         "rule",
         default="A",
         type=click.Choice(RULES),
-        help=f"Definition of many, medium and few. Training images of a medium class: {EXPLAINED}.",
+        help=f"Definition of many, medium and few. Number of training images of a medium class: {EXPLAINED}.",
     ),
     option("--groups", default=ALL, type=click.Choice([*GROUPINGS, ALL]), help="Groups of classes in the tables."),
 ]
@@ -94,7 +94,7 @@ def compare(a: str, b: str, datasets: list[str], out: Path | None, across: str |
 @click.argument("record")
 @RESULTS
 def show(record: str, results: Path) -> None:
-    """Show one record, given its file or the first digits of its id: accuracies, provenance, and its command."""
+    """Show the accuracies, provenance and command of one record, given its file or the first digits of its id."""
     from .show import find_record
     from .show import show as shown
 

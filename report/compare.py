@@ -25,7 +25,7 @@ def compare_rows(
 
     Args:
         a: label of a row, or name of a method that has only one row.
-        b: label or method of the row that is subtracted.
+        b: label or method of the second row, whose accuracies are subtracted.
         sources: folders of records and logits.
         datasets: names of datasets; None for all.
         options: definition of the groups; the baseline is `b`.
@@ -33,7 +33,8 @@ def compare_rows(
             each, with the setting's id in its name.
 
     Raises:
-        UserError: there are no records or rows with these names, or `out` has an unsupported format.
+        UserError: there are no records, no rows with these names or no setting that has both, or `out` has an
+            unsupported format.
     """
     suffix = picture_format(out) if out else ""
     records, bad_records = read_records(sources.results, datasets)

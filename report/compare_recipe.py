@@ -57,7 +57,7 @@ def compare_across(field: str, a: str, b: str, records: Iterable[Record]) -> Tab
     notes = [
         f"Difference: {a} minus {b} in percentage points of the mean per-class accuracy, paired by seed, with its "
         f"{LEVEL:.0%} interval (Student's t). The last row uses the mean over all methods for each dataset and seed, "
-        f"a sample of {len(means)}, because methods with the same seed may share a training."
+        f"a sample of {len(means)}, because methods with the same seed may share training epochs."
     ]
     return Table(
         "across",

@@ -1,4 +1,4 @@
-"""Cost of a row: seconds, memory and parameters, including the trainings that its runs build on."""
+"""Cost of a row: seconds, memory and parameters, including the training that its runs build on."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Costs:
 
     Attributes:
         epoch: training seconds per epoch, without evaluation.
-        total: seconds of a run and of all trainings that it builds on, with evaluation.
-        borrowed: the part of `total` that was spent on trainings that other runs use as well.
+        total: seconds of a run and of all training that it builds on, with evaluation.
+        borrowed: part of `total` that was spent on training that other runs use as well.
         memory: peak memory in bytes, of the device on CUDA or of the process on a CPU.
         parameters: number of trainable parameters of the finished network.
     """
@@ -43,13 +43,13 @@ def costs(row: Row) -> Costs:
 
 
 def total_seconds(run: Record) -> float:
-    """Seconds of a run and of the trainings that it builds on, with shared epochs counted once."""
+    """Seconds of a run and of the training that it builds on, with shared epochs counted once."""
     own = sum(part.seconds for part in run.cost.prerequisites if part.use == "prefix")
     return run.cost.seconds - own + borrowed_seconds(run)
 
 
 def borrowed_seconds(run: Record) -> float:
-    """Seconds of the trainings that a run builds on, each counted once and up to the last epoch that the run needs."""
+    """Seconds of the training runs that a run builds on, each counted once and up to the last epoch that is needed."""
     needed: dict[str, float] = {}
     for part in run.cost.prerequisites:
         needed[part.id] = max(needed.get(part.id, 0.0), part.seconds)

@@ -29,8 +29,8 @@ class Detail:
     Attributes:
         method: name of the method.
         command: command that reproduces the records.
-        facts: facts that the records share, name to text.
-        runs: facts of each record, name to text.
+        facts: facts that the records share, as strings by name.
+        runs: facts of each record, as strings by name.
     """
 
     method: str
@@ -67,7 +67,7 @@ def _value(value: Any) -> str:
 
 
 def circumstances(record: Record) -> dict[str, str]:
-    """Facts about a record, name to text: everything that its numbers depend on, and its cost."""
+    """Facts about a record, as strings by name: everything that its numbers depend on, and its cost."""
     data, environment, cost = record.dataset, record.environment, record.cost
     verified = {True: "yes", False: "no", None: "no checksum is published"}[data.verified]
     stages = ", ".join(f"{name} {epochs}" for name, epochs in cost.epochs_per_stage.items())
@@ -82,7 +82,7 @@ def circumstances(record: Record) -> dict[str, str]:
         "recipe": changes(record.recipe),
         "seed": str(record.seed),
         "epochs": f"{record.final.epoch + 1} ({stages}); the result is that of the last epoch",
-        "time": f"{duration(cost.seconds)}; {duration(total_seconds(record))} with the trainings that it builds on",
+        "time": f"{duration(cost.seconds)}; {duration(total_seconds(record))} with the training that it builds on",
         "speed": f"{cost.images_per_second:,.0f} training images per second; {device}",
         "peak memory": f"{size(cost.peak_memory_bytes)}B",
         "parameters": f"{cost.parameters:,}",

@@ -1,4 +1,4 @@
-"""Contents of a report before rendering, the input of the functions in `OUTPUTS`."""
+"""Contents of a report before rendering: the input of the functions in `OUTPUTS`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .tables.table import Table
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
+    """A figure of a report.
 
     Attributes:
         caption: caption without the setting.
-        files: format to file name in the folder `figures`.
+        files: file name in the folder `figures`, by format.
         svg: contents of a small SVG for the HTML page.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..benchmarks.errors import unknown
 
-# Rule to the smallest n of "many" and the largest n of "few"; classes in between are "medium".
+# Smallest n of "many" and largest n of "few" by rule; classes in between are "medium".
 _BOUNDS = {"A": (101, 19), "B": (101, 20), "C": (100, 20)}
 _USERS = {
     "A": "Liu et al. 2019 (OLTR), text; Wang et al. 2021 (RSG)",
@@ -41,9 +41,9 @@ class Grouping:
     """Division of all classes into groups.
 
     Attributes:
-        rule: definition of the groups, as text for the notes.
+        rule: definition of the groups, as a phrase for the notes.
         groups: groups in the order of their columns.
-        first: `most` or `fewest`, depending on how many training images the classes of the first group have.
+        first: whether the first group contains the classes with the `most` or the `fewest` training images.
     """
 
     rule: str
@@ -99,7 +99,7 @@ def _thirds(counts: Sequence[int], largest: int) -> Grouping:
     order, size = by_size(counts), len(counts) // 3
     parts = {"many": order[:size], "medium": order[size : len(order) - size], "few": order[len(order) - size :]}
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 3 classes" if size == 0 else ""
-    rule = f"thirds of the classes by training images (many, medium, few), as no class has more than {largest}"
+    rule = f"thirds of the classes by training-set size (many, medium, few), as no class has more than {largest}"
     rule += "; medium takes the rest"
     return Grouping(rule, _unless(reason, parts))
 
@@ -122,12 +122,12 @@ def five_groups(counts: Sequence[int]) -> Grouping:
         parts[f"G{g + 1}"] = rarest_first[start:stop][::-1]
         start = stop
     reason = _EQUAL if max(counts) == min(counts) else "there are fewer than 5 classes" if size == 0 else ""
-    rule = "G1 to G5: fifths of the classes by training images, G1 the rarest (Zada et al. 2022, appendix C)"
+    rule = "G1 to G5: fifths of the classes by number of training images, G1 the rarest (Zada et al. 2022, appendix C)"
     return Grouping(rule, _unless(reason, parts), first="fewest")
 
 
 def halves(counts: Sequence[int]) -> Grouping:
-    """The frequent and the rare half of a step profile, for which five groups would mix frequent and rare classes.
+    """The frequent and the rare half of the classes, for step profiles; fifths would mix frequent and rare classes.
 
     The C // 2 largest classes are frequent, as in the profile of Cao et al. 2019 (LDAM).
     """
@@ -143,12 +143,12 @@ def equal_groups(counts: Sequence[int], profile: str) -> Grouping:
 
 
 def _unless(reason: str, parts: dict[str, list[int]]) -> tuple[Group, ...]:
-    """The parts as groups; empty groups if `reason` is not empty, which is then why they are missing."""
+    """The parts as groups; if `reason` is not empty, the groups are empty, with `reason` as explanation."""
     return tuple(Group(name, () if reason else tuple(classes), reason) for name, classes in parts.items())
 
 
-# Name to function that divides the classes, given training images per class, profile of the split, and rule for many,
-# medium and few. Names of groups must be unique over all groupings.
+# Functions that divide the classes, by name. Arguments: number of training images per class, profile of the split, and
+# rule for many, medium and few. Names of groups must be unique over all groupings.
 GROUPINGS: dict[str, Callable[[Sequence[int], str, str], Grouping]] = {
     "shots": lambda counts, profile, rule: shot_groups(counts, rule),
     "five": lambda counts, profile, rule: equal_groups(counts, profile),

@@ -26,8 +26,8 @@ class Scores:
     """Statistics of the test logits of one run; C classes.
 
     Attributes:
-        hits: correct test predictions per class with logits adjusted by each of TAUS, (len(TAUS), C).
-        hits_by_prior: correct test predictions per class with logits adjusted to each prior of `tail_priors`, (11, C).
+        hits: number of correct test predictions per class with logits adjusted by each of TAUS, (len(TAUS), C).
+        hits_by_prior: the same with logits adjusted to each prior of `tail_priors`, (11, C).
         bins: number of images, sum of confidences and number of correct predictions per bin of confidence, with
             unadjusted logits, (BINS, 3).
     """
@@ -153,7 +153,8 @@ class Correction:
         row: row of the setting.
         plain: accuracy as trained.
         adjusted: accuracy with tau = 1, which needs no tuning.
-        best_tau, best: the tau that is best on the test split and its accuracy; an upper bound, not a result.
+        best_tau, best: tau with the highest accuracy on the test split, and that accuracy: an upper bound, not a
+            result.
         ece: expected calibration error as trained.
         against: accuracy as trained minus that of the baseline with tau = 1, paired by seed; None without shared seeds.
     """

@@ -17,14 +17,14 @@ def notes(setting: Setting) -> list[str]:
 
 
 def warnings(setting: Setting) -> list[str]:
-    """Warnings: unverified files, fewer seeds, uncommitted changes, different environments, duplicate records."""
+    """Warnings about files, number of seeds, inactive methods, uncommitted changes, environments and duplicates."""
     sentences = []
     if setting.dataset.verified is False:
         sentences.append("Verified: no. The dataset's files do not match the published checksums.")
     most = max(row.overall.n for row in setting.rows)
     fewer = ", ".join(f"{row.label} {row.overall.n}" for row in setting.rows if row.overall.n < most)
     if fewer:
-        sentences.append(f"Fewer seeds than {most}: {fewer}. These rows are not ranked with those of more seeds.")
+        sentences.append(f"Fewer seeds than {most}: {fewer}. These rows are not ranked with rows that have more seeds.")
     reasons = {row.label: run.inactive for row in setting.rows for run in row.runs if run.inactive}
     for label, reason in reasons.items():
         sentences.append(f"{label} is inactive and not ranked: {reason}.")
@@ -75,7 +75,7 @@ def _epochs(setting: Setting) -> str:
 
 
 def _prerequisites(setting: Setting) -> list[str]:
-    """One sentence for each method that provides shared trainings for the rows of other methods."""
+    """One sentence for each method whose training is shared by the rows of other methods."""
     words = {"prefix": "first epochs", "network": "a finished network to learn from"}
     users: dict[str, dict[str, list[str]]] = {}
     for row in setting.rows:
@@ -87,7 +87,7 @@ def _prerequisites(setting: Setting) -> list[str]:
     for method, by_use in users.items():
         name = "ERM" if method == "erm" else method
         each = "; ".join(f"{word}: {', '.join(labels)}" for word, labels in sorted(by_use.items()))
-        sentences.append(f"Taken from the {name} run of the same seed, trained once ({each}).")
+        sentences.append(f"Taken from {name} runs, each trained once ({each}).")
     return sentences
 
 

@@ -11,10 +11,10 @@ Facts = dict[str, object]
 
 
 def facts(run: Record) -> list[Facts]:
-    """Facts about the environment, name to value, of each process that computed a run or its shared trainings.
+    """Facts about the environment, by name, of each process that computed a run or the shared training before it.
 
     Unknown facts are left out, except that an unknown commit is "unknown". Records of older versions describe only the
-    last process of a shared training, with few facts.
+    last process of shared training, with few facts.
     """
     processes = [vars(run.environment), *(vars(part.environment) for part in run.trained)]
     for shared in run.cost.prerequisites:
@@ -41,7 +41,7 @@ _WORDS = {"dirty": "uncommitted changes", "cpu": "processor"}
 
 
 def distinct(runs: Sequence[Record], name: str) -> list[str]:
-    """Different values of a fact in all processes of some runs, as sorted strings."""
+    """Distinct values of a fact over all processes of some runs, as sorted strings."""
     return sorted({str(process[name]) for run in runs for process in facts(run) if name in process})
 
 
@@ -53,7 +53,7 @@ def commits(run: Record) -> str:
 
 
 def parts_in_words(run: Record) -> str:
-    """Environment of each span of epochs and of the evaluation, as one text; "" if all environments are equal."""
+    """Environment of each span of epochs and of the evaluation, as a string; "" if all environments are equal."""
     if all(part.environment == run.environment for part in run.trained):
         return ""
     evaluation = f"evaluation: {_in_words(run.environment)}"

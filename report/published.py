@@ -36,7 +36,7 @@ class PublishedTable(BaseModel):
         augmentation: augmentation of training images.
         metric: `error` or `accuracy`, in percent, over all classes or over the group that a column names.
         selection: the reported epoch, and the images on which it was chosen.
-        runs: number of runs that each number averages.
+        runs: number of runs over which each number is averaged.
         columns: `dataset profile` as in the records, such as `cifar10-lt exp100`, optionally with a group of classes.
         rows: maps each row label, as in our tables, to one number per column.
         standard_errors: maps a row label to one standard error per column.

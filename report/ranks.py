@@ -12,7 +12,7 @@ import pandas as pd
 from ..benchmarks.errors import UserError
 from .statistics import INACTIVE, Row, Setting
 
-FEWEST_DATASETS = 6  # winning on all of five datasets is not significant: 2 / 2^5 > 0.05
+FEWEST_DATASETS = 6  # even winning on all of five datasets would not be significant: 2 / 2^5 > 0.05
 FEWEST_METHODS = 3  # Friedman's test needs at least three
 ALPHA = 0.05
 
@@ -85,7 +85,7 @@ def _common(settings: Iterable[Setting]) -> pd.DataFrame:
 
 
 def _equal_seeds(setting: Setting) -> list[Row]:
-    """The largest set of rows with equally many seeds; if two sets are equally large, the one with more seeds."""
+    """The largest set of active rows with equally many seeds; of equally large sets, the one with the most seeds."""
     active = [row for row in setting.rows if row.apart != INACTIVE]
     often = Counter(row.overall.n for row in active)
     seeds = max(often, key=lambda n: (often[n], n), default=0)

@@ -50,7 +50,7 @@ def find_record(text: str, results: Path, warn: Callable[[str], None] = lambda t
 
 
 def show(record: Record) -> Group:
-    """Renderables that show a record in the terminal."""
+    """Output for the terminal that describes a record."""
     return Group(*_parts(record))
 
 

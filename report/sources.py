@@ -35,7 +35,7 @@ class Evidence:
     """Input of the tables in addition to the records.
 
     Attributes:
-        scores: record id to scores, for the runs whose logits are stored.
+        scores: scores by record id, for the runs whose logits are stored.
         published: tables of published numbers; empty unless requested.
     """
 
@@ -52,8 +52,8 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
     records, problems = read_all(results)
     if not records:
         raise UserError(
-            f"There is no record in {results}. Make one with `bench run --dataset <name> --method <name>`, or name the "
-            f"folder that contains your results.{left_out(problems)}"
+            f"There is no record in {results}. Create one with `bench run --dataset <name> --method <name>`, or name "
+            f"the folder that contains your results.{left_out(problems)}"
         )
     names = {record.dataset.name for record in records}
     for name in datasets or ():
@@ -63,5 +63,5 @@ def read_records(results: Path, datasets: Sequence[str] | None = None) -> tuple[
 
 
 def left_out(problems: Sequence[str]) -> str:
-    """Number of files left out and the reason for the first one, as text after a space; "" if there are none."""
-    return f" {len(problems)} left out there; the first: {problems[0]}" if problems else ""
+    """Sentence on the number of files left out and the reason for the first, after a space; "" if there are none."""
+    return f" Left out there: {len(problems)}; the first: {problems[0]}" if problems else ""

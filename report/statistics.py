@@ -17,7 +17,7 @@ from ..benchmarks.utils.docstrings import OTHER, method_families
 from .groups import ALL, GROUPINGS, Group, Grouping
 
 FEWER_SEEDS = "fewer seeds"
-INACTIVE = "inactive"  # too short a training for what the method adds to its base
+INACTIVE = "inactive"  # training was too short for what the method adds to its base
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Setting:
         id: 8 hex digits derived from dataset and recipe.
         title: dataset and recipe as text, unique within a report.
         dataset: facts about the dataset.
-        recipe: fields of the recipe, name to value.
+        recipe: fields of the recipe by name.
         all_groupings: groupings of the classes by name, as in `GROUPINGS`.
         rows: rows sorted by number of seeds, then by overall mean, both descending.
         options: options of the report.
-        methods: family of each method of all settings, in the order of their shades, without the baseline.
+        methods: family of each method of all settings except the baseline; the order determines the shades in figures.
     """
 
     id: str
@@ -166,8 +166,8 @@ def spread(values: Sequence[float]) -> Spread:
 def settings(records: Iterable[Record], options: Options | None = None) -> list[Setting]:
     """Group records into settings, sorted by title.
 
-    Two records share a setting if dataset, options, checksum, verification and recipe are equal. Rows of different
-    settings must not be ranked against each other.
+    Two records share a setting if dataset, profile, imbalance, options, checksum, verification and recipe are equal.
+    Rows of different settings must not be ranked against each other.
     """
     buckets: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -254,6 +254,6 @@ def _title(record: Record) -> str:
 
 
 def _distinct(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Key to unique label; a label that several keys share gets the first 8 digits of the key as suffix."""
+    """Unique label of each key; a label that several keys share gets the first 8 digits of the key as suffix."""
     often = Counter(label for label, _ in pairs)
     return {key: label if often[label] == 1 else f"{label} [{key[:8]}]" for label, key in pairs}

@@ -1,4 +1,4 @@
-"""Which rows stand for their methods, and which are variants of them; order by family."""
+"""Choice of the main row and the variants of each method, and order of rows by family."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .statistics import Row, Setting
 
 
 def main_rows(setting: Setting) -> Setting:
-    """One row per method, with default hyper-parameters or else the best one, and the baseline."""
+    """Reduce a setting to one row per method, that with default hyper-parameters or else the best, and the baseline."""
     first = {row.method: row for row in reversed(setting.rows)}
     first |= {row.method: row for row in reversed(setting.rows) if row.default}
     kept = [row for row in setting.rows if row is first[row.method] or row is setting.baseline]
@@ -18,7 +18,7 @@ def main_rows(setting: Setting) -> Setting:
 
 
 def variants(setting: Setting) -> Setting:
-    """The rows of the methods that have several rows, method by method; the main row of a method comes first."""
+    """Reduce a setting to the methods that have several rows, method by method, the main row of each first."""
     main = {row.label for row in main_rows(setting).rows}
     by_method: dict[str, list[Row]] = {}
     for row in sorted(by_family(setting.rows), key=lambda row: row.label not in main):

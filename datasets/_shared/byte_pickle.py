@@ -1,4 +1,4 @@
-"""Safe reader of untrusted pickles: uint8 arrays, integers, text and containers of these; all else is refused."""
+"""Safe reader of untrusted pickles: uint8 arrays, plain values and containers of these; it loads no other class."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class _Array:
         self.fill(data, kind, shape, "F" if by_columns else "C")
 
     def fill(self, data: Any, kind: Any, shape: Any, order: Any) -> _Array:
-        """Set `array` from bytes, or from Latin-1 text as in pickles of Python 2; return the stand-in."""
+        """Set `array` from bytes, or from a Latin-1 string as in pickles of Python 2; return the stand-in."""
         if isinstance(kind, _Type) and kind.is_byte:
             content = data.encode("latin1") if isinstance(data, str) else bytes(data)
             self.array = np.frombuffer(content, np.uint8).reshape(shape, order=order)

@@ -116,7 +116,7 @@ def _say(folder: Path, unused: Unused, names: list[str]) -> None:
         if left_out
     ]
     if counts:
-        warnings.warn(f"folder: not used of {folder}: {'; '.join(counts)}.", stacklevel=4)
+        warnings.warn(f"folder: left out of {folder}: {'; '.join(counts)}.", stacklevel=4)
     for name, other in alike_pairs(names):
         hint = look_alike(name, [other])
         warnings.warn(f"folder: classes '{name}' and '{other}' may be the same class.{hint}", stacklevel=4)

@@ -1,4 +1,4 @@
-"""Base class of methods that use the head and loss of another method, their base, and the check of the base."""
+"""Base class of methods that use the head and the loss of another method (their base), and checks of that base."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class OnBase(Method):
 
 
 def begins_as_base(method: OnBase, fraction: float, epochs: int) -> Needs:
-    """Needs of a method that is its base until a fraction of training: that part is shared with a run of the base."""
+    """Needs of a method that equals its base before a fraction of training: a run of the base shares these epochs."""
     needs = method.make_base().needs(epochs)
     prefix = epochs_before(fraction, epochs)
     return dataclasses.replace(needs, prefix=prefix, prefix_of=method.base, prefix_values=method.base_values)
@@ -126,7 +126,7 @@ def check_single_base(plugin: Plugin, base: Any, holder: str) -> None:
         holder: class name of the method on the base, for the message.
 
     Raises:
-        UserError: it has another one.
+        UserError: the base has a base of its own other than ERM.
     """
     if has_base(plugin) and base.base != "erm":
         raise UserError(

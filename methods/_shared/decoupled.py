@@ -10,7 +10,7 @@ from torch import Tensor
 from ...benchmarks.method import ClassAware, Method, Needs, Now, Schedule, SmallInt, Stage
 
 SECOND = "classifier"
-PER_CLASS = 4  # images of a class in a row
+PER_CLASS = 4  # number of images drawn from a class in a row
 WEIGHT_DECAY = 5e-4
 SCHEDULE = Schedule(drops=((1 / 3, 0.1), (2 / 3, 0.1)), warmup=5)  # 30 epochs on CIFAR, drops at 10 and 20
 
@@ -21,8 +21,9 @@ class Decoupled(Method):
 
     Attributes:
         second: number of epochs of the second stage.
-        norms: mode of the backbone's batch norms in the second stage: batch statistics, with running statistics that
-            move towards the balanced batches (reference code), or the running statistics of the first stage, kept.
+        norms: mode of the backbone's batch norms in the second stage: `statistics` normalises with the statistics of
+            the class-aware batches and updates the running ones (reference code); `eval` keeps and uses the running
+            statistics of the first stage.
     """
 
     second: SmallInt = 30
@@ -33,7 +34,7 @@ class Decoupled(Method):
         return [Stage("train", epochs), self.second_stage()]
 
     def second_stage(self) -> Stage:
-        """The stage that trains the head, from the weights that it has."""
+        """The stage that trains the head, starting from its current weights."""
         return Stage(
             SECOND,
             self.second,

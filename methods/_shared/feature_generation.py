@@ -1,4 +1,4 @@
-"""The rare-class sample generator as a module (Wang et al., CVPR 2021), vectorised.
+"""The rare-class sample generator of RSG as a module (Wang et al., CVPR 2021), vectorised.
 
 Generated maps occupy slots, one per row of the batch so that shapes are static, and a mask marks the valid slots.
 Nothing here synchronises with the device, and no tensor of shape (rows, centres, channels, height, width) is formed.
@@ -65,7 +65,7 @@ class Contrast(nn.Module):
 def shifted_sums(maps: Tensor) -> Tensor:
     """Sums of maps (P, K, H, W) over the window of each tap of a 3x3 convolution with padding 1, (P, K, 3, 3).
 
-    The windows of the upper taps omit the last row, those of the lower taps the first; likewise for columns.
+    The windows of the upper taps omit the last row, those of the lower taps omit the first; likewise for columns.
     """
     rows = maps.sum(3)
     first, last = maps[..., 0], maps[..., -1]
@@ -98,7 +98,7 @@ class Generator(nn.Module):
         self.memory_rows = memory_rows
 
     def assignment(self, maps: Tensor, labels: Tensor) -> Tensor:
-        """Soft assignment of maps to the K centres of their class, softmax(A_l' a + b_l), spatial mean a; (N, K)."""
+        """Soft assignment (N, K) of maps to the K centres of their class l: softmax(A_l' a + b_l) of spatial mean a."""
         means = maps.mean((2, 3))
         return torch.softmax(torch.einsum("nd,ndk->nk", means, self.weight[labels]) + self.bias[labels], 1)
 
@@ -147,7 +147,11 @@ class Generator(nn.Module):
         return change, loss
 
     def variance_loss(self, change: Tensor, near: Tensor, far: Tensor, frequent: Tensor, valid: Tensor) -> Tensor:
-        """MV loss (): direction of the rare displacement, length of the frequent one, and "different class"."""
+        """MV loss, a scalar: mean over the valid slots of three penalties on the transformed displacement.
+
+        They are its deviation from the direction of the rare displacement and from the length of the frequent one, and
+        the cross-entropy of the contrastive module for "different class".
+        """
         a, b, c = (self._vectors(maps) for maps in (change, near, far))
         long_a, long_b, long_c = a.norm(dim=2), b.norm(dim=2), c.norm(dim=2)
         cosine = (a * b).sum(2) / (long_a.clamp(min=SHORT) * long_b.clamp(min=1e-12))

@@ -16,7 +16,7 @@ BATCH = 500  # images per forward pass
 def features_of(net: Classifier, split: Split) -> tuple[Tensor, Tensor]:
     """Features, float32 (N, width), and labels, int64 (N,), of all images, in the order of the split.
 
-    Images are not augmented, and the network is in evaluation mode; afterwards each module has its previous mode again.
+    Images are not augmented, and the network is in evaluation mode; the previous mode of each module is restored.
 
     Args:
         net: network, on the device of the split.

@@ -1,6 +1,6 @@
 """Losses on which several methods build: base classes with class weights and margins, and the focal loss.
 
-All losses ignore rows labelled IGNORED. For class probabilities instead of labels, they are expectations, see
+All losses ignore rows labelled IGNORED. For class probabilities instead of labels, they are expected losses; see
 `expected_loss`.
 """
 
@@ -40,7 +40,7 @@ class ClassWeighted(Method):
         self.weights_ = class_weights(train.counts, self.weighting, self.beta)
 
     def current_weights(self, now: Now) -> Tensor | None:
-        """Class weights (C,) at the current point of training; None for unweighted loss."""
+        """Class weights (C,) at the current point of training; None for an unweighted loss."""
         return self.weights_
 
     def criterion(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
@@ -113,7 +113,7 @@ class LdamLoss(MarginLoss):
 class PerImage(Method):
     """A method whose loss is the mean over the images of a batch of a loss that depends on one image alone.
 
-    Methods that weight or mix the losses of single images, such as DRW, build on these.
+    Methods that weight or mix the losses of single images, such as DRW, can use it as their base.
     """
 
     def image_losses(self, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
@@ -128,12 +128,12 @@ class PerImage(Method):
 
 
 def has_image_losses(method: Method) -> bool:
-    """Whether the loss of a method is a mean over images, so that `image_losses` can be called with it."""
+    """Whether the loss of a method is a mean of losses of single images, which `image_losses` can then compute."""
     return isinstance(method, PerImage) or type(method).criterion is Method.criterion
 
 
 def image_losses(method: Method, logits: Tensor, labels: Tensor, now: Now) -> Tensor:
-    """Loss of each image (N,) under a method with such losses, see `PerImage`; cross-entropy for ERM."""
+    """Loss of each image (N,) under a method for which `has_image_losses` is true; cross-entropy unless `PerImage`."""
     if isinstance(method, PerImage):
         return method.image_losses(logits, labels, now)
     return cross_entropies(logits, labels)

@@ -24,7 +24,7 @@ def ldam_loss(cosines: Tensor, labels: Tensor, margins: Tensor, scale: float, we
         cosines: (N, C), in [-1, 1].
         labels: int64 (N,), or class probabilities (N, C), see `expected_loss`.
         margins: margin of each class (C,), in units of the cosine.
-        scale: factor of the cosines; it is missing from the paper's formulas but essential in the reference code.
+        scale: factor of the cosines; missing from the paper's formulas, but used in the reference code.
         weights: class weights (C,); the sum over the batch is divided by the sum of the weights.
     """
 

@@ -12,12 +12,12 @@ from ...benchmarks.method import Batch, Now
 
 
 def draw_mixing(batch: Batch, alpha: float, now: Now) -> tuple[Tensor, Tensor]:
-    """Draw how the images of a batch are mixed: weight * image + (1 - weight) * image of the partner.
+    """Draw the weight and the partners for mixing a batch: weight * image + (1 - weight) * image of the partner.
 
     Args:
         batch: batch of N images.
-        alpha: parameter of the weight's distribution, see `beta_variate`.
-        now: moment with the random generator to use.
+        alpha: parameter of the distribution of the weight, see `beta_variate`.
+        now: moment of training, which provides the random generator.
 
     Returns:
         The weight of all images, float (), and the row of each image's partner, int64 (N,), a permutation.
@@ -31,8 +31,9 @@ def beta_variate(radial: Tensor, angular: Tensor, alpha: float) -> Tensor:
     """Map uniform numbers in [0, 1), float64, to numbers with the distribution Beta(alpha, alpha).
 
     sqrt(2 alpha) t with t = sqrt(u^(-1 / alpha) - 1) cos(2 pi v) has Student's t distribution with 2 alpha degrees of
-    freedom (Bailey 1994), and (1 + t / sqrt(1 + t^2)) / 2 then has the distribution Beta(alpha, alpha). Without
-    rejection, it needs no branch and suits a CUDA graph; arc tangent and sine avoid an overflow for small alpha.
+    freedom (Bailey 1994), and (1 + t / sqrt(1 + t^2)) / 2 then has the distribution Beta(alpha, alpha). This method
+    rejects no samples, so it needs no branch and suits a CUDA graph; arc tangent and sine avoid an overflow for small
+    alpha.
 
     Args:
         radial: 1 - u.
@@ -62,7 +63,7 @@ def mixed_loss(criterion: Callable[[Tensor, Tensor, Now], Tensor], logits: Tenso
 
     Args:
         criterion: loss L of logits (N, C) and labels (N,).
-        logits: (N, C), z.
+        logits: z (N, C).
         batch: mixed batch with labels y, second labels y' and weight w.
         now: moment of the current step.
     """

@@ -21,7 +21,7 @@ def choose_noise(fraction: Tensor, uniform: Tensor) -> Tensor:
 
 
 def pure_noise(normal: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Normal noise with a mean and a std per channel, clipped to [0, 1]; (N, 3, H, W).
+    """Normal noise with given mean and std per channel, clipped to [0, 1]; (N, 3, H, W).
 
     Args:
         normal: standard normal numbers (N, 3, H, W).

@@ -1,4 +1,4 @@
-"""Separate forward passes for natural and noise images, which avoid the unused gradients of noise on a CPU."""
+"""Separate forward passes for natural and noise images, which avoid computing unused gradients of noise on a CPU."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...benchmarks.nn.dar_batch_norm import noise_rows
 def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
     """Whether noise rows pass no gradient to any parameter of a routed backbone.
 
-    This is the case if a batch norm follows every parameter. It is tested with four random images on a perturbed copy
-    of the network.
+    This is the case if every parameter is followed by a batch norm. It is tested with four random images on a copy of
+    the network with perturbed weights.
 
     Args:
         net: network in training mode, with batch norms converted with `noise_grad="stop"`.
@@ -36,7 +36,7 @@ def teaches_the_head_alone(net: Classifier, size: torch.Size) -> bool:
 
 
 def features_apart(net: Classifier, images: Tensor, noise: Tensor) -> Tensor:
-    """Features (N, width), natural rows with gradients; noise rows without, and normalised with their own statistics.
+    """Features (N, width); noise rows are normalised with their own statistics and have no gradients.
 
     Args:
         net: network with batch norms converted with `noise_grad="stop"`.

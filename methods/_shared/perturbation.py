@@ -16,7 +16,10 @@ from .rows import draw_columns
 
 
 def tail_classes(counts: Tensor, most: int) -> Tensor:
-    """Mask of the classes with at most `most` training images, or else of the C // 3 smallest classes; bool (C,)."""
+    """Mask of the classes with at most `most` training images, bool (C,).
+
+    If there are none, mask of the C // 3 smallest classes, at least one.
+    """
     few = counts <= most
     smallest = torch.zeros_like(few)
     smallest[counts.argsort(stable=True)[: max(1, len(counts) // 3)]] = True

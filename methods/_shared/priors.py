@@ -33,10 +33,10 @@ def adjusted_losses(logits: Tensor, labels: Tensor, prior: Tensor, tau: float = 
 
 
 def membership(labels: Tensor, num_classes: int) -> Tensor:
-    """Class probabilities of each row, float32 (N, C): ones and zeros for int64 labels (N,), zeros if labelled -100.
+    """Class probabilities of each row, (N, C): one-hot for int64 labels (N,), all zero for rows labelled -100.
 
     Args:
-        labels: int64 (N,), or class probabilities (N, C), which are returned.
+        labels: int64 (N,), or class probabilities (N, C), which are returned unchanged.
         num_classes: number of classes, C.
     """
     if labels.ndim == 2:
@@ -50,8 +50,8 @@ def density_ratio_regulariser(
     """Regulariser of LADE, sum over the classes c of pi_c R_c; a scalar (Hong et al. 2021).
 
     R_c = -(m_c - g_c - lam g_c^2), where m_c is the mean of logit c over the images of class c, 0 if there are none,
-    and g_c the logarithm of the mean of w exp(logit c) over all images. It estimates the divergence of the images of a
-    class from a set with equally frequent classes (regularised Donsker-Varadhan bound).
+    and g_c the logarithm of the mean of w exp(logit c) over all images. -R_c is a regularised Donsker-Varadhan bound on
+    the divergence between the images of class c and a set with equally frequent classes.
 
     Args:
         logits: (N, C).

@@ -35,13 +35,13 @@ def rotated(images: Tensor) -> Tensor:
 
 @dataclass
 class Rotation(Method):
-    """Prediction of the rotation of an image by a linear head of its own, `net.rotation`, in place of its class.
+    """Prediction of the rotation of each image, instead of its class, by a separate linear head, `net.rotation`.
 
     The batch keeps the classes of its images as labels. The classifier's head is neither used nor trained.
     """
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
-        """Attach the head.
+        """Attach the rotation head.
 
         Raises:
             UserError: the images are not square.
@@ -67,6 +67,6 @@ class Rotation(Method):
 
 
 def detach_rotation_head(net: Classifier) -> None:
-    """Remove the head; do nothing if it is not attached."""
+    """Remove the rotation head; do nothing if it is not attached."""
     if hasattr(net, HEAD):
         delattr(net, HEAD)

@@ -1,4 +1,4 @@
-"""Operations on the rows of a batch: categorical draws, number of slots, memory layout, appending."""
+"""Operations on the rows of a batch: categorical draws, number of slots, memory format, appending of rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...benchmarks.method import Batch
 
 
 def draw_columns(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Sample a column per row by inverting the cumulative distribution, int64 (N,).
+    """Sample a column for each row by inverting the cumulative distribution; int64 (N,).
 
     Unlike torch.multinomial, this does not synchronise with the device.
 
@@ -26,7 +26,7 @@ def draw_columns(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 
 def capacity(size: int, probability: float, fraction: float = 1.0) -> int:
-    """Number of slots that suffices for a fraction of the marked rows in all but one of about 700 batches (3 std).
+    """Number of slots that suffices for a fraction of the marked rows, except in one of about 700 batches (3 std).
 
     Args:
         size: number of rows of the batch.

@@ -9,13 +9,13 @@ from ...benchmarks.network import LinearHead
 
 
 class ScaledHead(nn.Module):
-    """Logits s_c (w_c . x + b_c) with the weights and biases of a linear head, whose parameters it takes over.
+    """Head with logits s_c (w_c . x + b_c); it takes over the weights w and biases b of a linear head.
 
     Args:
         head: linear head of C classes.
 
     Attributes:
-        scale: scale of each class s (C,), a parameter; 1 at the start, which leaves the logits as they are.
+        scale: trainable scales s of the classes (C,), initially 1, so that the logits are those of `head`.
     """
 
     def __init__(self, head: LinearHead) -> None:
@@ -29,7 +29,7 @@ class ScaledHead(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> LinearHead:
-        """A linear head with the same logits: weights s_c w_c and biases s_c b_c; both need gradients."""
+        """A linear head with the same logits: weights s_c w_c and biases s_c b_c; both require gradients."""
         classes, width = self.weight.shape
         head = LinearHead(width, classes, device=self.weight.device, dtype=self.weight.dtype)
         head.weight.copy_(self.scale[:, None] * self.weight)

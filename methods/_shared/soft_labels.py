@@ -12,9 +12,9 @@ from torch import Tensor
 def expected_loss(
     losses: Callable[[Tensor, Tensor], Tensor], logits: Tensor, probabilities: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Weighted mean of the losses of all images with all classes, weighted by probability times class weight.
+    """Mean loss over all pairs of image and class, weighted by class probability times class weight; a scalar.
 
-    Of one-hot probabilities, it is the weighted mean of the losses of the images with their labels.
+    For one-hot probabilities, it is the mean loss of the images with their labels, weighted by class.
 
     Args:
         losses: function of logits (M, C) and int64 labels (M,) that returns the loss of each image (M,).

@@ -13,7 +13,7 @@ from ...benchmarks.network import Classifier
 
 @dataclass(frozen=True)
 class Tally:
-    """Named counts in a non-persistent buffer of the network, set to zero at the start of each epoch.
+    """Named counts in a non-persistent buffer of the network; methods reset them every epoch.
 
     Attributes:
         buffer: name of the buffer, which has shape (R,) or (R, C).
@@ -24,7 +24,7 @@ class Tally:
     rows: Sequence[str]
 
     def attach(self, net: Classifier, zero: Tensor) -> None:
-        """Register the buffer, filled with zeros; each count gets shape, () or (C,), dtype and device of `zero`."""
+        """Register the buffer, filled with zeros; each count has the shape, dtype and device of `zero`, () or (C,)."""
         net.register_buffer(self.buffer, zero.new_zeros(len(self.rows), *zero.shape), persistent=False)
 
     def reset(self, net: Classifier) -> None:
@@ -37,7 +37,7 @@ class Tally:
         counts += torch.stack(values)
 
     def read(self, net: Classifier) -> dict[str, list[float]]:
-        """Counts by name, lists of C numbers or of one; synchronises with the device, so do not call it in a step."""
+        """Counts by name, each a list of one or C numbers; the call synchronises with the device."""
         counts = net.get_buffer(self.buffer)
         return dict(zip(self.rows, counts.reshape(len(self.rows), -1).tolist(), strict=True))
 

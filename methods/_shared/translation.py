@@ -88,7 +88,7 @@ def choose_sources(labels: Tensor, natural: Tensor, accept: Tensor, uniform: Ten
 
     Args:
         labels: int64 (N,).
-        natural: probability per class that a drawn image is kept, (C,).
+        natural: probability that a drawn image of each class is not a candidate, (C,).
         accept: see `acceptance`.
         uniform: random numbers (3, N) in [0, 1), for candidates, seeds and acceptance.
     """
@@ -104,7 +104,7 @@ def fill_slots(chosen: Tensor, slots: int) -> tuple[Tensor, Tensor]:
 
     Args:
         chosen: mask of the rows that need a slot, bool (N,).
-        slots: number of slots; if more rows are chosen, the rest gets none.
+        slots: number of slots; if more rows are chosen, the others get none.
 
     Returns:
         The row of each slot, int64 (slots,), and the mask of the slots with a chosen row, bool (slots,).

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def best_on_grid(grid: Sequence[float], logits: Callable[[float], Tensor], labels: Tensor) -> float:
-    """The value with the highest mean per-class accuracy on held-out images; of equal ones, the first.
+    """The value with the highest mean per-class accuracy on held-out images; the first one in case of a tie.
 
     Args:
         grid: values to try.

@@ -1,4 +1,4 @@
-"""Base class of methods that run another method whole, with all its hooks, such as after a stage of their own."""
+"""Base class of methods that run another method in full, with all its hooks, such as after a stage of their own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .base import OnBase, find_base
 
 @dataclass
 class WholeBase(OnBase):
-    """A method whose base may be almost any method of the suite: every hook calls that of the base.
+    """A method whose base may be almost any method of the suite: every hook calls the same hook of the base.
 
-    A subclass adds stages and names, in `acting`, the method whose hooks are called in them. One instance of the base
-    serves the whole run.
+    A subclass adds stages, and overrides `acting` to return the method whose hooks are called in them. One instance of
+    the base serves the whole run.
     """
 
     def __post_init__(self) -> None:
@@ -26,12 +26,12 @@ class WholeBase(OnBase):
 
         Raises:
             UserError: the base or a hyper-parameter is unknown, the base is not a method of the suite, or it runs
-                another method whole itself.
+                another method in full itself.
         """
         plugin = find_base(self.base)
         if issubclass(plugin.cls, WholeBase):
             raise UserError(
-                f"'{plugin.name}' cannot be the base of {type(self).__name__}: it runs another method whole itself. "
+                f"'{plugin.name}' cannot be the base of {type(self).__name__}: it runs another method in full itself. "
                 "Choose that method as the base."
             )
         self.base_ = self.make_base()
@@ -62,7 +62,7 @@ class WholeBase(OnBase):
         return self.acting(stage.name).begin_stage(stage, net, train)
 
     def begin_epoch(self, net: Classifier, train: Split, now: Now) -> None:
-        """Prepare the epoch of the acting method."""
+        """Prepare the epoch as the acting method does."""
         self.acting(now.stage).begin_epoch(net, train, now)
 
     def sampling(self, counts: Tensor, now: Now) -> Sampling:

@@ -19,13 +19,13 @@ MOST_ROWS = 40  # more named rows do not fit on a page
 
 
 def bar_rows(setting: Setting) -> Setting:
-    """The main rows, at most 40; more than ten are sorted by family."""
+    """Reduce a setting to its main rows, at most 40; if there are more than ten, they are sorted by family."""
     cut = _cut(setting, main_rows(setting).rows, MOST_ROWS)
     return cut if len(cut.rows) <= MOST_LINES else replace(cut, rows=tuple(by_family(cut.rows)))
 
 
 def line_rows(setting: Setting) -> Setting:
-    """The main rows; if there are more than ten, at most nine of each family, and the baseline."""
+    """Reduce a setting to its main rows; if they are more than ten, to nine of each family at most and the baseline."""
     rows = main_rows(setting).rows
     if len(rows) > MOST_LINES:
         best = {row.label for of_family in families(rows).values() for row in of_family[: MOST_LINES - 1]}
@@ -34,7 +34,10 @@ def line_rows(setting: Setting) -> Setting:
 
 
 def few_rows(setting: Setting) -> Setting:
-    """At most ten of the main rows, so that lines can be distinguished: the best of each family, then the next ones."""
+    """Reduce a setting to at most ten of its main rows, so that lines can be distinguished.
+
+    The best row of each family is preferred, then the next best rows; the baseline is always kept.
+    """
     rows = main_rows(setting).rows
     best = {of_family[0].label for of_family in families(rows).values()}
     chosen = _cut(setting, sorted(rows, key=lambda row: row.label not in best), MOST_LINES).rows
@@ -43,7 +46,7 @@ def few_rows(setting: Setting) -> Setting:
 
 
 def variant_rows(setting: Setting) -> Setting:
-    """The rows of the methods that have several rows, at most 40."""
+    """Reduce a setting to the methods that have several rows, at most 40 rows in total."""
     return replace(setting, rows=variants(setting).rows[:MOST_ROWS])
 
 
@@ -69,14 +72,14 @@ class Kind:
     rows: Callable[[Setting], Setting] = bar_rows
 
 
-# Short name, used in file names, to kind of figure, in the order of the report.
+# Kinds of figures by short name, which is part of the file names, in the order of the report.
 FIGURES: dict[str, Kind] = {
-    "shots": Kind("Accuracy by many, medium and few training images", lambda s, _: group_bars(s, s.shots)),
+    "shots": Kind("Accuracy by number of training images: many, medium, few", lambda s, _: group_bars(s, s.shots)),
     "groups": Kind("Accuracy by equal groups of classes", lambda s, _: group_bars(s, s.parts)),
     "differences": Kind("Accuracy of each class minus the baseline's", lambda s, _: class_differences(s)),
     "classes": Kind("Accuracy of each class", lambda s, _: class_lines(s), line_rows),
     "ablations": Kind("Methods with several variants", lambda s, _: group_bars(s, s.shots), variant_rows),
-    "sizes": Kind("Accuracy against the training images of a class", lambda s, _: class_sizes(s)),
+    "sizes": Kind("Accuracy against the number of training images of a class", lambda s, _: class_sizes(s)),
     "confusions": Kind("Predictions for the test images of each group", lambda s, _: confusions(s)),
     "tradeoff": Kind(
         "Accuracy of the rarest against the most frequent classes under logit adjustment", trade_off, few_rows
@@ -86,13 +89,13 @@ FIGURES: dict[str, Kind] = {
     "training": Kind("Training curves", lambda s, _: training_curves(s), line_rows),
     "losses": Kind("Training loss by epoch", lambda s, _: training_losses(s), line_rows),
     "cost": Kind("Accuracy against training cost", lambda s, _: cost_scatter(s), few_rows),
-    "counts": Kind("Training images of each class", lambda s, _: class_counts(s)),
+    "counts": Kind("Number of training images of each class", lambda s, _: class_counts(s)),
 }
 _WITHOUT_ROWS = ("sizes", "counts")  # figures of at most two rows, which need no remark on the rows left out
 
 
 def figures(setting: Setting, scores: Mapping[str, Scores]) -> dict[str, Figure]:
-    """Figures of a setting by short name, without those for which records or logits lack data."""
+    """Figures of a setting by short name, except those for which the records or logits lack the data."""
     drawings = {name: kind.draw(kind.rows(setting), scores) for name, kind in FIGURES.items()}
     return {name: figure for name, figure in drawings.items() if figure is not None}
 

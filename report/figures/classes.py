@@ -1,4 +1,4 @@
-"""Figures of single classes: training images, accuracies, and differences from the baseline."""
+"""Figures of single classes: number of training images, accuracies, and differences from the baseline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_COLUMNS = 200  # largest number of columns of a heat map; with more classe
 
 @style()
 def class_counts(setting: Setting) -> Figure:
-    """Training images of every class, largest first, coloured by many, medium and few."""
+    """Number of training images of every class, largest first, coloured by group: many, medium and few."""
     counts = setting.dataset.train_counts
     order = by_size(counts)
     figure, axes = canvas(COLUMN, 1.9)
@@ -86,8 +86,8 @@ def class_lines(setting: Setting) -> Figure:
 def class_differences(setting: Setting) -> Figure | None:
     """Heat map of rows by classes: accuracy minus that of the baseline, mean over shared seeds.
 
-    The colour scale covers at least +-10 percentage points, so that noise stays pale. None if there is no baseline or
-    no other row.
+    The colour scale covers at least +-10 percentage points, so that differences within the noise are pale. None if
+    there is no baseline or no other row.
     """
     base = setting.baseline
     rows = [row for row in setting.rows if row is not base]
@@ -135,7 +135,7 @@ def _class_axis(axes: Axes, setting: Setting, order: list[int]) -> None:
 
 @style()
 def class_sizes(setting: Setting) -> Figure:
-    """Accuracy of each class against its training images, for the baseline (or the last row) and the best other row."""
+    """Accuracy of each class against its size, for the baseline (or else the last row) and the best other row."""
     counts = np.array(setting.dataset.train_counts)
     rows = list(setting.rows)
     base = setting.baseline or rows[-1]

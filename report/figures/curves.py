@@ -1,4 +1,4 @@
-"""Figures of training curves, cost, calibration, shifted priors, and the frequent-rare trade-off."""
+"""Figures of training curves, cost, calibration, shifted priors, and trade-off between frequent and rare classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARKED = {0.0: ("o", "as trained"), 1.0: ("s", "tau = 1")}  # strengths that a 
 
 @style()
 def training_curves(setting: Setting) -> Figure:
-    """Test accuracy of each evaluated epoch, means over seeds; with at most ten rows, the training loss beside it."""
+    """Test accuracy of each evaluated epoch, mean over seeds; with at most ten rows, the training loss beside it."""
     figure = Figure(figsize=(PAGE, 2.2), layout="constrained")
     right = None
     if len(setting.rows) <= MOST_LINES:
@@ -41,7 +41,7 @@ def training_curves(setting: Setting) -> Figure:
 
 @style()
 def training_losses(setting: Setting) -> Figure | None:
-    """Training loss of each epoch, means over seeds, family by family; None for at most ten rows."""
+    """Training loss of each epoch, mean over seeds, in small multiples by family; None for at most ten rows."""
     if len(setting.rows) <= MOST_LINES:
         return None
     figure = Figure(layout="constrained")
@@ -58,7 +58,7 @@ def _losses(axes: Axes, row: Row, shown: dict[str, Any]) -> tuple[float, float]:
 
 
 def _loss_axis(axes: Axes) -> None:
-    """Scale an axis for losses; it is logarithmic if those of different methods have different scales."""
+    """Scale an axis for losses; it is logarithmic if the largest losses of two lines differ by over a factor of 100."""
     siblings = axes.get_shared_y_axes().get_siblings(axes)
     highest = [np.max(line.get_ydata()) for other in siblings for line in other.lines]
     wide = max(highest) > 100 * min(highest)
@@ -79,9 +79,9 @@ def _accuracies(axes: Axes, row: Row, shown: dict[str, Any]) -> tuple[float, flo
 
 @style()
 def cost_scatter(setting: Setting) -> Figure:
-    """Accuracy against the seconds of a run and of the trainings that it builds on.
+    """Accuracy against the time of a run and of the training that it builds on, in seconds.
 
-    A line joins the rows that no cheaper row beats; rows with fewer seeds than others are not considered.
+    A line joins the rows that no cheaper row beats; rows that are not ranked with the others are not considered.
     """
     figure, axes = canvas(COLUMN, 2.2)
     points = [(costs(row).total, 100 * row.overall.mean) for row in setting.rows]

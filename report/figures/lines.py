@@ -17,7 +17,7 @@ from .style import MOST_LINES, PAGE, height_of, label_ends, legend, look, name_o
 End = tuple[Row, float, float]  # a row, and the coordinates of the point that its name labels
 Plot = Callable[[Axes, Row, dict[str, Any]], tuple[float, float]]  # draws a row with a look; returns its last point
 _COLUMNS = 2
-_HEIGHT = 1.4  # of one of several pairs of axes, in inches
+_HEIGHT = 1.4  # height of each of several axes, in inches
 _NAME = 24  # width of a name in characters
 
 
@@ -70,7 +70,7 @@ def _small_multiples(figure: Figure, setting: Setting, plot: Plot, scale: Callab
 
 
 def _rows_by_title(setting: Setting) -> dict[str, list[Row]]:
-    """The rows other than the baseline by title of their axes: their family; families of one method share axes."""
+    """Rows other than the baseline, by the title of their axes: their family. Families of one method share axes."""
     every = families(row for row in setting.rows if row is not setting.baseline)
     of_each = {family: rows for family, rows in every.items() if len(rows) > 1}
     single = [rows[0] for rows in every.values() if len(rows) == 1]
@@ -78,7 +78,7 @@ def _rows_by_title(setting: Setting) -> dict[str, list[Row]]:
 
 
 def _make_room(figure: Figure, all_axes: Sequence[Axes], least: float) -> float:
-    """Enlarge a figure until its axes have at least a height; return their height in inches."""
+    """Enlarge a figure until its axes are at least `least` inches high; return their height."""
     figure.draw_without_rendering()
     height = float(all_axes[0].get_window_extent().height) / figure.dpi
     if height < least:
@@ -96,7 +96,7 @@ def heights(axes: Axes) -> list[float]:
 def name_ends(
     axes: Axes, setting: Setting, ends: Sequence[End], more: Sequence[str] | None = None, height: float = 0
 ) -> None:
-    """Label the ends of lines with the names of their rows, each followed by a text of `more`."""
+    """Label the ends of lines with the names of their rows, each followed by a string of `more`."""
     texts = [name_of(row, _NAME) + after for (row, _, _), after in zip(ends, more or [""] * len(ends), strict=True)]
     colours = [look(setting, row)["color"] for row, _, _ in ends]
     label_ends(axes, [(x, y) for _, x, y in ends], texts, colours, height)

@@ -70,7 +70,7 @@ def batch_picture(title: str, class_names: list[str], view: View, suffix: str) -
 
 
 def _spread(rows: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Indices of one row of images: one per class, evenly spaced over the classes, or several if classes are few."""
+    """Rows to show: one image per class, of classes that are evenly spaced, or several per class if classes are few."""
     rank = np.zeros(len(rows), dtype=int)
     for label in np.unique(labels[rows]):
         same = labels[rows] == label
@@ -98,7 +98,7 @@ def _moved(view: View, chosen: np.ndarray, class_names: list[str]) -> list[tuple
 
 
 def _pairs(first: np.ndarray, second: np.ndarray, class_names: list[str], sign: str) -> list[str]:
-    """Names of classes (K,), followed by `sign` and the name of a second class where it is another one."""
+    """Names of classes (K,), each followed by `sign` and the name of the second class where the two differ."""
     names = [(class_names[a], class_names[b]) for a, b in zip(first, second, strict=True)]
     return [a[:12] if a == b else f"{a[:9]} {sign} {b[:9]}" for a, b in names]
 

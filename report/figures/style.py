@@ -120,7 +120,7 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 
 def short(text: str, letters: int = 32) -> str:
-    """Text for a figure: control characters are shown as escapes, and a long text is cut to `letters` characters."""
+    """A string for a figure: control characters become visible escapes, and it is cut to `letters` characters."""
     text = printable(text)
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
@@ -177,7 +177,7 @@ def panels(rows: Sequence[Row], titles: Sequence[str]) -> tuple[Figure, list[Axe
 
 
 def _divide(all_axes: Sequence[Axes], methods: Sequence[str]) -> None:
-    """Draw lines between the methods if a method has several rows."""
+    """Draw lines between the methods if any of them has several rows."""
     changes = [k for k in range(1, len(methods)) if methods[k] != methods[k - 1]]
     if len(changes) + 1 < len(methods):
         for axes in all_axes:
@@ -205,8 +205,8 @@ def label_ends(
 ) -> None:
     """Label points, such as the ends of lines, at the right of the axes; a thin line joins each label to its point.
 
-    The limits of the axes must be final. `height` is the height of the axes in inches; without it, they are taken to
-    fill the figure, which becomes taller if it has no room for all labels.
+    The limits of the axes must be final. `height` is the height of the axes in inches; without it, the axes are assumed
+    to fill the figure, which becomes taller if it has no room for all labels.
     """
     if not height:
         figure = axes.figure
@@ -246,7 +246,7 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def accuracy_axis(axes: Axes, values: Iterable[float] = (0,), axis: str = "y") -> None:
-    """Scale an axis for accuracies in percent: from a multiple of 10 below all `values`, at most 60, to 100.
+    """Scale an axis for accuracies in percent: from a multiple of 10 not above any of `values`, at most 60, to 100.
 
     The wide range keeps differences within the noise small.
     """

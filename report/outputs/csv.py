@@ -14,7 +14,7 @@ _FORMULA = ("=", "+", "-", "@", "\u2212")  # first characters of a spreadsheet f
 
 
 def csv(document: Document) -> str:
-    """Contents of the file. Accuracies and differences are fractions, times are in seconds, memory is in bytes.
+    """Contents of leaderboard.csv. Accuracies and differences are fractions, times are in seconds, memory is in bytes.
 
     Columns of a group are empty if no class belongs to it, columns on logits if the row has no stored logits. `apart`
     is the reason why a row is not ranked with the others. Columns that end in `_rule` define the groups of classes.

@@ -24,12 +24,12 @@ _SENTENCES = "16em"  # width of columns of sentences
 # Width of the first column by the smallest number of columns for which it is used.
 _FIRST = {11: "5.4em", 9: "6.5em", 8: "8.5em", 0: "11em"}
 _TALLEST = 20  # largest number of rows in one float
-_MOST_COLUMNS = 11  # more do not fit a page, and spare columns are left out
+_MOST_COLUMNS = 11  # with more columns, spare ones are left out, because a page has no room
 _LONGEST = 2500  # largest number of characters of notes in one float
 
 
 def latex(document: Document) -> str:
-    r"""Contents of the file, for `\input`: one or more floats `table*` per table; needs the package booktabs."""
+    r"""Contents of leaderboard.tex, for `\input`: one or more floats `table*` per table; needs the package booktabs."""
     floats = [
         _float(section, table, start)
         for section in document.sections
@@ -40,7 +40,7 @@ def latex(document: Document) -> str:
 
 
 def _fitted(table: Table) -> Table:
-    """The table without as many of its spare columns as a page has no room for."""
+    """The table without the spare columns for which a page has no room."""
     spare = table.spare[: max(0, len(table.headings) - _MOST_COLUMNS)]
     lines = [{name: text for name, text in line.items() if name not in spare} for line in table.lines]
     return replace(table, lines=lines)
@@ -105,6 +105,6 @@ def _heading(name: str) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Escape a text so that LaTeX prints it literally, without commands and without ligatures such as "--"."""
+    """Escape a string so that LaTeX prints it literally, without commands and without ligatures such as "--"."""
     apart = re.sub(r"([-,'])(?=\1)", r"\1\0", printable(text))
     return "".join(_TEX.get(letter, letter) for letter in apart)

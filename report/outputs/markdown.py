@@ -13,7 +13,7 @@ from ..tables.table import Table
 
 
 def markdown(document: Document) -> str:
-    """Contents of the file."""
+    """Contents of leaderboard.md."""
     parts = ["# Leaderboard\n"]
     if len(document.sections) > 1:
         parts.append(
@@ -55,7 +55,7 @@ def _list(sentences: Sequence[str]) -> str:
 
 
 def _figure(title: str, picture: Picture) -> str:
-    """Markdown of a figure: the PNG or else the SVG, if there is one, the title, and links to the other formats."""
+    """Markdown of a figure: the PNG, or else the SVG (if either exists), the title, and links to the other formats."""
     title = escape_markdown(title)
     shown = picture.files.get("png") or picture.files.get("svg")
     others = [f"[{suffix.upper()}](figures/{file})" for suffix, file in picture.files.items() if file != shown]
@@ -64,5 +64,5 @@ def _figure(title: str, picture: Picture) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape a text so that Markdown shows it literally on one line; a "_" inside a word needs no escape."""
+    """Escape a string so that Markdown shows it literally on one line; a "_" inside a word needs no escape."""
     return re.sub(r"([\\|*<>\[\]`~$&@]|:(?=//)|(?<=www)\.|(?<!\w)[_#]|_(?!\w))", r"\\\1", printable(text).strip())

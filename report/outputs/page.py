@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parent
 
 
 def page(document: Document) -> str:
-    """Contents of the file; text from records is escaped."""
+    """Contents of index.html; strings from records are escaped."""
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -47,7 +47,7 @@ def _headings(table: Table) -> list[str]:
 
 
 def _shown(value: Any) -> Any:
-    """A value as the template inserts it: text with control characters as visible escapes, safe HTML unchanged."""
+    """A value as the template inserts it: strings with visible escapes for control characters, safe HTML unchanged."""
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
@@ -73,7 +73,7 @@ def _view(section: Section) -> dict[str, Any]:
 
 
 def _address(svg: bytes) -> str:
-    """Data URL of an SVG; unlike inline SVGs, such pictures cannot clash in their ids and styles."""
+    """Data URL of an SVG; unlike those of inline SVGs, its ids and styles cannot clash with those of other pictures."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
 
 

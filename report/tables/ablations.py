@@ -11,9 +11,9 @@ from .accuracy import accuracies, layout
 from .table import Column, Kind, Table
 
 _NOTE = (
-    "The methods that have several rows. The first row of a method is the one in the other tables: that with default "
-    "hyper-parameters, or the best one if that has no records. Minus first: overall accuracy minus that of the first "
-    "row in percentage points, mean over the seeds that both have, with its 95 % interval (Student's t)."
+    "The methods that have several rows. The first row of a method is the one in the other tables: the row with "
+    "default hyper-parameters, or the best row if that has no records. Minus first: overall accuracy minus that of the "
+    "first row in percentage points, mean over the seeds that both have, with its 95 % interval (Student's t)."
 )
 _AGAINST: dict[str, Kind] = {"minus first": "numbers", "verdict": "words", "pairs": "numbers"}
 

@@ -18,7 +18,7 @@ from .table import WORDS, Column, Table
 def accuracy(setting: Setting, evidence: Evidence) -> Table:
     """Leaderboard of a setting: the main row of every method with its family, accuracies, and number of seeds.
 
-    It is a ranking by accuracy; the table of families groups the methods. One family alone has no column.
+    Rows keep the order of the setting, by accuracy. There is no column of families if all rows have the same one.
     """
     rows = main_rows(setting).rows
     named = len({row.family for row in rows}) > 1
@@ -87,7 +87,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
 
 
 def _unrounded(setting: Setting, row: Row) -> dict[str, Any]:
-    """Mean and std, overall and of every group, shown or not; class counts of the groups; rules of the groupings."""
+    """Mean and std, overall and of every group, shown or not; numbers of classes of groups; rules of the groupings."""
     numbers: dict[str, Any] = {}
     for name, spread in {"overall": row.overall, **row.groups}.items():
         numbers[name], numbers[f"{name}_sd"] = (spread.mean, spread.sd) if spread else (None, None)

@@ -20,7 +20,7 @@ _NOTE = (
 
 
 def adjusted(setting: Setting, evidence: Evidence) -> Table:
-    """Table of the main rows with logits: accuracy before and after adjustment, ECE, difference from the baseline's."""
+    """Table of the main rows with logits: accuracies, ECE, and difference from the baseline with adjusted logits."""
     rows, main = corrections(setting, evidence.scores), {row.label for row in main_rows(setting).rows}
     numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
     notes, name = [_NOTE], setting.options.baseline

@@ -91,7 +91,7 @@ def _words(facts: set[tuple[str, str]]) -> str:
 def _times(setting: Setting) -> str:
     a, b = (duration(costs(row).total) for row in setting.rows)
     timed = "" if comparable(setting) else ", timed on different devices or numbers of threads"
-    return f"Time of a run with the trainings that it builds on: {a} against {b}{timed}."
+    return f"Time of a run with the training that it builds on: {a} against {b}{timed}."
 
 
 def _classes_ahead(a: Row, b: Row) -> list[str]:

@@ -101,7 +101,7 @@ def _notes(setting: Setting) -> list[str]:
         else " They were measured on different devices or with different numbers of threads and must not be compared."
     )
     notes.append(
-        "Epoch: training time of one epoch. Run: time of one run and the trainings that it builds on, with evaluation. "
+        "Epoch: training time of one epoch. Run: time of one run and the training that it builds on, with evaluation. "
         f"Shared: the part of that time that other runs use as well. Times are means over seeds.{timed} Memory: "
         "highest peak over seeds."
     )

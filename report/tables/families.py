@@ -9,13 +9,13 @@ from ..variants import families, main_rows
 from .table import SENTENCES, WORDS, Table
 
 _NOTE = (
-    "Family: what a method mainly changes. Others: with their overall accuracy, best first. Rows that are not ranked "
-    "are left out."
+    "Family: what a method mainly changes. Others: other methods, best first, with their overall "
+    "accuracy. Rows that are not ranked are left out."
 )
 
 
 def by_family(setting: Setting, evidence: Evidence) -> Table:
-    """Table with one row per family: number of methods, the best one, and the others; empty if all have one method."""
+    """Table with one row per family: number of methods, the best, and the others; empty if all have only one."""
     of_each = families(row for row in main_rows(setting).rows if not row.apart)
     several = any(len(rows) > 1 for rows in of_each.values())
     return Table(

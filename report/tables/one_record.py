@@ -8,7 +8,7 @@ from ..statistics import Setting, class_accuracies
 from ..text import NONE
 from .table import Table
 
-_ALL = 20  # up to this many classes, all are shown
+_ALL = 20  # largest number of classes that are all shown
 _ENDS = 5  # number of largest and of smallest classes that are shown otherwise
 
 

@@ -62,7 +62,7 @@ class Table:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The texts as a data frame, one column per heading."""
+        """The lines as a data frame of strings, one column per heading."""
         return pd.DataFrame(self.lines)
 
     @property

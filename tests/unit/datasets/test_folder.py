@@ -77,7 +77,7 @@ def test_hidden_and_other_files_are_ignored(images):
     (images / "train/readme.md").write_text("x")
     (images / "train/.cache").mkdir()
     (images / "train/ant/folder.png").mkdir()
-    with pytest.warns(UserWarning, match="not used of"):
+    with pytest.warns(UserWarning, match="left out of"):
         assert load(images).train.counts.tolist() == [6, 2, 10]
 
 

@@ -101,9 +101,7 @@ def test_notes_name_what_was_trained_once_and_where() -> None:
     ]
     (setting,) = settings(rows)
     text = " ".join(notes(setting))
-    assert (
-        "ERM run of the same seed, trained once (a finished network to learn from: m2m; first epochs: drs, m2m)" in text
-    )
+    assert "ERM runs, each trained once (a finished network to learn from: m2m; first epochs: drs, m2m)" in text
     assert "commits 12345678, feedfeed), torch 2.5, 2.6, on cpu, cuda." in text
     assert "Made with uncommitted changes: drs, seed 0; m2m, seed 0." in text
 
