@@ -91,11 +91,11 @@ def fake_snapshot(run_id: str = "e", epochs: int = 8, own: bool = True) -> Share
 
 
 def fake_unit(key: str, *shared: SharedSnapshot, method: str = "drs") -> Unit:
-    """A unit that cannot be run; `key` is its id and its label."""
+    """A unit that cannot be run; `key` is both its id and its label."""
     return Unit(key, method, "digits-lt", "digits", key, Path(f"{key}.json"), (), shared, epochs=10, images=30)
 
 
 def request(folder: Path, **changes: Any) -> SweepRequest:
-    """A request for one CPU process, with a command that does nothing."""
+    """A sweep request with one CPU slot and a command that trains nothing."""
     options = {"slots": cpu_slots(1), "command": print} | changes
     return SweepRequest(folder / "results", folder / "runs", **options)

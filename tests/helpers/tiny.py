@@ -39,7 +39,7 @@ def tiny_run(
 
 
 def on_its_own(spec: RunSpec) -> RunSpec:
-    """Change a run so that it trains its first epochs with its own hooks instead of sharing them."""
+    """Copy of a specification whose run trains its first epochs with its own hooks instead of sharing them."""
     kind = type(spec.method)
 
     class Alone(kind):  # type: ignore[misc,valid-type]

@@ -1,4 +1,4 @@
-"""Families of methods: in cards, tables, colours, figures and `bench list`; variants apart from the main rows."""
+"""Families of methods in cards, tables, colours, figures and `bench list`; variants in tables of their own."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ltbench.report.variants import main_rows, variants
 from matplotlib.colors import to_rgb
 
 DATA = cifar(10, 100)
-SIZES = dict(zip(FAMILIES, (1, 4, 3, 4, 5, 6, 2, 4, 1, 1, 0), strict=True))  # methods of each family in the suite
+SIZES = dict(zip(FAMILIES, (1, 4, 3, 4, 5, 6, 2, 4, 1, 1, 0), strict=True))  # number of methods per family
 NAMES = {("erm" if name == "baseline" else f"{name}-{k}"): name for name, size in SIZES.items() for k in range(size)}
 
 
 @pytest.fixture
 def suite(monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """A setting of 31 methods in the ten families of the suite."""
+    """A setting of 31 methods, as many in each of the ten families as in the suite."""
     monkeypatch.setattr(ltbench.report.statistics, "_families", lambda: NAMES)
     return settings([lifelike(DATA, name, 0, 0.01 * k) for k, name in enumerate(NAMES)])[0]
 
