@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # two test processes share two cores
 
 
 def pytest_collection_finish() -> None:
-    """Exclude imported modules from garbage collection and collect less often; this saves a tenth of the time."""
+    """Collect garbage less often and leave out imported modules, which saves a tenth of the suite's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
@@ -46,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Answer]:
-    """Function that runs a command in an empty folder, as in `cli("run", "--method", "erm", ...)`, with its answer."""
+    """Function that runs a command in an empty folder and returns its `Answer`, as in `cli("list", "methods")`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 

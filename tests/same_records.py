@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 # Intended changes. The keys of `RENAMED` are names in newer code.
 LDAM = "m2m.base=ldam"  # LDAM without class weights; in newer code, ldam-drw with defer=1
 RENAMED = {"rsg.base": "rsg.criterion", "m2m.base": "m2m.criterion"}
-WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # in `bench info cifar` if warm-up is a number of epochs
+WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # matches `bench info cifar` if warm-up counts epochs
 AFTER_SETTINGS: dict[str, list[str]] = {"m2m": ["m2m.source=own_seed"]}  # by method: settings of the earlier behaviour
 NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
               "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # fields that one side may lack
@@ -185,7 +185,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def listed(group: str, table: str, always: tuple[str, ...], epochs: int) -> Iterator[Case]:
-    """Cases of a table; an entry is a method, then options and settings, whose scope is the method by default."""
+    """Cases of a table. An entry is a method with options and settings; a setting without a scope is the method's."""
     for line in re.split(r"[|\n]", table.strip()):
         method, *words = line.split()
         settings = [word if "." in word.partition("=")[0] else f"{method}.{word}" for word in words if word[0] != "-"]

@@ -1,4 +1,4 @@
-"""Properties that need a GPU; skipped without one."""
+"""Training, recording of CUDA graphs and profiling on a GPU; skipped without one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Numeric fields of plugins and recipes: extreme values are refused by an error that names the field.
 
-With a value at either end of its range, a method trains with finite losses or stops with one sentence.
+With a field at a bound of its range or very large, a method trains with finite losses or stops with one sentence.
 """
 
 from __future__ import annotations

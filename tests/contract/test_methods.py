@@ -139,7 +139,10 @@ def _again(run: RunSpec, runs: Path) -> Record:
 
 
 class _Stop(Callback):
-    """Interrupts a run at the first step after `epochs` complete epochs; after one epoch, also a run that it needs."""
+    """Interrupts training at the first step after `epochs` complete epochs of the run of `name`.
+
+    If `epochs` is 1, the epoch may also be that of a run whose epochs it shares.
+    """
 
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs, self.done = name, epochs, -1

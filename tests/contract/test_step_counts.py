@@ -62,7 +62,7 @@ def blt(spec: RunSpec) -> float:
 
 
 def rsg(spec: RunSpec) -> float:
-    """Forward passes of RSG: twice as many rows after the cut, the transform, and the frozen contrastive module."""
+    """Forward passes of RSG: twice the rows in layers after the cut, the transform, the frozen contrastive module."""
     active = late_stage(spec)
     cut, forward = active.spec.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
     lower = sum(conv_flops(active.net.backbone[:cut]))

@@ -1,4 +1,4 @@
-"""Methods improve the accuracy of rare classes. Trains for minutes; run with `make slow`."""
+"""Methods improve the accuracy of rare classes. These tests train for minutes; run them with `make slow`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Sweeps that are killed, interrupted, started twice or out of disk space end with the records of an undisturbed sweep.
+"""Sweeps that are killed, interrupted, started twice or run out of disk space end with the right records.
 
-Where needed, the same command is run again. Methods that fail do not stop the others.
+After the command is run again where needed, the records equal those of an undisturbed sweep. Methods that fail do not
+stop the others.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
 
 
 def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """Generated maps and the MV loss; only the transform receives gradients."""
+    """Generated maps, and mean MV loss of the pairs `met`; centres and assignments receive no gradients."""
 
     def moved(i: int) -> Tensor:
         nearest = int(assignment(generator, maps[i], labels[i]).argmax())

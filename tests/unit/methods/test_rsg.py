@@ -64,7 +64,8 @@ def test_what_is_trained_before_and_after_generation_begins() -> None:
     assert all(parameter.grad is None for parameter in net.rsg.contrast.parameters())  # type: ignore[union-attr]
 
 
-@pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")  # it makes the lower gradient exactly 0
+# evaluation mode makes the gradient of the layers before the cut exactly zero
+@pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")
 def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
     method, net, batch = started()
     net.eval()

@@ -28,7 +28,8 @@ from ltbench.methods._shared.rotation import Rotation, quarters, rotated
 from ltbench.methods.ssp import SSP
 
 CPU = torch.device("cpu")
-TABLE = ("method", "id", "hyperparameters", "changed", "environment")  # differ between methods
+# fields that differ between the records of two methods
+TABLE = ("method", "id", "hyperparameters", "changed", "environment")
 
 
 def method(**fields: Any) -> Any:

@@ -152,7 +152,7 @@ def test_no_axes_have_more_than_ten_lines(suite: Setting) -> None:
         assert titles == [*(name for name in FAMILIES if SIZES[name] > 1), "families of one method"]
         named = [text.get_text() for axes in figure.axes for text in axes.texts]
         assert sorted([*named, "erm"]) == sorted(NAMES)
-    assert training_losses(few_rows(suite)) is None, "few rows have their losses beside their accuracies"
+    assert training_losses(few_rows(suite)) is None, "with few rows, losses are drawn beside accuracies"
 
 
 def test_figures_of_few_rows_show_every_family(suite: Setting) -> None:

@@ -78,7 +78,7 @@ def test_draws_follow_the_policy() -> None:
     turned = drawn[:, 0, list(auto.COLUMNS).index("d")]
     rotated = turned[(turned != 0) & (drawn[:, 0, list(auto.COLUMNS).index("b")] != 0)]
     assert len(rotated) == pytest.approx(count * 0.7 / 25, rel=0.1)
-    assert float((rotated > 0).double().mean()) == pytest.approx(0.5, abs=5 * 0.5 / len(rotated) ** 0.5), "signs"
+    assert float((rotated > 0).double().mean()) == pytest.approx(0.5, abs=5 * 0.5 / len(rotated) ** 0.5), "both signs"
 
 
 def test_distribution_equals_torchvision_s() -> None:

@@ -102,7 +102,7 @@ def test_frozen_parts_do_not_move_and_trained_ones_do(tmp_path: Path) -> None:
 
 @dataclass
 class FreezesItself(TwoStages):
-    """Freezes the stem in its first stage and never unfreezes it."""
+    """Freezes the stem at the beginning of each stage and never unfreezes it."""
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         super().begin_stage(stage, net, train)

@@ -131,7 +131,8 @@ def test_an_erm_run_made_of_another_run_s_beginning_says_so(tmp_path: Path) -> N
     (part,) = record.cost.prerequisites
     assert (part.use, part.epochs, part.reused, part.device) == ("prefix", 4, True, "cpu")
     later = carry_out(tiny_run("blt", epochs=5, settings=("blt.confusion=train_soft", "blt.second=0.2")), tmp_path)
-    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]  # not ERM's own
+    # the prerequisites of the ERM run itself are not listed
+    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]
 
 
 def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None:

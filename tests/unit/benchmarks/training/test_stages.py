@@ -101,7 +101,7 @@ def test_norms_train_again_in_the_stage_after() -> None:
 
 
 class ThreeStages(Method):
-    """Frozen batch norms first, all layers in training mode afterwards."""
+    """A stage with frozen batch norms, an empty stage, and a stage that trains all layers."""
 
     def stages(self, epochs: int) -> list[Stage]:
         return [Stage("head", 1, trained=HEAD, frozen_norms="eval"), Stage("none", 0), Stage("all", 1)]
