@@ -1,4 +1,7 @@
-"""Files without permission: one sentence and exit code 2. Commands of root first drop its right to access all files."""
+"""Files that the user may not access give one sentence and exit code 2.
+
+If the tests run as root, commands first drop root's right to access all files.
+"""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
 
 def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is CUDA")
+        pytest.skip("CUDA is available")
     answer = cli("profile", "-m", "erm", "-d", "digits-lt", "--device", "cuda")
     assert answer.code == 2
     assert "--device cpu" in answer.err

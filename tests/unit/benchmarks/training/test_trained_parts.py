@@ -1,4 +1,4 @@
-"""The record contains the environment of each part of the training, even if several processes trained a run."""
+"""The record contains the environment of each part of the training, even if several processes trained the run."""
 
 from __future__ import annotations
 
