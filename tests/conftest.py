@@ -1,4 +1,4 @@
-"""Shared fixtures: the command line in the test process, static shapes as on a GPU; a scheduler of several workers."""
+"""Fixtures that call the command line in this process or set static shapes, and the scheduling of tests on workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # two test processes share two cores
 
 
 def pytest_collection_finish() -> None:
-    """Leave the imported modules out of garbage collection and collect less often: a tenth of the suite's time."""
+    """Collect garbage less often and leave out imported modules, which saves a tenth of the suite's time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
@@ -27,9 +27,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Scheduler of several workers (`-n 2`) that runs tests with common fixtures or caches on one worker.
+    """Return a scheduler for several workers (`-n 2`) that runs tests with common fixtures or caches on one worker.
 
-    These are the tests of a file, and the contract tests of a method. Long ones, in `contract/` and `e2e/`, come first.
+    All tests of a file run on one worker, as do all contract tests of a method. The longest tests, in `contract/` and
+    `e2e/`, come first.
     """
     from xdist.scheduler import LoadScopeScheduling
 
@@ -45,7 +46,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Answer]:
-    """Function that calls the command line in an empty folder, as in `cli("run", "--method", "erm", ...)`."""
+    """Function that runs a command in an empty folder and returns its `Answer`, as in `cli("list", "methods")`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
 

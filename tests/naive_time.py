@@ -1,4 +1,4 @@
-"""Speed-up of the two most expensive parts, M2m's attack and RSG's centre loss, over naive implementations.
+"""Speed-up of M2m's attack and RSG's centre loss, the two most expensive parts, over published and naive forms.
 
 Not a test; run `python tests/naive_time.py`. Sizes are those of CIFAR-10-LT at ratio 100 with ResNet-32 and batches of
 128. Implementations are timed alternately in one process with one thread; tests check that their results agree.

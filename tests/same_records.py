@@ -2,8 +2,8 @@
 
     LTBENCH_DATA=DATA python tests/same_records.py --before OLD --after NEW --work FOLDER [--only 'traces/*']
 
-Every case is one `bench run` per checkout, on a CPU with one thread, in a separate process; results are kept in FOLDER.
-traces/*: every method on real CIFAR-10-LT, with 20 or more steps per epoch. The exit code is 1 if a case differs.
+Every case is one `bench run` per checkout, through the command line alone so that modules may move, on a CPU with one
+thread. traces/*: every method on real CIFAR-10-LT, at least 20 steps per epoch. The exit code is 1 if a case differs.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Intended changes. On the left of `RENAMED` are the names of newer code.
+# Intended changes. The keys of `RENAMED` are names in newer code.
 LDAM = "m2m.base=ldam"  # LDAM without class weights; in newer code, ldam-drw with defer=1
 RENAMED = {"rsg.base": "rsg.criterion", "m2m.base": "m2m.criterion"}
-WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # output of `bench info cifar` if warm-up is in epochs instead of a fraction
-AFTER_SETTINGS: dict[str, list[str]] = {"m2m": ["m2m.source=own_seed"]}  # by method: restore the earlier behaviour
+WHOLE_WARMUP = r"(?m)^warmup\W+[1-9]"  # matches `bench info cifar` if warm-up counts epochs
+AFTER_SETTINGS: dict[str, list[str]] = {"m2m": ["m2m.source=own_seed"]}  # by method: settings of the earlier behaviour
 NEW_FIELDS = ("*.hyperparameters.base_values*", "*.hyperparameters.source", "*.changed.source", "*.changed.attack",
-              "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # that one side may lack
+              "*.changed.base.defer", "*.changed.recipe.warmup")  # fmt: skip  # fields that one side may lack
 ANY_ORDER = "*/m2m base=ldam-drw *"  # cases whose prerequisites newer code trains in another order
 NEVER_COMPARED = r"command|records\.[^.]*\.((id|schema|environment|trained|inactive)\b|cost\.(?!epochs_per|parameters))"
 
 ALWAYS = ("recipe.threads=1", "recipe.warmup=0")
-EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # older code chooses the precision by timing
+EXACT = {"m2m": ["m2m.attack=fp32"], "blt": ["blt.attack=fp32"]}  # older code chose the precision by timing
 DIGITS = ("--dataset=digits-lt",)
 CIFAR = ("--dataset=cifar10-lt", "--imbalance=100", "--recipe=cifar-short", "--set=recipe.backbone=resnet8-narrow",
          "--set=recipe.batch_size=64", "--set=dataset.n_max=560")  # fmt: skip
@@ -112,7 +112,7 @@ class Side:
         return bool(re.search(pattern, self.says("info", card)))
 
     def spelled(self, word: str, epochs: int) -> str:
-        """A word of a command, translated to this side if a setting has another name or unit there."""
+        """A command-line argument, translated for this side if the setting has another name or unit there."""
         matches = re.fullmatch(r"--set=([\w.-]+)=(.*)", word)
         if not matches or matches[1] not in (*RENAMED, "recipe.warmup") or self.knows(matches[1]):
             return word
@@ -186,7 +186,7 @@ def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 
 def listed(group: str, table: str, always: tuple[str, ...], epochs: int) -> Iterator[Case]:
-    """Cases of a table; an entry is a method, then options and settings, whose scope is the method by default."""
+    """Cases of a table. An entry is a method with options and settings; a setting without a scope is the method's."""
     for line in re.split(r"[|\n]", table.strip()):
         method, *words = line.split()
         settings = [word if "." in word.partition("=")[0] else f"{method}.{word}" for word in words if word[0] != "-"]
@@ -216,7 +216,7 @@ def carry_out(folder: Path, stop: int, words: list[str]) -> None:
     backward = torch.Tensor.backward
 
     def noted(loss: Any, *args: Any, **kwargs: Any) -> None:
-        losses.append(float(loss.detach()))  # a float32 is written exactly
+        losses.append(float(loss.detach()))  # JSON holds the exact value of a float32
         if len(losses) == stop:
             raise KeyboardInterrupt
         backward(loss, *args, **kwargs)
@@ -282,13 +282,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("before", "after", "work"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", default=["*"], help="patterns of names of cases, such as 'traces/*'")
+    parser.add_argument("--only", nargs="+", default=["*"], help="patterns of case names, such as 'traces/*'")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder).resolve()
         sides = [Side(name, getattr(arguments, name), home / name, arguments.work) for name in ("before", "after")]
         names = [re.findall(r"(?m)^[\w-]+(?= |$)", sides[0].says("list", kind)) for kind in ("methods", "backbones")]
-        assert all(names), "bench list names nothing"
+        assert all(names), "bench list prints no names"
         chosen = [case for case in cases(*names) if any(fnmatch(case.name, each) for each in arguments.only)]
         differing = compare(sides, chosen)
         if changed := [str(side.checkout) for side in sides if side.checksum() != side.digest]:

@@ -1,4 +1,4 @@
-"""Properties that need a GPU; skipped without one."""
+"""Training, recording of CUDA graphs and profiling on a GPU; skipped without one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIXING = ("mixup", "remix", "mislas")
 
 
 def plain(active: ActiveStage, step: Step) -> None:
-    """Take the place of `record_steps` and record nothing, so that every step runs eagerly."""
+    """Replacement for `record_steps` that records nothing, so that every step runs eagerly."""
 
 
 class Strict:
@@ -84,7 +84,7 @@ def losses(name: str, record: MakeStepTaker, device: torch.device) -> Iterator[f
 
 
 def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
-    """Equal losses with one to three graphs. A fallback to eager steps would warn, and a warning fails the test."""
+    """Losses agree within 2 %, with one to three graphs. A fallback to eager steps would warn and fail the test."""
     counter = Counter()
     recorded = list(losses(name, counter, GPU))
     assert 1 <= counter.graphs <= 3
@@ -92,7 +92,7 @@ def test_recorded_steps_are_those_of_the_plain_path(name: str) -> None:
 
 
 def test_first_epoch_agrees_with_the_cpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the first epoch is compared: later, methods draw random numbers on their device, and these differ."""
+    """Only the first epoch is compared, because later epochs draw random numbers that differ between the devices."""
     if name in MIXING:
         pytest.skip("draws random numbers on its device from the first epoch on")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)

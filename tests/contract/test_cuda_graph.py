@@ -1,7 +1,7 @@
 """Recorded steps, tested without a GPU: a stand-in for the CUDA graph runs the step again at each replay.
 
-Like a graph, the stand-in freezes `now` and the method's attributes at the time of recording. If a change of them fails
-to cause a new recording, the results differ.
+Like a graph, the stand-in keeps the values that `now` and the method's attributes have at the time of recording. The
+results differ if a change of these values does not cause a new recording.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ class Outcome:
 
 
 def trained(name: str | Method, record: MakeStepTaker, epochs: int = 5) -> Outcome:
-    """Losses, final weights, moved tensors and number of recordings of a short run without shared epochs."""
+    """Losses, final weights, names of tensors that moved in memory, and number of recordings of a short run."""
     StandIn.recorded = 0
-    settings = ("recipe.batch_size=16",)  # five steps per epoch, of which a phase takes three before it is recorded
+    settings = ("recipe.batch_size=16",)  # five steps per epoch; the first three steps of a phase run eagerly
     spec = tiny_run(name if isinstance(name, str) else "erm", epochs=epochs, settings=settings, n_max=16)
     if not isinstance(name, str):
         spec = dataclasses.replace(spec, method=name)
@@ -124,13 +124,13 @@ def test_recorded_steps_compute_what_plain_ones_do(name: str, slots: None) -> No
     plain = trained(name, PlainSteps)
     assert recorded.losses == plain.losses
     assert all(torch.equal(value, recorded.weights[key]) for key, value in plain.weights.items())
-    assert not recorded.moved, "a graph would go on with the tensor that was there when it was recorded"
+    assert not recorded.moved, "a graph would continue to use the tensor with which it was recorded"
     assert recorded.recorded == PHASES.get(name, recorded.recorded)
     assert 1 <= recorded.recorded <= 3, "one graph for each phase"
 
 
 class Fading(Method):
-    """A method whose loss changes in every epoch."""
+    """A method that multiplies its loss by a different factor in every epoch."""
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         return super().loss(net, batch, now) * (1 - 0.5 * now.progress)
@@ -143,7 +143,7 @@ def test_a_step_that_changes_every_epoch_is_recorded_every_epoch() -> None:
 
 
 class Weighted(Method):
-    """A method that changes its weight of the loss in epoch 2 and freezes a layer in epoch 3."""
+    """A method that changes the weight of its loss in epoch 2 and freezes a layer from epoch 3 on."""
 
     weight = 1.0
 

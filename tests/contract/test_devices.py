@@ -27,7 +27,7 @@ CHAINS = ({"augment": "simclr", "cutout": 4}, {"augment": "autoaugment", "keep_b
 
 
 def to_gpu(value: Any) -> Any:
-    """Move all tensors of a value to the fake GPU; modules and objects of the suite are changed in place."""
+    """Replace all tensors in a value by empty ones on the fake GPU; change modules and objects of ltbench in place."""
     if isinstance(value, nn.Parameter):
         moved = nn.Parameter(torch.empty_like(value, device=GPU), value.requires_grad)
         vars(moved).update(vars(value))
@@ -73,7 +73,7 @@ def take_step(spec: RunSpec, progress: float, changes: dict[str, Any]) -> Tensor
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_step_keeps_to_its_device(name: str) -> None:
-    """Tested at the end of training, when every part of a method is active."""
+    """The step is taken near the end of training, when every part of a method is active."""
     assert take_step(tiny_run(name, epochs=20), 0.99, {}).device == GPU
 
 

@@ -1,4 +1,7 @@
-"""Extreme values of every numeric field of plugins and recipes give finite losses or an error that names the field."""
+"""Numeric fields of plugins and recipes: extreme values are refused by an error that names the field.
+
+With a field at a bound of its range or very large, a method trains with finite losses or stops with one sentence.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ TRIED = [(kind, name) for kind in ("methods", "datasets") for name in registry.n
 
 
 def numbers(cls: type) -> list[str]:
-    """Names of a plugin's numeric fields."""
+    """Names of the numeric fields of a plugin or recipe."""
     return [name for name, hint in get_type_hints(cls).items() if {int, float} & {hint, *get_args(hint)}]
 
 
@@ -43,7 +46,7 @@ def check_losses(run: RunSpec) -> None:
 
 
 def refusal(action: Callable[[], object]) -> str:
-    """Message of the UserError that an action raises; "" if it raises none."""
+    """Message of the UserError that `action` raises; "" if it raises none."""
     try:
         action()
     except UserError as error:
@@ -59,7 +62,7 @@ def test_every_extreme_value_is_refused_by_its_name(kind: str, name: str) -> Non
 
 
 def bounds(plugin: Plugin, field: str) -> list[Any]:
-    """Inclusive bounds of a method's field, as `bench info` prints them."""
+    """Inclusive bounds of a method's field, as strings from the table of `bench info`."""
     row = next(row for row in registry.describe(plugin.cls) if row[0] == field)
     return [part.split()[-1] for part in row[2].removesuffix(" or None").split(", ")[1:] if part[1] == "="]
 

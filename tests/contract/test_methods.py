@@ -38,9 +38,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def plain_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Record, Path]]:
-    """Function that returns a method's record of an uninterrupted run of five epochs, and the parent folder of its run.
+    """Function that trains a method for five epochs without interruption; returns the record and the `runs` folder.
 
-    Each method is trained once, when its run is first needed. Tests compare with these runs and must not change them.
+    Each method is trained only once, at the first call. Tests compare with these runs and must not change them.
     """
 
     @cache
@@ -65,7 +65,7 @@ def test_trains_to_a_finite_record_that_survives_json(plain: tuple[Record, Path]
 
 
 def test_trains_in_bfloat16(name: str, tmp_path: Path) -> None:
-    """Losses are finite before and after a method's start, and the first is close to that in float32."""
+    """Losses are finite in all epochs, and the loss of the first epoch is close to the one in float32."""
     settings = ("recipe.precision=bf16", "recipe.batch_size=16")
     record = carry_out(small_run(name, settings=settings, epochs=5), tmp_path)
     assert all(math.isfinite(loss) for loss in record.history.loss)
@@ -90,7 +90,7 @@ def _first_loss(run: RunSpec) -> float:
 
 
 def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> None:
-    """A run has the record of an uninterrupted one although it is interrupted again and again; see `_stops`."""
+    """A run that is interrupted after each number of epochs in `_stops` has the record of an uninterrupted run."""
     whole = carry_out(small_run(name, epochs=10), tmp_path / "whole")
     stops = _stops(small_run(name, epochs=10))
     for stop in stops:
@@ -104,8 +104,8 @@ def test_resumed_run_equals_an_uninterrupted_one(name: str, tmp_path: Path) -> N
 def _stops(run: RunSpec) -> list[int]:
     """Numbers of epochs after which to interrupt a run.
 
-    After the first epoch, which may be that of a shared start; at each change of stage; after the first epoch of each
-    stage; and before the last epoch.
+    They are 1 (possibly within a shared start) and those of the following that come after the shared start: each change
+    of stage, the end of the first epoch of each later stage, and the beginning of the last epoch.
     """
     ends = [sum(stage.epochs for stage in run.stages[:number]) for number in range(1, len(run.stages))]
     own = {*ends, *(end + 1 for end in ends), run.epochs - 1}
@@ -115,7 +115,7 @@ def _stops(run: RunSpec) -> list[int]:
 def test_a_shared_beginning_and_an_own_one_give_one_record(
     name: str, plain: tuple[Record, Path], tmp_path: Path
 ) -> None:
-    """A record is the same whether the ERM epochs are shared, reused, or trained with the method's own hooks."""
+    """The record is the same whether the first epochs are shared, reused, or trained with the method's own hooks."""
     shared, runs = plain
     shutil.copytree(runs, tmp_path / "shared")
     reused = _again(small_run(name, epochs=5), tmp_path / "shared")
@@ -133,13 +133,16 @@ def test_a_shared_beginning_and_an_own_one_give_one_record(
 
 
 def _again(run: RunSpec, runs: Path) -> Record:
-    """Run the same specification again, with its prerequisites already trained."""
+    """Delete a run, but not its prerequisites, and run it again."""
     shutil.rmtree(runs / run.id)
     return carry_out(run, runs)
 
 
 class _Stop(Callback):
-    """Interrupts a run at the first step after `epochs` complete epochs; the first epoch may be that of the ERM run."""
+    """Interrupts training at the first step after `epochs` complete epochs of the run of `name`.
+
+    If `epochs` is 1, the epoch may also be that of a run whose epochs it shares.
+    """
 
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs, self.done = name, epochs, -1
@@ -177,7 +180,7 @@ def test_leaves_no_training_module_behind(name: str, plain: tuple[Record, Path])
 
 
 def test_state_lives_in_the_network(name: str) -> None:
-    """Attributes of a method do not change during training; otherwise a resumed run could differ."""
+    """The attributes of a method do not change during training; if they did, a resumed run could differ."""
     run, net, split = _ready(name)
     before = _comparable(run.method)
     for epoch in range(3):
@@ -251,14 +254,14 @@ def _ready(name: str) -> tuple[RunSpec, Any, Split]:
 
 
 def _batch(run: RunSpec, now: Now) -> Batch:
-    """Every third image of the training split, also in each further stream that the method asks for."""
+    """Batch of every third training image; each further stream that the method requests has the same images."""
     split = run.dataset.train
     batch = Batch(split.images[::3].float() / 255, split.labels[::3])
     return batch._replace(further=(batch,) * len(run.method.streams(split.counts, now)))
 
 
 def _emptied(batch: Batch) -> Batch:
-    """A batch of the same shapes with uninitialised tensors."""
+    """A batch whose tensors have the same shapes and uninitialised values."""
     further = tuple(map(_emptied, batch.further))
     return Batch(torch.empty_like(batch.images), torch.empty_like(batch.labels), further=further)
 

@@ -41,13 +41,13 @@ def test_every_chain_equals_torchvision_image_by_image(changes: dict[str, object
         assert torch.equal(ours, theirs)
     elif changes["augment"] == "simclr":
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-    else:  # a sampling point midway between two pixels may round to either
+    else:  # a sampling point midway between two pixels may be rounded to either
         assert float((ours != theirs).double().mean()) < 1e-3
 
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_fifty_steps_lose_the_same(name: str) -> None:
-    """At the end of training, when every part of a method is active, batches are equal and losses close."""
+    """Near the end of training, when every part of a method is active, batches are equal and losses are close."""
     run, other = (tiny_run(name, epochs=10, settings=("recipe.batch_size=8",)) for _ in range(2))
     plain = dataclasses.replace(run, method=other.method, recipe=run.recipe.model_copy(update=PLAIN))
     (fast_losses, fast_images), (plain_losses, plain_images) = trained(run), trained(plain)
@@ -58,7 +58,7 @@ def test_fifty_steps_lose_the_same(name: str) -> None:
 
 
 def trained(spec: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Losses (STEPS,) and batches of images of STEPS training steps that start from the initial weights.
+    """Losses (STEPS,) and image batches of STEPS training steps from the initial weights.
 
     The method is set up as at 99 % of training, when every part of it is active.
     """
@@ -73,7 +73,7 @@ def trained(spec: RunSpec) -> tuple[torch.Tensor, list[torch.Tensor]]:
             losses.append(step(active, batch, now))
             if len(losses) == STEPS:
                 return torch.stack(losses), images
-    raise AssertionError("more epochs than steps")
+    raise AssertionError("unreachable: every epoch has at least one step")
 
 
 def test_plain_run_stands_in_a_table_of_its_own(cli: Callable[..., Answer]) -> None:

@@ -1,7 +1,7 @@
-"""Upper bounds on the cost of a step of each method: counted operations and bytes, without a clock or a GPU.
+"""Cost of a training step of each method in counted operations and bytes, without a clock or a GPU.
 
-Arithmetic is counted in forward passes of a batch and compared with the method's description. Operations, each a kernel
-launch on a GPU, are compared with a budget. Host reads fail because fake tensors have no values.
+Arithmetic is counted in forward passes of a batch and compared with the method's description. The number of operations
+(kernel launches on a GPU) and the peak memory have upper bounds. Host reads fail because fake tensors have no values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ltbench.methods._shared.rows import capacity
 CPU = torch.device("cpu")
 BATCH = 128
 PASSES = 0.02  # relative tolerance
-# Operations of a step in the last epoch on ResNet-32. Give the reason here if a change needs more.
+# Largest number of operations of a late step on ResNet-32. If a change needs more, give the reason here.
 OPERATIONS = {"open": 1760, "blt": 5200, "m2m": 4700, "rsg": 990, "bbn": 670}  # bbn: two passes
 OTHERS = 320
 
@@ -48,21 +48,21 @@ def trained(rows: float) -> float:
 
 
 def m2m(spec: RunSpec) -> float:
-    """Forward passes of M2m: ten attack steps on two networks, with gradients of images only, g once, and training."""
+    """Forward passes of M2m: ten attack steps on two networks (gradients of images only), g once more, training."""
     slots = capacity(BATCH, late_stage(spec).spec.method.probability_)  # type: ignore[attr-defined]
-    assert slots < BATCH, "the coin comes before the attack"
+    assert slots < BATCH, "rows that the coin toss excludes are not attacked"
     return 10 * 2 * 2 * slots / BATCH + slots / BATCH + trained(BATCH)
 
 
 def blt(spec: RunSpec) -> float:
-    """Forward passes of BLT: 15 ascent steps on a quarter of the tail images, and training on the extended batch."""
+    """Forward passes of BLT: 15 ascent steps on a quarter of the tail images, training on the extended batch."""
     method: Any = late_stage(spec).spec.method
     slots = capacity(BATCH, method.tail_probability_, method.p)
     return 15 * 2 * slots / BATCH + trained(BATCH + slots)
 
 
 def rsg(spec: RunSpec) -> float:
-    """Forward passes of RSG: twice the rows above the cut, the transform, and the frozen contrastive module."""
+    """Forward passes of RSG: twice the rows in layers after the cut, the transform, the frozen contrastive module."""
     active = late_stage(spec)
     cut, forward = active.spec.method.cut_, counts("erm", 0).forward  # type: ignore[attr-defined]
     lower = sum(conv_flops(active.net.backbone[:cut]))
@@ -73,12 +73,12 @@ def rsg(spec: RunSpec) -> float:
 
 
 def frozen(spec: RunSpec) -> float:
-    """Forward passes of a stage that trains the head alone; the products of the head's backward pass are negligible."""
+    """Forward passes of a step that trains the head alone; the cost of the head's backward pass is negligible."""
     return 1
 
 
 def bbn(spec: RunSpec) -> float:
-    """Forward passes of BBN, of its final network with two branches: training on two batches, each in one branch."""
+    """Cost of BBN in forward passes of its final, two-branch network: training on two batches, one per branch."""
     return 2 * trained(BATCH) * counts("erm", 0).forward / counts("bbn", 0).forward
 
 
@@ -137,7 +137,7 @@ def test_late_step_keeps_to_its_budget_of_operations(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("methods"))
 def test_memory_beside_erm(name: str) -> None:
-    """Peak memory relative to ERM. RSG must not form a tensor of rows x centres, nor an attack gradients of weights."""
+    """Peak memory relative to ERM: RSG forms no tensor of rows x centres, and attacks compute no weight gradients."""
     most = {"bbn": 2, "rsg": 1.45, "blt": 1.15, "m2m": 1.03}.get(name, 1.02)
     assert counts(name, 0.99).peak_bytes <= most * counts("erm", 0.99).peak_bytes
 
@@ -150,7 +150,7 @@ def test_flops_of_the_network_are_those_of_its_layers() -> None:
 
 
 class Reads(Method):
-    """A method that reads its loss within the step, as most published code does."""
+    """A method that reads the value of its loss on the host within the step, as most published code does."""
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> torch.Tensor:
         loss = super().loss(net, batch, now)

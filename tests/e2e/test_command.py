@@ -75,7 +75,7 @@ def test_a_method_by_path(cli: Cli) -> None:
     assert read_record(path).source is not None
     Path("balanced_softmax.py").write_text(OUTSIDE.replace("+ self", "+ 2 * self"))
     assert cli(*asked).code == 0
-    assert len(find_records(Path("results"))) == 2, "a changed file is another run, not a finished one"
+    assert len(find_records(Path("results"))) == 2, "a run with a changed file is a new run"
 
 
 def test_a_method_of_an_installed_package(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_list_and_info(cli: Cli) -> None:
     for name in registry.names("methods") + registry.names("datasets") + ["cifar"]:
         answer = cli("info", name)
         assert answer.code == 0
-        assert len(answer.out) > 200, f"the card of {name} says next to nothing"
+        assert len(answer.out) > 200, f"the card of {name} is too short"
     assert "max_margin" in cli("info", "ldam-drw").out
     assert "int, >= 1 or None" in cli("info", "rsg").out
     assert "hold out a tenth of each class" in cli("info", "digits-lt").out
@@ -155,7 +155,7 @@ def test_a_mistake_ends_in_one_sentence_and_code_2(cli: Cli, case: str) -> None:
     assert answer.err.startswith("Error: ")
     for word in words:
         assert word in answer.err
-    assert not Path("results").exists(), "nothing was begun"
+    assert not Path("results").exists(), "nothing was started"
 
 
 def test_no_cuda(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +179,7 @@ def test_a_folder_that_cannot_be_written(cli: Cli, option: str) -> None:
     answer = cli(*RUN, "erm", *TINY, f"--{option}", "taken/below")
     assert answer.code == 2
     assert "Cannot write taken" in answer.err
-    assert "epochs in" not in answer.err, "nothing was trained in vain"
+    assert "epochs in" not in answer.err, "the error comes before any training"
 
 
 def test_a_copied_record_does_not_count_as_finished(cli: Cli) -> None:

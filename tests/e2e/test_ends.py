@@ -1,4 +1,4 @@
-"""Commands that are interrupted or cannot write their output: one sentence, and the exit code that a shell expects."""
+"""Commands that are interrupted or cannot write output end with one sentence and the exit code that a shell expects."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_mistakes_in_options_still_end_with_2(cli: Cli) -> None:
 
 
 class Full(io.StringIO):
-    """A stream whose writes fail, as for a full device or a closed pipe."""
+    """A stream whose writes fail, like those to a full device or a closed pipe."""
 
     def __init__(self, error: OSError, path: Path) -> None:
         super().__init__()

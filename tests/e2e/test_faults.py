@@ -1,4 +1,4 @@
-"""Kills, full disks and shared folders: nothing is lost, and the same command resumes the run."""
+"""Runs that are killed, run out of disk space or share a results folder lose nothing; the same command resumes them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wait_for(sign: str, folder: Path, process: subprocess.Popen[str]) -> None:
 
 
 def in_this_process(folder: Path, epochs: int) -> Record:
-    """Run or resume `start(folder, "--method", "drs", "--epochs", ...)` in this process; return the record."""
+    """Start or resume the run of `start(folder, "--method", "drs", "--epochs", ...)` here; return its record."""
     (run,) = make_plan(["drs"], ["digits-lt"], RunRequest(imbalance="10", epochs=str(epochs)))
     (record,), _ = run_missing([run], torch.device("cpu"), folder / "results", folder / "runs", Callback())
     return record
@@ -67,7 +67,7 @@ def test_a_killed_run_resumes_to_the_same_record(tmp_path: Path, how: signal.Sig
     _, err = process.communicate()
     assert process.returncode == (-how if how == signal.SIGKILL else 130)
     assert how == signal.SIGKILL or "Run the same command again to continue" in err
-    assert not find_records(tmp_path / "results"), "the run was to be killed before its end"
+    assert not find_records(tmp_path / "results"), "the run must be killed before it ends"
     resumed = in_this_process(tmp_path, 50)
     assert without_timings(resumed) == without_timings(whole)
     assert (resumed.cost.resumed, whole.cost.resumed) == (1, 0)

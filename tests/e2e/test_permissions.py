@@ -1,4 +1,7 @@
-"""Files without permission: one sentence and exit code 2. Root drops its right to access all files first."""
+"""Files that the user may not access give one sentence and exit code 2.
+
+If the tests run as root, commands first drop root's right to access all files.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_lock_of_another_user(tmp_path: Path) -> None:
-    """A lock file that this user may not write is one sentence that names it."""
+    """The error message for a lock file that this user may not write is one sentence that names the file."""
     assert bench(tmp_path, *RUN, "--quiet").returncode == 0
     shutil.rmtree(tmp_path / "results")
     (folder,) = (tmp_path / "runs").iterdir()

@@ -1,4 +1,8 @@
-"""Sweeps that are killed, interrupted, started twice or run out of disk space end with the right records."""
+"""Sweeps that are killed, interrupted, started twice or run out of disk space end with the right records.
+
+After the command is run again where needed, the records equal those of an undisturbed sweep. Methods that fail do not
+stop the others.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ def finish(folder: Path, undisturbed: dict[str, dict[str, object]]) -> None:
 
 @pytest.mark.slow
 def test_a_killed_worker_is_started_again(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """A run that is killed by a signal is retried, and ends in the record of an undisturbed one."""
+    """A run that is killed by a signal is retried and ends with the record of an undisturbed run."""
     write_suite(tmp_path)
     process = start_sweep(tmp_path)
     wait_until(lambda: list(tmp_path.glob("runs/*/checkpoint*")) and workers(tmp_path), process)
@@ -139,7 +143,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path: Path, undisturbed: dict[str
 
 @pytest.mark.slow
 def test_a_full_disk_in_mid_sweep(tmp_path: Path, undisturbed: dict[str, dict[str, object]]) -> None:
-    """Files are limited to 20 kB: logs and folders can be written, checkpoints and records cannot."""
+    """Files are limited to 20 kB, so that logs can be written but checkpoints cannot."""
     write_suite(tmp_path)
     limits = (20_000, 20_000)
     process = start_sweep(tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
@@ -160,7 +164,7 @@ class Bad(Method):
 
 
 def bad_suite(folder: Path) -> list[Unit]:
-    """Two working methods, and between them one with a non-finite loss and one with a programming error."""
+    """Units of two working methods and, between them, one with a non-finite loss and one with a programming error."""
     (folder / "nan.py").write_text(BAD.format(line="return super().loss(net, batch, now) * float('nan')"))
     (folder / "fault.py").write_text(BAD.format(line="raise ValueError('no such shape')"))
     text = SUITE.format(epochs=2, more="").replace('"drs"', f'"{folder}/nan.py", "{folder}/fault.py"')
@@ -187,7 +191,7 @@ def test_failing_methods_stop_nobody_and_are_not_tried_again(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_fail_fast_stops_at_the_first_failure(tmp_path: Path) -> None:
-    """One run at a time, with the failing methods after ERM: focal never starts."""
+    """Runs are executed one at a time, and a failing method follows ERM, so focal never starts."""
     bad_suite(tmp_path)
     process = start_sweep(tmp_path, "--fail-fast", "--jobs", "1")
     process.communicate(timeout=120)

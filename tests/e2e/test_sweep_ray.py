@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """A Ray cluster of two nodes with one CPU each, and a head without CPUs, so that either node can be lost."""
+    """A Ray cluster whose head node has no CPUs, so that the nodes that the test adds can be lost."""
     monkeypatch.setenv("HOME", str(tmp_path))  # Ray writes its tokens to the home folder
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster

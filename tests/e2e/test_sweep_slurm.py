@@ -15,7 +15,7 @@ from ltbench.benchmarks.sweeps.engines import slurm
 from ltbench.benchmarks.sweeps.status import FAILED
 from ltbench.benchmarks.sweeps.workers import gpu_slots
 
-# Runs the tasks of an array one after another and appends its options to a file, as SCONTROL does with its own.
+# Runs the tasks of an array one after another. Appends its options to the file $NOTES, like SCONTROL.
 SBATCH = r"""#!/bin/bash
 echo "$*" >> "$NOTES"
 script=$(mktemp); cat > "$script"
@@ -46,7 +46,7 @@ def test_the_emitted_script_runs_what_is_missing_in_order(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     units = write_suite(tmp_path, epochs=2, more=', "recipe.drops=[[0.5, 0.1]]"')[
         :2
-    ]  # erm, and drs, which builds on it
+    ]  # erm, and drs, which continues ERM's epochs
     text = slurm.script(units, request(Path()))
     subprocess.run(["bash", "-n"], input=text, text=True, check=True)
     environment = ENVIRONMENT | stand_in(tmp_path)
@@ -103,7 +103,7 @@ def running() -> bool:
 def test_a_sweep_on_a_real_slurm(tmp_path: Path) -> None:
     """All runs of a suite are submitted with sbatch; one of them is interrupted by a signal and requeued."""
     if not running():
-        pytest.skip("no Slurm answers here: start one (slurmctld, slurmd) to check this")
+        pytest.skip("no Slurm controller responds: start slurmctld and slurmd to run this test")
     write_suite(tmp_path, epochs=300)
     words = [sys.executable, "-m", "ltbench.bench", "sweep", "suite.toml", "--engine", "slurm"]
     subprocess.run(words, cwd=tmp_path, env=ENVIRONMENT, check=True)

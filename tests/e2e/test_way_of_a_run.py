@@ -10,8 +10,8 @@ import ltbench.bench
 from helpers.command import Answer
 
 ROOT = Path(ltbench.bench.__file__).parent
-FRAMES, FILES = 7, 6  # upper limits: frames above that of the command, and files, the method's included
-METHOD = '''"""Notes the stack in which its loss is computed."""
+FRAMES, FILES = 7, 6  # upper limits: frames after that of the command; files, including the method's
+METHOD = '''"""Writes the call stack of its loss to a file."""
 import inspect
 import json
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from ltbench.benchmarks.training.run_spec import RunSpec
 
 
 class Counter(Callback):
-    """Counts the epochs trained for each method."""
+    """Counts the epochs that are trained with each method."""
 
     def __init__(self) -> None:
         self.epochs: dict[str, int] = {}
@@ -21,7 +21,7 @@ class Counter(Callback):
 
 
 class StopAfter(Callback):
-    """Interrupts a run after some epochs, when the checkpoint of the last one is saved."""
+    """Interrupts a run after `epochs` epochs, when the checkpoint of the last one has been saved."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs

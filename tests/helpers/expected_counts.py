@@ -54,7 +54,7 @@ DIGITS = {
     100: _numbers("100 59 35 21 12 7 4 2 1 1"),
 }
 
-# Selected positions within a class, seed 0: the first five, the SHA-256 of all as int32, and the sum of all.
+# Selected positions within a class, seed 0: the first five, the SHA-256 (16 digits) of all as int32, and their sum.
 POSITIONS = {
     "cifar10": {
         0: [398, 3833, 4836, 4572, 636],
@@ -81,13 +81,14 @@ RANK_SUMS = {
     ("cifar100", "step"): {50: 6365697, 100: 6304890},
 }
 
-# For the original files: SHA-256 of the kept pixels (N, 32, 32, 3) and of their positions among all training images.
+# For the original files: SHA-256 of the selected pixels (N, 32, 32, 3), of all labels, and of the positions of the
+# selected images among all training images. Digests of pixels are shortened to 16 digits.
 PIXEL_DIGESTS = {
     "cifar10": {10: "27db389f53a8426e", 50: "b82019362616999e", 100: "57e15073801aadc4", 200: "d85de23257df95d4"},
     "cifar100": {10: "cf89ba8e759f771d", 50: "d6c90941f0df740c", 100: "85a4cf2fa0d08ccc", 200: "2702f684b16ea294"},
 }
 CIFAR10_LABELS = "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253"
-CIFAR10_INDICES = {  # (shuffled, first)
+CIFAR10_INDICES = {  # selection "shuffled", selection "first"
     ("exp", 10): (
         "c06ed1d31500880c026c055d7bd2223623333cfbf7bf06be20e8e1e1089e4fd0",
         "68e4686127fcaf860c201bc9a44ffc04d0e75ff3a9752b5932fd11c1d3ce8655",
@@ -113,7 +114,7 @@ CIFAR10_INDICES = {  # (shuffled, first)
         "4726a774d8a9b94579c772b0c1bf7b07dc67d55218b6fa6c5d2ed84203d11bdc",
     ),
 }
-CIFAR10_FIRST_FIVE = {  # positions among all training images, R = 100
+CIFAR10_FIRST_FIVE = {  # positions among all training images, imbalance ratio 100
     0: [4030, 38518, 48266, 45556, 6312],
     1: [6489, 3605, 5683, 39489, 48021],
     2: [34555, 11202, 34609, 29389, 44938],

@@ -11,7 +11,7 @@ from ltbench.benchmarks.training.run_spec import RunSpec, build_network
 
 
 def take_steps(active: ActiveStage, steps: int = 10) -> list[float]:
-    """Losses of the first steps of a stage; trains its network."""
+    """Take the first `steps` training steps of a stage; return their losses."""
     losses: list[float] = []
     for epoch in count():
         now = active.begin_epoch(epoch)
@@ -23,6 +23,6 @@ def take_steps(active: ActiveStage, steps: int = 10) -> list[float]:
 
 
 def first_steps(spec: RunSpec, stage: int = 0, steps: int = 10) -> tuple[list[float], Classifier]:
-    """Losses of the first steps of a stage from initial weights, and the network after them."""
+    """Losses of the first `steps` training steps of a stage from initial weights, and the network after them."""
     net = build_network(spec)
     return take_steps(begin_stages(spec, net, spec.dataset.train, stage), steps), net

@@ -1,4 +1,4 @@
-"""Naive DAR-BN in the style of the paper's listing, which indexes each group of rows with a mask."""
+"""Naive implementation of DAR-BN after the paper's listing, which indexes each group of rows with a mask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Naive RSG that follows the formulas, one sample at a time."""
+"""Naive implementation of RSG that follows the formulas, one sample at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def contrast(module: Any, first: Tensor, second: Tensor) -> Tensor:
-    """Logits of the contrastive module, with the full convolution."""
+    """Logits of the contrastive module; its first convolution is applied to the concatenated maps."""
     inner = F.relu(module.conv1(torch.cat([first, second], 1)))
     return module.head(module.conv2(inner).mean((2, 3)))
 
@@ -56,7 +56,7 @@ def pairs(frequent: list[bool], transfer: float) -> list[tuple[int, int]]:
 
 
 def generate(generator: Any, maps: Tensor, labels: list[int], met: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """Generated maps and the MV loss; only the transform receives gradients."""
+    """Generated maps, and mean MV loss of the pairs `met`; centres and assignments receive no gradients."""
 
     def moved(i: int) -> Tensor:
         nearest = int(assignment(generator, maps[i], labels[i]).argmax())

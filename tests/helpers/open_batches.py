@@ -1,4 +1,4 @@
-"""Batches and points of training for the tests of OPeN."""
+"""Settings, methods, batches and moments of training for the tests of OPeN."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def record(
     changed: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Record:
-    """A record with some correct predictions per class, `correct`, in its last epoch.
+    """A record whose last epoch has `correct` correct predictions per class.
 
     `facts` may include source, recipe, commit, dirty, epochs, best (correct predictions per class in epoch 0),
     prerequisites and trained.
@@ -104,7 +104,7 @@ def lifelike(data: DatasetFacts, method: str, seed: int, lift: float, **facts: A
 
 
 def lifelike_setting(classes: int = 10, seeds: int = 2, methods: int = 3, **facts: Any) -> Setting:
-    """A setting of ERM, ldam-drw, balanced-softmax and further methods."""
+    """A setting with records of the first `methods` of ERM, ldam-drw, balanced-softmax, other-0, other-1 and so on."""
     data = cifar(classes, 100, **facts)
     names = [*METHODS, *(f"other-{k}" for k in range(methods))][:methods]
     return settings([lifelike(data, m, s, METHODS.get(m, 0.1)) for m in names for s in range(seeds)])[0]
@@ -130,7 +130,7 @@ def keep_logits(records: list[Record], runs: Path, scale: float = 4.0) -> None:
         labels = np.repeat(np.arange(len(tests)), tests)
         logits = draw.normal(0, 0.3, (len(labels), len(tests)))
         right = np.arange(len(labels)) - np.repeat(tests.cumsum() - tests, tests) < np.repeat(r.final.correct, tests)
-        chosen = np.where(right, labels, (labels + len(tests) - 1) % len(tests))  # else the next larger class
+        chosen = np.where(right, labels, (labels + len(tests) - 1) % len(tests))  # if wrong, the preceding class
         logits[np.arange(len(labels)), chosen] += scale
         path = runs / r.id / "logits.npz"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def wait_until(
     end = time.monotonic() + seconds
     while not condition():
         assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < end, f"not within {seconds} s"
+        assert time.monotonic() < end, f"condition not met within {seconds} s"
         time.sleep(0.02)
 
 
@@ -91,11 +91,11 @@ def fake_snapshot(run_id: str = "e", epochs: int = 8, own: bool = True) -> Share
 
 
 def fake_unit(key: str, *shared: SharedSnapshot, method: str = "drs") -> Unit:
-    """A unit that cannot be run; `key` is its id and its label."""
+    """A unit that cannot be run; `key` is both its id and its label."""
     return Unit(key, method, "digits-lt", "digits", key, Path(f"{key}.json"), (), shared, epochs=10, images=30)
 
 
 def request(folder: Path, **changes: Any) -> SweepRequest:
-    """A request for one CPU process, with a command that does nothing."""
+    """A sweep request with one CPU slot and a command that trains nothing."""
     options = {"slots": cpu_slots(1), "command": print} | changes
     return SweepRequest(folder / "results", folder / "runs", **options)

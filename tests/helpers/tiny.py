@@ -39,7 +39,7 @@ def tiny_run(
 
 
 def on_its_own(spec: RunSpec) -> RunSpec:
-    """Change a run so that it trains its first epochs with its own hooks instead of sharing them."""
+    """Copy of a specification whose run trains its first epochs with its own hooks instead of sharing them."""
     kind = type(spec.method)
 
     class Alone(kind):  # type: ignore[misc,valid-type]
@@ -55,7 +55,7 @@ def carry_out(spec: RunSpec, runs: Path) -> Record:
 
 
 def without_timings(record: Record) -> dict[str, object]:
-    """Contents of a record except `cost`, the only part that may differ between two runs with the same id."""
+    """Contents of a record except `cost`, the only part that differs if a run is repeated in the same environment."""
     return record.model_dump(exclude={"cost"})
 
 

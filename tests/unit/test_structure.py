@@ -1,4 +1,4 @@
-"""Import rules between folders, contents of the package, and the committed schema."""
+"""Import rules between folders, contents of the package, commands that need no torch, and the committed schema."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def layer(parts: tuple[str, ...]) -> int:
 
 
 def forbidden(path: Path) -> Iterator[str]:
-    """Names that a file imports although its folder may not: from a higher layer, or from an outside library."""
+    """Names that a file must not import: those of a higher layer, of another folder or of an outside library."""
     own = path.relative_to(ROOT).parts
     for name in sorted(imports(path)):
         parts = tuple(name.split("."))
@@ -144,7 +144,7 @@ def test_no_module_imports_itself_through_others() -> None:
     ]:
         for name in ends:
             del graph[name]
-    assert not graph, "these import one another in a circle"
+    assert not graph, "these modules import one another in a circle"
 
 
 def test_the_core_has_few_flat_files() -> None:

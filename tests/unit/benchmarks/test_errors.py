@@ -1,4 +1,4 @@
-"""Names that look alike."""
+"""Search for pairs of names that look alike."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ FAULTS = {
     "def loss(self, net, images, labels, now): return net(images).sum()": r"write def loss\(self, net, batch, now\)",
     "@staticmethod\n    def finish(net): return net": r"write def finish\(self, net, train\)",
     "def stages(self, epochs, extra): return []": r"write def stages\(self, epochs\)",
-    "def sample(self, counts, now): return None": None,  # a helper of its own, too far from any hook
+    "def sample(self, counts, now): return None": None,  # a helper: no hook has a similar name
 }
 
 SOUND = (
@@ -41,7 +41,7 @@ SOUND = (
 
 
 def method_file(folder: Path, body: str, name: str = "mine") -> str:
-    """Path of a new method file with the given class body."""
+    """Write a method file with the given class body; return its path."""
     path = folder / f"{name}.py"
     path.write_text(f"{HEAD}@dataclass\nclass Mine(Method):\n    {body}\n", encoding="utf-8")
     return str(path)

@@ -1,4 +1,4 @@
-"""Recipes: published learning-rate schedule, changed values, and invalid values."""
+"""Recipes: learning-rate schedules, number of epochs, changed values and invalid values."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_warm_up_and_cosine_are_those_of_torch(start: float) -> None:
 
     own = Schedule("cosine", warmup=5, warmup_from=start)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning)  # SequentialLR steps its parts with an epoch
+        warnings.filterwarnings("ignore", category=UserWarning)  # SequentialLR uses a deprecated argument
         expected = torch_rates(make, 0.1, 30)
     assert [own.rate(0.1, epoch, 30) for epoch in range(30)] == pytest.approx(expected, rel=1e-9)
 
@@ -96,7 +96,7 @@ def test_a_cosine_has_no_drops() -> None:
     assert load_recipe("cifar", {"schedule": "cosine", "drops": []})[0].learning_rate(5, 200) == 0.1
 
 
-# name -> full rate, weight decay, batch size, rates of some 0-based epochs (reference codes of the papers)
+# name -> base learning rate, weight decay, batch size, rates of some 0-based epochs (reference code of each paper)
 PUBLISHED: dict[str, tuple[float, float, int, dict[int, float]]] = {
     "bbn": (0.1, 2e-4, 128, {0: 0.02, 119: 0.1, 120: 1e-3, 159: 1e-3, 160: 1e-5}),
     "mislas": (0.1, 2e-4, 128, {0: 0.02, 159: 0.1, 160: 0.01, 179: 0.01, 180: 1e-3}),
@@ -115,7 +115,7 @@ def test_recipes_of_other_papers(name: str) -> None:
 
 
 def test_balms_trains_for_a_number_of_steps() -> None:
-    """13,000 steps of 512 images; 800 of them raise the rate from 0.05 to 0.1, then a cosine lowers it to 0."""
+    """13,000 steps of 512 images; the first 800 raise the rate from 0.05 to 0.1, then a cosine lowers it to 0."""
     recipe = load_recipe("balms")[0].lengthened(12_406)
     assert recipe.epochs == 520
     assert recipe.steps_per_epoch(12_406) * recipe.warmup == 800

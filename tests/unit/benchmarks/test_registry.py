@@ -12,7 +12,7 @@ HEAD = "from dataclasses import dataclass\nfrom ltbench.benchmarks.method import
 
 
 def outside(folder: Path, body: str, decorator: str = "@dataclass\n") -> str:
-    """Path of a new method file with the given class body."""
+    """Write a method file with the given class body; return its path."""
     path = folder / "mine.py"
     path.write_text(f"{HEAD}{decorator}class Mine(Method):\n    {body}\n", encoding="utf-8")
     return str(path)

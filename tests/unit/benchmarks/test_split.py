@@ -1,4 +1,4 @@
-"""Imbalance profiles, the reference code's selection of images, and the dataset types, without files."""
+"""Imbalance profiles, selection of images as in the reference code, and types of datasets; needs no data files."""
 
 import hashlib
 import itertools
@@ -14,7 +14,7 @@ SHAPES = {"cifar10": (10, 5000), "cifar100": (100, 500)}
 
 
 def ranks(name: str, counts: list[int], selection: str = "shuffled") -> list[np.ndarray]:
-    """Selected positions within each class, for sorted labels."""
+    """Positions of the selected images within their class, one array for each class, for sorted labels."""
     classes, size = SHAPES[name]
     kept = select(np.repeat(np.arange(classes), size), counts, selection)
     assert (np.repeat(np.arange(classes), counts) == kept // size).all()

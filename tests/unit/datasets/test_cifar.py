@@ -1,4 +1,4 @@
-"""CIFAR-10-LT and CIFAR-100-LT on tiny files of the same layout: valid files and all errors."""
+"""CIFAR-10-LT and CIFAR-100-LT with tiny files in the layout of the published ones: valid files and all errors."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def batch(key: str, classes: int, per_class: int, seed: int) -> dict:
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """Data root with a few images of both datasets, whose checksums replace those in torchvision."""
+    """Data root with a few images of both datasets; the checksums of these files replace those in torchvision."""
     for reference, key, classes in (("CIFAR10", "labels", 10), ("CIFAR100", "fine_labels", 100)):
         published = getattr(torchvision.datasets, reference)
         folder = tmp_path / published.base_folder
@@ -196,7 +196,7 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch, failure):
 
 
 def _pickled_array(kind: str, shape: tuple[int, int] = (1, 1), order: str = "I00") -> bytes:
-    """Pickle as Python 2 writes it: a dictionary of an array, built from eight bytes, and a list with one label."""
+    """Pickle as written by Python 2: a dictionary with an array, built from eight bytes, and a list of one label."""
     dtype = f"cnumpy\ndtype\n(S'{kind}'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\nI0\ntb"
     array = "cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
     array += f"(I1\n(I{shape[0]}\nI{shape[1]}\nt{dtype}{order}\nS'ABCDEFGH'\ntb"

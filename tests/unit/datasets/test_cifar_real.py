@@ -1,4 +1,4 @@
-"""Long-tailed CIFAR from the published files, compared with digests of the reference code's output."""
+"""Long-tailed CIFAR from the published files, compared with digests of the output of the reference code."""
 
 import hashlib
 import os

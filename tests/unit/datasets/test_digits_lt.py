@@ -1,4 +1,4 @@
-"""digits-lt: the fixed split of scikit-learn's digits."""
+"""digits-lt: class sizes, the fixed split of scikit-learn's digits, pixels and split seeds."""
 
 import hashlib
 

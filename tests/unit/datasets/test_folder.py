@@ -1,4 +1,4 @@
-"""folder:PATH, the user's own images: reading and all errors."""
+"""folder:PATH, the user's own images: class sizes, image formats and errors."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ def load(path: Path, **options) -> Dataset:
 
 @pytest.fixture
 def images(tmp_path) -> Path:
-    """Folder of three classes with 6, 2 and 10 training images of grey level 10 * class + index."""
+    """Folder of three classes with 6, 2 and 10 training images and one test image; grey level 10 * class + index."""
     path = tmp_path / "My Photos"
     for label, (name, count) in enumerate({"ant": 6, "bee": 2, "cat": 10}.items()):
         for index in range(count):

@@ -28,7 +28,7 @@ EASY = ("m2m.gamma=0", "m2m.beta=0")
 
 
 def ready(method: str, *settings: str) -> tuple[RunSpec, Classifier, Now, Batch]:
-    """A run, its network, the state of its last epoch, and a class-balanced batch of 80 images."""
+    """A run, its network, the `Now` of its last epoch, and a class-balanced batch of 80 images."""
     run = tiny_run(method, settings=settings)
     net = build_network(run)
     attach_source(run, net)
@@ -120,11 +120,11 @@ def test_m2m_counts_where_its_candidates_went() -> None:
 
 @pytest.mark.parametrize("method", ["m2m", "blt"])
 def test_attack_names_its_arithmetic(method: str) -> None:
-    """`attack=bf16` changes the images slightly; its emulation by rounding float32 differs by no more than that."""
+    """`attack=bf16` changes the images slightly, and emulating it by rounding float32 changes them by no more."""
     images = []
     for precision, around in (("fp32", nullcontext()), ("bf16", nullcontext()), ("bf16", Rounding())):
         easy = EASY if method == "m2m" else ("low=1", "high=1")
-        torch.manual_seed(0)  # of BLT's second head
+        torch.manual_seed(0)  # for the weights of BLT's second head
         run, net, now, batch = ready(method, *easy, f"attack={precision}")
         with around:
             images.append(run.method.transform(batch, net, now).images)
@@ -203,7 +203,7 @@ def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
     for path in ("few", "slots"):
         if path == "slots":
             request.getfixturevalue("slots")
-        torch.manual_seed(0)  # of BLT's second head
+        torch.manual_seed(0)  # for the weights of BLT's second head
         run, net, now, batch = ready(*settings)
         fresh = dataclasses.replace(
             now, fresh=lambda index, arguments=batch.images: arguments[index % len(arguments)].clone()
@@ -221,7 +221,7 @@ def test_a_cpu_leaves_out_what_a_gpu_computes_for_nothing(
 
 
 def test_the_confusion_matrix_never_sees_a_test_image() -> None:
-    """The confusion matrix depends on held-out images only, not on test images or other training images."""
+    """The confusion matrix depends only on held-out images, neither on test images nor on other training images."""
     run, net, now, _ = ready("blt")
     train = run.dataset.train
     assert train.validation is not None

@@ -1,4 +1,4 @@
-"""BBN: split backbone, reversed sampling, shift of emphasis, and its equality with ERM while alpha is 1."""
+"""BBN: split backbone, reversed sampling, the parabola of alpha, and equality with ERM while alpha is 1."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ltbench.methods.bbn import (
 from torch import Tensor, nn
 
 COUNTS = torch.tensor([100, 20, 5])
-SMALL = ("recipe.batch_size=8",)  # at least ten steps an epoch
+SMALL = ("recipe.batch_size=8",)  # at least ten steps per epoch
 
 
 def moment(epoch: int, epochs: int = 200) -> Now:
@@ -55,7 +55,7 @@ class Constant(nn.Module):
 
 
 def worked_network() -> Classifier:
-    """Branches with the features [1, 2] and [3, -1], and the classifier of the specification's example."""
+    """The network of the specification's example, whose branches return the features [1, 2] and [3, -1]."""
     branches = Branches(nn.Sequential(Constant(1, 2)), nn.Sequential(Constant(3, -1)))
     net = Classifier(join({"stem": nn.Identity(), "branches": branches}, 4), LinearHead, 3)
     weight = torch.tensor([[1, 0, 0.5, 0], [0, 1, 0, 0.5], [0.5, 0.5, -0.5, 0.5]])
@@ -123,12 +123,12 @@ def test_the_loss_of_pairs_does_not_depend_on_their_order() -> None:
      ("densenet40", "stage3", 11), ("resnet8-narrow", "stage2", 1), ("timm:resnet10t", "layer3", 1)],
 )  # fmt: skip
 def test_only_the_last_block_exists_twice(name: str, last: str, blocks: int) -> None:
-    """Trunk and first branch are the backbone itself; the second branch has other initial weights."""
+    """Trunk and first branch equal the backbone; the second branch has the same initial weights in another order."""
     plain = resnext(20, 1, 4, nn.BatchNorm2d) if name == "resnext20-1x4d" else build_backbone(name)
     plain, images = plain.eval(), torch.rand(2, 3, 32, 32)
     for norm in plain.modules():
         if isinstance(norm, nn.BatchNorm2d):
-            nn.init.ones_(norm.weight)  # timm initialises some with 0, and the block returns its input
+            nn.init.ones_(norm.weight)  # timm initialises some with 0, so that a block returns its input
     double = bilateral(copy.deepcopy(plain), copy.deepcopy(plain)).eval()
     *trunk, end = [stage for stage, _ in double.named_children()]
     assert (trunk[-1], len(cast(nn.Sequential, double[-2])), end) == (last, blocks, "branches")
@@ -180,7 +180,7 @@ def test_a_timm_model_in_one_piece_ends_in_one_sentence(cli: Callable[..., Answe
 
 @dataclass
 class Wider(Method):
-    """ERM with the features doubled, as the half of BBN's classifier that alpha = 1 leaves."""
+    """ERM with doubled features: what BBN computes while alpha is 1, with the first half of its classifier."""
 
     def loss(self, net: Classifier, batch: Batch, now: Now) -> Tensor:
         return self.criterion(net.classify(2 * net.features(batch.images)), batch.labels, now)

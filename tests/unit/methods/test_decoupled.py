@@ -26,7 +26,7 @@ from torch import Tensor
 WEIGHT = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0]], dtype=torch.float64)
 BIAS = torch.tensor([0.5, 0.0, 0.0], dtype=torch.float64)
 ONES = torch.ones(1, 2, dtype=torch.float64)
-SECOND = {"crt": 30, "lws": 30, "weight-balancing": 10}  # epochs
+SECOND = {"crt": 30, "lws": 30, "weight-balancing": 10}  # published number of epochs
 
 
 def linear_head(weight: Tensor = WEIGHT, bias: Tensor = BIAS) -> LinearHead:
@@ -115,7 +115,7 @@ def test_projection_keeps_a_class_vector_of_zeros() -> None:
 
 @pytest.mark.parametrize(("name", "norms"), [("crt", "eval"), ("crt", "statistics"), ("lws", "eval")])
 def test_the_second_stage_keeps_the_features(name: str, norms: str) -> None:
-    """All but running statistics stay bit-equal, and in `eval` mode these as well; LWS also keeps the classifier."""
+    """Only the head and, unless norms=eval, running statistics change; LWS changes only the scales of the head."""
     spec = tiny_run(name, settings=(f"norms={norms}", "second=2"))
     net = build_network(spec)
     before: dict[str, Tensor] = {}
@@ -137,7 +137,7 @@ def test_the_second_stage_draws_four_images_of_a_class(name: str) -> None:
     labels = torch.cat([active.batch(picked).labels for picked in active.draw(now)])
     groups = labels[: len(labels) // 4 * 4].view(-1, 4)
     assert (groups == groups[:, :1]).all()
-    assert sorted(groups[:10, 0].tolist()) == list(range(10)), "each class once before any class again"
+    assert sorted(groups[:10, 0].tolist()) == list(range(10)), "each class occurs once before any recurs"
 
 
 def test_crt_begins_with_a_new_head_and_lws_with_the_old() -> None:
@@ -166,7 +166,7 @@ def test_the_second_stage_has_a_length_of_its_own(name: str, epochs: int) -> Non
 
 
 def test_lws_with_scales_of_one_is_the_old_classifier() -> None:
-    """At a vanishing learning rate, ten losses are those of a second stage on the classifier itself."""
+    """With a vanishing learning rate, ten losses equal those of a second stage that trains the classifier itself."""
     slow = "recipe.lr=1e-30"
     spec = dataclasses.replace(tiny_run(settings=(slow,)), method=Decoupled())
     plain = ten_losses(begin_stages(spec, build_network(spec), spec.dataset.train, 1))
@@ -175,7 +175,7 @@ def test_lws_with_scales_of_one_is_the_old_classifier() -> None:
 
 
 class ReTraining(Method):
-    """Trains the classifier of the first stage further, as weight balancing does, without weights and without bound."""
+    """Continues to train the classifier like weight balancing, but without class weights and without a norm bound."""
 
     def stages(self, epochs: int) -> list[Stage]:
         stages: list[Stage] = configure(load("methods", "weight-balancing"), {}).stages(epochs)
@@ -188,10 +188,10 @@ def test_weight_balancing_without_balance_is_re_training() -> None:
     neutral = second_stage("weight-balancing", ("beta=0",))
     neutral.net.largest_norm.fill_(torch.inf)
     assert ten_losses(neutral) == plain
-    assert ten_losses(second_stage("weight-balancing", ("beta=0",))) != plain, "bounded class vectors"
+    assert ten_losses(second_stage("weight-balancing", ("beta=0",))) != plain, "the bound has an effect"
     weighted = second_stage("weight-balancing")
     weighted.net.largest_norm.fill_(torch.inf)
-    assert ten_losses(weighted) != plain, "weighted classes"
+    assert ten_losses(weighted) != plain, "class weights have an effect"
 
 
 def test_weight_balancing_bounds_by_the_first_stage(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_tau_of_zero_gives_the_logits_of_erm_without_biases(tmp_path: Path) -> N
 
 
 def test_the_chosen_tau_is_recorded(tmp_path: Path) -> None:
-    """It is the first value of the grid with the highest mean accuracy on held-out images."""
+    """It is the value of the grid with the highest class-mean accuracy on held-out images."""
     spec = tiny_run("tau-norm", settings=("choose=validation",))
     record = carry_out(spec, tmp_path)
     (epoch, tau), *others = record.history.measures["tau"]

@@ -1,4 +1,4 @@
-"""Deferred re-weighting and re-sampling on any loss, LDAM with either, and samplers between images and classes."""
+"""Deferred re-weighting and re-sampling on any loss and on LDAM; sampling between image-uniform and class-uniform."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def now(epoch: int, epochs: int = 200) -> Now:
 
 
 def started(built: Method, counts: Tensor = COUNTS) -> Any:
-    """A method in its first stage, with class weights and margins in float64."""
+    """A method whose first stage has begun, with its class weights and margins in float64."""
     labels = torch.repeat_interleave(torch.arange(len(counts)), counts)
     split = Split(torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8), labels, len(counts))
     built.begin_stage(built.stages(200)[0], None, split)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ def test_sampling_of_equal_classes_is_equal(name: str) -> None:
 
 
 def test_square_root_sampling_is_oversampling_with_half_the_strength() -> None:
-    """It draws the same images, and others than class-balanced sampling."""
+    """Both draw the same images; class-balanced sampling draws others."""
     split = tiny_run().dataset.train
     methods = method("sqrt-sampling"), method("oversample", gamma=0.5), method("oversample")
     root, half, full = (draw(split, each.sampling(split.counts, now(0)), generator(0, "draw")) for each in methods)
@@ -120,7 +120,7 @@ def test_a_batch_smaller_than_a_group_is_one_sentence(cli: Callable[..., Answer]
     ("weighting", "first", "last"),
     [
         ("sqrt", (0.598508, 0.267661, 0.133831), (0.598508, 0.267661, 0.133831)),
-        ("progressive", (0.424791, 0.299363, 0.275846), (1 / 3, 1 / 3, 1 / 3)),  # t = 160 / 199 and 1
+        ("progressive", (0.424791, 0.299363, 0.275846), (1 / 3, 1 / 3, 1 / 3)),  # t = 160 / 199 and t = 1
         ("effective", (0.334305, 0.332972, 0.332723), (0.334305, 0.332972, 0.332723)),
         ("inverse", (1 / 3, 1 / 3, 1 / 3), (1 / 3, 1 / 3, 1 / 3)),
     ],
@@ -232,7 +232,7 @@ def test_ldam_drs_has_unweighted_margins_and_a_deferred_sampler() -> None:
 
 
 def test_ldam_drs_is_drs_on_ldam_alone(tmp_path: Path) -> None:
-    """Also after the deferral, where LDAM-DRS differs from LDAM alone and from LDAM-DRW."""
+    """Their losses are also equal after the deferral, where LDAM alone and LDAM-DRW have others."""
     cases = (("ldam-drs", ()), ("drs", ("base=ldam-drw",)), ("ldam-drw", ("defer=1",)), ("ldam-drw", ()))
     losses = [carry_out(tiny_run(name, settings=fields, epochs=5), tmp_path).history.loss for name, fields in cases]
     assert losses[0] == losses[1]
@@ -241,7 +241,7 @@ def test_ldam_drs_is_drs_on_ldam_alone(tmp_path: Path) -> None:
 
 
 def test_drw_without_effect_equals_its_base(tmp_path: Path) -> None:
-    """Also after the deferral, where weights with the default beta differ. An epoch has ten steps."""
+    """Losses are also equal after the deferral, where class weights with the default beta change them."""
 
     def losses(name: str, *fields: str) -> list[float]:
         spec = tiny_run(name, settings=(*fields, "recipe.batch_size=16"), epochs=5)

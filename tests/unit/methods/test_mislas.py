@@ -34,12 +34,12 @@ def run(*values: str) -> RunSpec:
 
 
 def second(spec: RunSpec) -> ActiveStage:
-    """The second stage with initial weights."""
+    """The second stage of a run whose network has initial weights."""
     return begin_stages(spec, build_network(spec), spec.dataset.train, 1)
 
 
 def values(counts: list[int], **fields: Any) -> tuple[float, float, bool, float]:
-    """Values that a method chooses for a training split, and its stage's settings agree with."""
+    """MiSLAS's eps_head, eps_tail, shift and lr_factor for class sizes; checks that the stage's settings agree."""
     method: Any = configure(load("methods", "mislas"), fields)
     labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
     split = Split(torch.zeros(len(labels), 3, 1, 1, dtype=torch.uint8), labels, len(counts))
@@ -109,7 +109,7 @@ def test_values_that_are_set_replace_those_of_the_table() -> None:
 
 
 def test_shifted_statistics() -> None:
-    """A frozen batch norm in mode "statistics" continues its running statistics by momentum."""
+    """A frozen batch norm in mode "statistics" continues to update its running statistics."""
     spec = run("shift=true")
     net = build_network(spec)
     net.backbone = nn.Sequential(nn.BatchNorm2d(1))
@@ -159,7 +159,7 @@ class Rescaled:
         self.recipe = active.spec.recipe
 
     def loss(self, features: Tensor, labels: Tensor, rate: float) -> float:
-        """Loss before a step of the parts with cross-entropy."""
+        """Take a training step with cross-entropy; return the loss before the step."""
         weight, bias, scale = self.parts
         loss = F.cross_entropy(scale * (features @ weight.T + bias), labels)
         gradients = torch.autograd.grad(loss, self.parts)
@@ -170,7 +170,7 @@ class Rescaled:
 
 
 def ten_steps_by_hand(spec: RunSpec) -> list[float]:
-    """Losses of LWS with a classifier that is trained too, on features of the backbone in evaluation mode."""
+    """Losses of ten steps that train scales and classifier, on features of the backbone in evaluation mode."""
     active = second(spec)
     active.net.eval()
     head, losses, epoch = Rescaled(active), [], 0
@@ -221,7 +221,7 @@ def test_first_stage_is_that_of_a_mixup_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stop", [2, 3, 4])
 def test_a_run_resumes_around_the_change_of_stage(stop: int, tmp_path: Path) -> None:
-    """The run is interrupted in the first stage, which it trains itself here, at its end, and in the second stage."""
+    """The run trains both stages itself. It is interrupted in the first one, at its end, and in the second one."""
     spec = on_its_own(tiny_run("mislas", settings=("mislas.second=2",)))
     whole = carry_out(spec, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):

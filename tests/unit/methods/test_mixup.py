@@ -132,7 +132,7 @@ def test_worked_loss_of_remix() -> None:
 
 @pytest.mark.parametrize("base", ["erm", "focal"])
 def test_remix_without_its_rule_is_mixup(base: str) -> None:
-    """The sizes of the classes have a ratio of 5."""
+    """With kappa above the ratio of class sizes, which is 5, the rule of remix never applies."""
     mixup, net = first_steps(tiny_run("mixup", settings=(*STEPS, f"mixup.base={base}")))
     settings = (*STEPS, f"remix.base={base}")
     neutral, same = first_steps(tiny_run("remix", settings=(*settings, "remix.kappa=1000")))

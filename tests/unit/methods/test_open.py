@@ -1,4 +1,4 @@
-"""OPeN: fractions of noise and noise images."""
+"""OPeN: fraction of noise in each class, noise images and their statistics."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_class_fractions_among_natural_images() -> None:
 
 
 def test_expected_counts_top_every_class_up_to_the_largest() -> None:
-    """With C x n_max draws, a class gets delta x (n_max - n) noise images, as in the paper's text and listing."""
+    """With C x n_max draws, the expected number of noise images of a class is delta x (n_max - n), as in the paper."""
     counts = torch.tensor(long_tail_counts(5000, 10, 100))
     noise = noise_fraction(counts, 1 / 3).double() * 5000
     torch.testing.assert_close(noise, (5000 - counts).double() / 3, atol=1e-3, rtol=0)
@@ -123,7 +123,7 @@ def test_statistics_of_real_cifar(
 
 
 def test_noise_is_fresh_and_its_fraction_as_expected() -> None:
-    """The noise count of each class, over 400 batches of an epoch, is within five standard deviations."""
+    """The fraction of noise in each class, over 400 batches, is within five standard deviations of its expectation."""
     method, net, split = ready()
     now, batch = after_start(), batch_of(split)
     observed, drawn, first = torch.zeros(10), torch.zeros(10), None

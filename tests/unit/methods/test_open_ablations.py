@@ -1,4 +1,4 @@
-"""OPeN: phases, ablations and control arms."""
+"""OPeN: the phases before and with noise, ablations, and invalid options."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_nothing_happens_before_the_start() -> None:
 
 @pytest.mark.parametrize("ablation", [{}, {"norm": "auxiliary"}, {"norm": "standard"}], ids=str)
 def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path) -> None:
-    """The whole history equals ERM's if noise never starts, otherwise losses and accuracies before the start."""
+    """If noise never starts, the whole history equals ERM's; otherwise, losses and accuracies before the start do."""
     erm = carry_out(tiny_run("erm", epochs=5), tmp_path)
     whole, never = (
         carry_out(on_its_own(tiny_run("open", epochs=5, settings=settings(ablation | start))), tmp_path)
@@ -55,7 +55,7 @@ def test_first_phase_is_erm_bit_for_bit(ablation: dict[str, str], tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=str)
 def test_every_ablation_trains_resumes_and_differs(ablation: dict[str, str], tmp_path: Path) -> None:
-    """Each option of OPeN resumes to the same record and gives another result than the default."""
+    """With each option of OPeN, a resumed run has the same record, and losses differ from those of the default."""
     before_start = {"start": "0.6"}  # the last two epochs have noise
     chosen = settings(before_start | ablation)
     run = tiny_run("open", epochs=5, settings=chosen)
@@ -217,7 +217,7 @@ def test_settings_that_contradict_each_other(fields: dict[str, Any], message: st
 
 
 def test_backbone_without_batch_norm() -> None:
-    """noise_grad=stop detaches the features of noise instead; options that need a batch norm are errors."""
+    """noise_grad=stop detaches the features of noise images; options that need a batch norm are errors."""
     run = tiny_run("open")
     method = run.method
 

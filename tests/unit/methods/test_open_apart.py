@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 
 def trained(settings: tuple[str, ...], noise: list[int]) -> tuple[list[tuple[int, bool]], list[Tensor]]:
-    """Rows and gradient mode of each forward pass; loss, gradients and buffers after a batch of 12 rows.
+    """Number of rows and gradient mode of each forward pass; loss, gradients and buffers after a batch of 12 rows.
 
     Args:
         settings: settings of the run.
@@ -61,7 +61,7 @@ def test_apart_or_together_is_the_same(
 
 
 def test_every_layer_learns_in_bfloat16() -> None:
-    """Autocast caches casts of weights; the pass with gradients must not reuse a cast from the pass without."""
+    """Autocast caches casts of weights; the pass with gradients must not reuse a cast of the pass without gradients."""
     passes, (_, *gradients) = trained(("recipe.precision=bf16",), [0, 1, 5, 11])
     assert passes == [(4, False), (8, True)]
     _, (_, *expected) = trained((), [0, 1, 5, 11])

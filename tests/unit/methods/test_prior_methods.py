@@ -54,14 +54,14 @@ def test_neutral_settings_are_the_simpler_methods() -> None:
 
 
 class ReTraining(Method):
-    """Trains a new classifier as the decoupled balanced softmax does, with plain cross-entropy."""
+    """Trains a new classifier like the decoupled balanced softmax, but with plain cross-entropy."""
 
     def stages(self, epochs: int) -> list[Stage]:
         return tiny_run("balanced-softmax", settings=DECOUPLED).method.stages(epochs)
 
 
 def second_stage(method: Method | None = None, counts: Tensor | None = None) -> ActiveStage:
-    """The second stage of a decoupled run without training; `counts` replace the class sizes of its split."""
+    """The second stage of a decoupled run with initial weights; `counts` replace the class sizes in its prior."""
     spec = tiny_run("balanced-softmax", settings=DECOUPLED)
     spec = dataclasses.replace(spec, method=method or spec.method)
     active = begin_stages(spec, build_network(spec), spec.dataset.train, 1)
@@ -102,7 +102,7 @@ def test_the_second_stage_keeps_the_features() -> None:
 
 
 class StopAfter(Callback):
-    """Interrupts a run, or the training that it shares, after a number of epochs."""
+    """Interrupts a run, or the training that it shares, after `epochs` epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -156,7 +156,7 @@ def test_pc_softmax_of_equal_class_sizes_is_erm() -> None:
 
 
 def test_the_chosen_tau_is_the_best_on_held_out_images(tmp_path: Path) -> None:
-    """The first value of the grid with the highest mean accuracy; the prior is that of the images trained on."""
+    """It is the first value of the grid with the highest class-mean accuracy; the prior leaves out held-out images."""
     spec = tiny_run("logit-adjustment-posthoc", settings=("choose=validation",))
     record = carry_out(spec, tmp_path)
     (epoch, tau), *others = record.history.measures["tau"]

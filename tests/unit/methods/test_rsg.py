@@ -1,4 +1,4 @@
-"""RSG as a method: parameters trained by each loss, edge cases, settings, insertion into backbones."""
+"""RSG as a method: parameters trained by each loss, edge cases, settings, and the cut of different backbones."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def test_what_is_trained_before_and_after_generation_begins() -> None:
     assert all(parameter.grad is None for parameter in net.rsg.contrast.parameters())  # type: ignore[union-attr]
 
 
-@pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")  # makes the lower gradient exactly zero
+# evaluation mode makes the gradient of the layers before the cut exactly zero
+@pytest.mark.filterwarnings("ignore:A batch norm in evaluation mode")
 def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
     method, net, batch = started()
     net.eval()
@@ -83,7 +84,7 @@ def test_generated_maps_teach_the_transform_and_the_layers_above() -> None:
 
 @pytest.mark.parametrize("name", ["erm", "cb-rw", "focal", "cb-focal", "m-drw", "ldam-drw"])
 def test_slots_without_a_map_change_nothing(name: str) -> None:
-    """Gradients equal those of plain batch norms on the same batch without its empty slots."""
+    """Gradients equal those of the same batch without its empty slots in a network with plain batch norms."""
     method, net, batch = started(name)
     maps = net.backbone[: method.cut_](net.normalise(batch.images)).detach()
     pairs = pair_up(method.frequent_[batch.labels], method.transfer_)

@@ -1,4 +1,4 @@
-"""SSP: rotations, the change from the pretext task to the base, and its equality with the base without the task."""
+"""SSP: rotations, the change from the pretext task to the base, and equality with the base if there is no task."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from ltbench.methods._shared.rotation import Rotation, quarters, rotated
 from ltbench.methods.ssp import SSP
 
 CPU = torch.device("cpu")
-TABLE = ("method", "id", "hyperparameters", "changed", "environment")  # what differs between two methods' records
+# fields that differ between the records of two methods
+TABLE = ("method", "id", "hyperparameters", "changed", "environment")
 
 
 def method(**fields: Any) -> Any:
@@ -58,7 +59,7 @@ def test_rotations_are_equally_frequent_in_every_batch(size: int) -> None:
 
 
 def test_an_image_is_rotated_at_random_from_epoch_to_epoch() -> None:
-    """The row of an image decides, and rows are in random order."""
+    """The row of an image in the batch determines its rotation, and the order of the rows is random."""
     split, turns = tiny_run().dataset.train, []
     for epoch in range(40):
         assert SSP().sampling(split.counts, Now("pretext", epoch, 40, generator(0, "test"))) is None
@@ -79,7 +80,7 @@ def test_the_loss_is_that_of_the_rotations() -> None:
     logits = net.get_submodule("rotation")(net.features(batch.images)).detach().double()
     naive = [-(row[k % 4] - row.exp().sum().log()) for k, row in enumerate(logits)]
     assert task.loss(net, batch, now).item() == pytest.approx(float(sum(naive)) / 10, abs=1e-5)
-    assert torch.equal(batch.labels, before.labels), "pictures show the classes"
+    assert torch.equal(batch.labels, before.labels), "pictures show the labels of the classes"
 
 
 @pytest.mark.parametrize("base", ["erm", "ldam-drw", "drs", "blt", "m2m"])
@@ -101,7 +102,7 @@ def test_with_the_task_the_epochs_of_the_base_differ(base: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("base", ["erm", "ldam-drw", "blt", "open", "bbn", "m2m"])
 def test_the_base_starts_from_the_backbone_and_its_own_head(base: str) -> None:
-    """Backbone and batch-norm statistics stay bit for bit; the head has the weights that it has without the task."""
+    """Backbone and batch-norm statistics are kept bit for bit; the head has the same initial weights as without SSP."""
     spec = on(base, epochs=1)
     net = build_network(spec)
     head = copy.deepcopy(net.head.state_dict())
@@ -136,7 +137,7 @@ def test_bases_with_the_plain_network_share_the_task(base: str, tmp_path: Path) 
     (part,) = shared.cost.prerequisites
     assert (part.method, part.id, part.use, part.epochs, part.reused) == ("ssp", on("erm").id, "prefix", 5, False)
     execute(on("erm"), CPU, tmp_path, counter)
-    assert counter.epochs == {"ssp": 15}, "five epochs are left of the run on ERM"
+    assert counter.epochs == {"ssp": 15}, "the run on ERM has five more epochs"
     own = carry_out(on_its_own(on(base)), tmp_path / "own")
     assert without_timings(shared) == without_timings(own)
 
@@ -196,7 +197,7 @@ def test_images_that_are_not_square_are_refused() -> None:
 
 
 def test_two_classes_are_enough() -> None:
-    """Labels of rotations are not those of classes, of which there may be fewer than four."""
+    """Rotations have their own four labels, so a dataset may have fewer than four classes."""
     spec = on("erm", epochs=1)
     split = spec.dataset.train.take(torch.where(spec.dataset.train.labels < 2)[0])
     two = Split(split.images, split.labels, 2)

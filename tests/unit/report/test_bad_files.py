@@ -29,7 +29,7 @@ BAD = {
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """Results folder with valid records of two methods, bad files of each kind, a folder and a named pipe."""
+    """Results folder with valid records of two methods, bad files, a folder, a named pipe and a broken link."""
     for method in ("erm", "drw"):
         for path in DIGITS.glob(f"{method}/default*seed[01].json"):
             home = tmp_path / "results" / "digits-lt-exp50" / "digits" / method / path.name
@@ -91,9 +91,9 @@ def test_sweeps_count_the_good_ones(words: tuple[str, ...], results: Path, cli: 
     counted = answer.out.replace(",", "").split()
     if words[0] == "sweep":
         assert "3 done 0 running 1 failed 2 missing" in " ".join(counted)
-        assert "about" in answer.out, "estimated from the good ones"
+        assert "about" in answer.out, "estimated from the valid records"
         assert all(f"results/{name}.json" in answer.out for name in NAMES)
     else:
         assert "in all 3 0 1 2" in " ".join(counted)
         assert f"{bad.relative_to(results.parent)} is damaged" in " ".join(answer.out.split()).replace("- ", "-")
-    assert json.loads((results / "number.json").read_text()) == 7, "nothing is touched"
+    assert json.loads((results / "number.json").read_text()) == 7, "bad files are not changed"

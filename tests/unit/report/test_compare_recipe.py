@@ -35,7 +35,7 @@ def test_pairs_share_all_but_the_field_and_the_last_line_pools() -> None:
     ]
     table = compare_across("precision", "bf16", "fp32", records).frame
     assert list(table["method"]) == ["erm", "ldam-drw", "all"]
-    assert list(table["seeds"]) == ["3", "1", "3"], "the last line takes seeds, whose methods may share a training"
+    assert list(table["seeds"]) == ["3", "1", "3"], "the last line counts seeds, since methods may share epochs"
     assert list(table["difference"])[:2] == ["+1.0 [+1.0, +1.0]", "−4.0"]
     assert table["difference"].iloc[2].startswith("+0.2 ["), "mean of -1.5, 1 and 1"
     assert list(table["verdict"]) == ["better", "one seed", "not separable"]

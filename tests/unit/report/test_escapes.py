@@ -1,4 +1,4 @@
-"""Every output escapes every text field of a record: no control codes, new lines, formulas or tags get through."""
+"""Every output escapes every string of a record: no control codes, line breaks, formulas or tags get through."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PLAIN = PLAIN.model_copy(update={"history": PLAIN.history.model_copy(update={"me
 
 
 def texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths of all strings in a record: values, and keys that are not names of fields, whose paths end in None."""
+    """Paths of the strings in a record, except `id` and `use`; the path of a key that is not a field ends in None."""
     if isinstance(value, str) and path[-1] not in ("id", "use"):
         yield path
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
@@ -94,7 +94,7 @@ def document(record: Record) -> Document:
 
 
 def rendered(name: str, record: Record) -> str:
-    """Text that an output (by its name in OUTPUTS), `show` or `compare` renders for a record."""
+    """Text of a record as rendered by an output (`name` is in OUTPUTS), by `show` or by `compare`."""
     if name in OUTPUTS and name != "terminal":
         return str(OUTPUTS[name](document(record)))
     console = Console(width=200, file=io.StringIO())

@@ -1,4 +1,4 @@
-"""Families of methods: in cards, tables, colours, figures and `bench list`; variants apart from the main rows."""
+"""Families of methods in cards, tables, colours, figures and `bench list`; variants in tables of their own."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from ltbench.report.variants import main_rows, variants
 from matplotlib.colors import to_rgb
 
 DATA = cifar(10, 100)
-SIZES = dict(zip(FAMILIES, (1, 4, 3, 4, 5, 6, 2, 4, 1, 1, 0), strict=True))  # methods of each family in the suite
+SIZES = dict(zip(FAMILIES, (1, 4, 3, 4, 5, 6, 2, 4, 1, 1, 0), strict=True))  # number of methods per family
 NAMES = {("erm" if name == "baseline" else f"{name}-{k}"): name for name, size in SIZES.items() for k in range(size)}
 
 
 @pytest.fixture
 def suite(monkeypatch: pytest.MonkeyPatch) -> Setting:
-    """A setting of 31 methods in the ten families of the suite."""
+    """A setting of 31 methods, as many in each of the ten families as in the suite."""
     monkeypatch.setattr(ltbench.report.statistics, "_families", lambda: NAMES)
     return settings([lifelike(DATA, name, 0, 0.01 * k) for k, name in enumerate(NAMES)])[0]
 
@@ -152,7 +152,7 @@ def test_no_axes_have_more_than_ten_lines(suite: Setting) -> None:
         assert titles == [*(name for name in FAMILIES if SIZES[name] > 1), "families of one method"]
         named = [text.get_text() for axes in figure.axes for text in axes.texts]
         assert sorted([*named, "erm"]) == sorted(NAMES)
-    assert training_losses(few_rows(suite)) is None, "few rows have their losses beside their accuracies"
+    assert training_losses(few_rows(suite)) is None, "with few rows, losses are drawn beside accuracies"
 
 
 def test_figures_of_few_rows_show_every_family(suite: Setting) -> None:

@@ -1,4 +1,4 @@
-"""One seed allows no verdict, and rows with fewer seeds than others are not ranked with them, in every output."""
+"""In every output, one seed allows no verdict, and rows with fewer seeds than others are not ranked with them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def runs() -> list[Record]:
 
 
 def places(text: str, *words: str) -> list[int]:
-    """Positions of the first occurrence of each word, as a whole word, in a text."""
+    """Position in `text` of the first whole-word occurrence of each word."""
     return [re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text).start() for word in words]  # type: ignore[union-attr]
 
 
@@ -133,7 +133,7 @@ def test_ranks_over_datasets_take_rows_of_equally_many_seeds() -> None:
 
 
 def test_an_inactive_row_is_last_and_gets_no_verdict() -> None:
-    """It has the base's numbers bit for bit: a difference of 0.0, not separable, would mislead."""
+    """Its numbers equal the base's bit for bit, so a difference of 0.0 with a verdict would be misleading."""
     reason = "none of its 3 epochs begins after defer = 0.8"
     inactive = [lifelike(DATA, "m-drw", k, 0.9).model_copy(update={"inactive": reason}) for k in range(3)]
     (setting,) = settings([*runs(), *inactive])
@@ -146,7 +146,7 @@ def test_an_inactive_row_is_last_and_gets_no_verdict() -> None:
 
 
 def test_the_best_epoch_of_unequal_test_classes_is_not_below_the_last() -> None:
-    """By images the first evaluation is better (901 of 1010), by classes the last one."""
+    """Over all images, the first evaluation is better (901 of 1010 correct); averaged over classes, the last one is."""
     from helpers.report_records import dataset
 
     data = dataset([100, 10]).model_copy(update={"test_counts": [1000, 10]})

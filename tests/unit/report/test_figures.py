@@ -1,4 +1,4 @@
-"""Figures: contents, layout, and reproducible files."""
+"""Figures: contents, layout, colours and literal names."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_names_are_drawn_literally(tmp_path: Path) -> None:
     (setting,) = settings(runs, Options(baseline="$x_1$"))
     for name, figure in figures(setting, {}).items():
         written = light(figure)
-        ElementTree.fromstring(written)  # control characters are no XML
+        ElementTree.fromstring(written)  # control characters are not valid XML
         save(figure, "png")
         if name in ("classes", "counts", "differences"):
             text = "".join(ElementTree.fromstring(written).itertext())
@@ -191,7 +191,7 @@ def test_a_batch_s_classes_are_drawn_literally() -> None:
 
 
 def test_confusions_count_classes_of_equal_size_apart() -> None:
-    """For a step profile, predictions of another class of equal size have a part of their own.
+    """For a step profile, predictions of another class of equal size are counted separately.
 
     Images of the frequent half are predicted as class 0, images of the rare half as class 3 or 0.
     """

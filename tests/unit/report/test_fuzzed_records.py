@@ -69,7 +69,7 @@ def nodes(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def damaged(values: dict[str, Any], random_: random.Random) -> str:
-    """JSON text of a record with one member removed, duplicated, added or replaced."""
+    """JSON text of a record in which one member is removed, added, duplicated or replaced."""
     values = copy.deepcopy(values)
     *folder, key = random_.choice(list(nodes(values)))
     part = values
@@ -90,7 +90,7 @@ def damaged(values: dict[str, Any], random_: random.Random) -> str:
 
 
 def bytes_damaged(content: bytes, random_: random.Random) -> bytes:
-    """Contents with one byte changed or inserted, truncated, or with a byte-order mark in front."""
+    """Copy of `content` that is truncated, has one byte changed or inserted, or begins with a byte-order mark."""
     at = random_.randrange(len(content))
     byte = bytes([random_.randrange(256)])
     return random_.choice(
@@ -104,9 +104,10 @@ def bytes_damaged(content: bytes, random_: random.Random) -> bytes:
 
 
 def check(content: bytes, path: Path, original: dict[str, Any]) -> bool:
-    """Whether a file is accepted; if so, check that nothing is altered and that the original's numbers are shown.
+    """Whether a file is accepted as a record.
 
-    If not, check that the error is one short sentence that names the file.
+    If it is, check that it is read as written and that the fields that tables show have the original's values. If not,
+    check that the error is one short sentence that names the file.
     """
     path.write_bytes(content)
     try:
@@ -138,5 +139,5 @@ def test_a_damaged_record_is_read_as_it_is_or_refused(version: int, tmp_path: Pa
     contents += [bytes_damaged(whole, random_) for _ in range(200)]
     answers = [check(content, tmp_path / "record.json", original) for content in contents]
     assert 0.02 < sum(answers) / len(answers) < 0.5, (
-        "most damage is noticed; some changes values that nothing else in the record confirms"
+        "most damage is noticed, except changes to a value that nothing else in the record determines"
     )

@@ -7,7 +7,7 @@ from ltbench.benchmarks.errors import UserError
 from ltbench.benchmarks.split import long_tail_counts
 from ltbench.report.groups import Grouping, by_size, equal_groups, five_groups, halves, shot_groups
 
-# (classes, ratio): numbers of many, medium and few classes by the rules A, B and C
+# (number of classes, ratio) -> number of classes in many, medium and few, by the rules A, B and C
 SIZES = {
     (10, 10): [(10, 0, 0), (10, 0, 0), (10, 0, 0)],
     (10, 50): [(9, 1, 0), (9, 1, 0), (10, 0, 0)],

@@ -22,7 +22,7 @@ ZERO, HALF, ONE = (int(np.flatnonzero(tau == TAUS)[0]) for tau in (0, 0.5, 1))
 
 
 def predictions(row: int, labels: list[int]) -> list[int]:
-    """Predicted classes of the two images, recovered by trying all labels."""
+    """Predicted classes of the two images at TAUS[row], found by trying all pairs of labels."""
     hits = [scores(Z, np.array([a, b]), COUNTS).hits[row] for a in labels for b in labels]
     best = int(np.argmax([hit.sum() for hit in hits]))
     return [best // 3, best % 3]
@@ -38,7 +38,7 @@ def test_worked_example_of_logit_adjustment() -> None:
 
 
 def test_worked_example_of_another_test_prior() -> None:
-    """Logits adjusted by PC-softmax to the uniform prior and to the reversed prior of the training set."""
+    """Class probabilities adjusted, as by PC-softmax, to the uniform prior and to the reversed training prior."""
     uniform = np.exp(Z[0] - log_prior(COUNTS))
     assert uniform / uniform.sum() == pytest.approx([0.180307, 0.331656, 0.488037], abs=1e-5)
     reverse = np.exp(Z[0] - log_prior(COUNTS) + log_prior(COUNTS[::-1]))
@@ -146,7 +146,7 @@ def test_without_logits_there_is_no_such_table_or_figure(tmp_path: Path) -> None
     assert read_scores(setting.runs, tmp_path) == ({}, [])
     assert adjusted(setting, Evidence()).frame.empty
     assert not {"tradeoff", "reliability"} & set(figures(setting, {}))
-    assert "priors" in figures(setting, {})  # it needs class counts alone
+    assert "priors" in figures(setting, {})  # it needs only class counts
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_logits_of_another_run_are_left_out_with_a_warning(change, reason: str, 
 
 
 def other_content(kind: str, path: Path) -> bytes:
-    """Valid NumPy files that are not logits."""
+    """Content that is not an archive of logits: a single array, an archive with damaged compression, or a pickle."""
     np.savez_compressed(path, logits=np.zeros((200, 2)), labels=np.zeros(200, int))
     compressed = bytearray(path.read_bytes())
     compressed[60:70] = b"0123456789"

@@ -146,7 +146,7 @@ def test_a_report_that_cannot_be_written(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_five_thousand_records_in_under_five_seconds(tmp_path: Path) -> None:
-    """Leaderboards and page without figures for 20 settings, 25 methods and 10 seeds, on an idle machine."""
+    """The report has 20 settings, 25 methods and 10 seeds, and no figures; the bound holds on an idle machine."""
     for ratio in range(2, 22):
         data = cifar(10, ratio)
         store([lifelike(data, f"method-{m}", s, m / 50) for m in range(25) for s in range(10)], tmp_path / "results")

@@ -44,7 +44,7 @@ def shared(changes: dict[str, Any]) -> Prerequisite:
     ids=lambda value: " ".join(value),
 )
 def test_what_differs_between_the_parts_of_a_run(changes: dict[str, Any], words: list[str]) -> None:
-    """A fact that only one process states is not a difference, because older records lack it."""
+    """A fact that is recorded for only one of the parts is not a difference, because older records lack it."""
     for record_ in (run(trained=trained((2, changes), (1, {}))), run(prerequisites=[shared(changes)])):
         assert sorted(mixed(record_)) == words
 

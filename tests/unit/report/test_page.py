@@ -1,6 +1,6 @@
-"""The page in a real browser: sorting, filtering, expanding, keyboard, narrow screens, and no network requests.
+"""The page in a real browser: sorting, filtering, unfolding rows, keyboard, narrow screens, and no network requests.
 
-Needs Chromium (Debian: chromium), on the path or set by LTBENCH_CHROMIUM; skipped without it.
+Needs Chromium (Debian: chromium) on the path, or its path in LTBENCH_CHROMIUM; skipped without it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[(1280, 900, "light"), (390, 800, "dark")], ids=["wide", "phone, dark"])
 def page(browser: Browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """The page, opened from disk; afterwards, checks that there were no console messages and no requests."""
+    """The page, opened from disk. After the test, check for console messages, errors and network requests."""
     width, height, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
     opened, problems = context.new_page(), []
@@ -142,7 +142,7 @@ def test_filter_hides_rows_settings_and_links(page: Page) -> None:
 
 
 def _index(page: Page, word: str) -> int:
-    """Index of the leaderboard of the setting whose title contains a word, among all tables of the page."""
+    """Index, among all tables of the page, of the leaderboard of the setting whose title contains a word."""
     sections = page.locator(".setting").all()
     k = next(k for k, section in enumerate(sections) if word in section.locator("h2").inner_text())
     return sum(section.locator("table.board").count() for section in sections[:k])

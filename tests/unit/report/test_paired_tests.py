@@ -1,4 +1,4 @@
-"""Interval and permutation test, by hand and compared with scipy, and the resulting verdict."""
+"""Confidence interval and permutation test, by hand and compared with scipy, and the resulting verdict."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ DATA = dataset([200, 50])
 
 
 def runs(method: str, *accuracies: int) -> list:
-    """One record per seed, with the given number of 100 images correct in both classes."""
+    """One record per seed, with this number of correct predictions among the 100 test images of either class."""
     return [record(DATA, [a, a], method, seed) for seed, a in enumerate(accuracies)]
 
 
 def test_interval_and_p_by_hand() -> None:
-    """Differences 1, 2, 3: mean 2, s.d. 1, t(2, 0.975) = 4.303: 2 ± 4.303 / sqrt(3). Signs: 2 of 8 reach a sum of 6."""
+    """Differences 1, 2, 3: mean 2, standard deviation 1, t(2, 0.975) = 4.303, interval 2 ± 4.303 / sqrt(3).
+
+    Of the 8 choices of signs, 2 have a sum with absolute value 6 or more.
+    """
     result = paired([0.01, 0.02, 0.03])
     assert (result.mean, result.n) == (pytest.approx(0.02), 3)
     assert result.low == pytest.approx(0.02 - 0.04302653 / 3**0.5)

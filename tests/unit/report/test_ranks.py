@@ -1,4 +1,4 @@
-"""Ranks over datasets: Friedman's test by hand and against scipy, methods left out, and missing diagrams."""
+"""Ranks over datasets: Friedman's test by hand and against scipy, post-hoc tests, left-out methods, and the diagram."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def over_ratios(methods: dict[str, tuple[int, ...]] = ORDER, ratios: tuple[int, 
 
 
 def test_friedman_by_hand() -> None:
-    """Ranks 3, 2, 1 five times and 2, 3, 1 once; chi2 = 12 N / (k (k + 1)) (sum of squares - k (k + 1)^2 / 4)."""
+    """ERM, DRW and OPeN have the ranks 3, 2, 1 five times and 2, 3, 1 once.
+
+    chi2 = 12 N / (k (k + 1)) (sum of squared mean ranks - k (k + 1)^2 / 4)
+    """
     over = ranks(settings(over_ratios()))
     assert over.mean.to_dict() == pytest.approx({"open": 1.0, "drw": 13 / 6, "erm": 17 / 6})
     chi2 = 12 * 6 / (3 * 4) * (1 + (13 / 6) ** 2 + (17 / 6) ** 2 - 3 * 16 / 4)

@@ -1,4 +1,4 @@
-"""Tables, figures and the whole report."""
+"""Tables and notes in Markdown, in LaTeX and on the terminal, and the whole report."""
 
 from __future__ import annotations
 

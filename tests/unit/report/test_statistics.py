@@ -54,7 +54,7 @@ def test_rows_are_sorted_and_labelled_by_what_was_changed() -> None:
 
 
 def test_equal_labels_are_made_distinct() -> None:
-    """After the default of a field changes, older records differ in its value although their `changed` is empty."""
+    """After the default of a field has changed, records with the same `changed` may differ in the field's value."""
     old = record(DATA, [50, 40, 30], changed={"s": 20.0})
     values = {"s": 30.0}
     key = RunFacts("erm", None, values, {}, DATA, RECIPE, 0).id

@@ -1,4 +1,4 @@
-"""`bench clean` deletes what nothing needs, and nothing else."""
+"""`bench clean` deletes old temporary files and snapshots that no missing run needs, and nothing else."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def test_snapshots_go_when_their_suite_is_finished(cli: Cli) -> None:
         assert "0 files" in cli("clean", "mine.toml", "--yes").out
     assert "Deleted 1 file," in cli("clean", "mine.toml", "--yes").out
     assert not snapshot.exists()
-    assert list(Path("runs").glob("*/network.pt")), "the finished network stays"
+    assert list(Path("runs").glob("*/network.pt")), "the finished network is kept"
     assert "already finished" in cli(*RUN).err

@@ -1,4 +1,4 @@
-"""Tables of engines and commands: a new engine or command needs one file and one line."""
+"""Tables of engines and commands: a new engine or command needs one file and one line in a table."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def pretending(folder: Path) -> Iterator[None]:
-    """Within the block, register one more engine."""
+    """Register one more engine during the test."""
     (folder / "pretending.py").write_text(ENGINE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(ENGINES, "pretending", "pretending:Pretending")

@@ -36,7 +36,7 @@ def random(seed: int = 0) -> Callable[[str], torch.Generator]:
 
 def test_every_order_of_the_jitter_equals_torchvision() -> None:
     orders = torch.cartesian_prod(*[torch.arange(4)] * 4)
-    orders = orders[orders.sort(1)[0].eq(torch.arange(4)).all(1)].repeat(8, 1)  # all 24, with 8 sets of factors each
+    orders = orders[orders.sort(1)[0].eq(torch.arange(4)).all(1)].repeat(8, 1)  # 24 orders, each with 8 sets of factors
     images = floats(len(orders))
     factors, hue = 0.6 + 0.8 * uniform(len(orders), 3), (0.2 * uniform(len(orders), name="hue") - 0.1).float()
     out = ops.recolour(images, ops.arrange(orders, factors).float(), hue, torch.zeros(len(orders)))
@@ -97,12 +97,12 @@ def test_coins_strengths_and_orders_have_their_distributions() -> None:
     jittered = drawn.hue != 0
     before = (drawn.blends[:, :3] != torch.tensor([1.0, 0.0, 0.0])).any(2).sum(1)[jittered]
     positions = torch.bincount(before, minlength=4) / len(before)
-    assert positions.tolist() == pytest.approx([0.25] * 4, abs=5 * (0.1875 / len(before)) ** 0.5), "position of the hue"
+    assert positions.tolist() == pytest.approx([0.25] * 4, abs=5 * (0.1875 / len(before)) ** 0.5), "position of hue"
     factors = drawn.blends[jittered, :6, 0]
     assert 0.6 <= float(factors.min()) < 0.61
     assert 1.39 < float(factors.max()) <= 1.4
     assert 0.099 < float(drawn.hue.abs().max()) <= 0.1
-    sides = drawn.side[drawn.side > 0]  # the side for a narrow Gaussian underflows to a tiny positive value
+    sides = drawn.side[drawn.side > 0]  # the side weight of a narrow Gaussian is tiny but positive
     assert float(sides.max()) <= float(ops.side_weight(torch.tensor(2.0))) + 1e-6
 
 
@@ -135,7 +135,7 @@ def test_chain_is_random_per_image_repeatable_and_within_bounds(changes: dict[st
     assert not torch.equal(out, augment(index, augment.draw(512, random(1))))
     parts = [augment(index[k : k + 64], drawn.rows(slice(k, k + 64))) for k in range(0, 512, 64)]
     torch.testing.assert_close(torch.cat(parts), out, rtol=0, atol=1e-6)  # images are independent of one another
-    many = {"basic": 90, "simclr": 450, "autoaugment": 80}[recipe.augment]  # basic: 81 shifts, twice mirrored, 2 images
+    many = {"basic": 90, "simclr": 450, "autoaugment": 80}[recipe.augment]  # basic: 2 images, 81 shifts, 2 flips
     assert len(out.flatten(1).unique(dim=0)) > many
 
 

@@ -1,4 +1,4 @@
-"""AutoAugment compared with torchvision: every operation at every level, and the overall distribution."""
+"""AutoAugment compared with torchvision: every operation at every magnitude level, and the overall distribution."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMES = [
     "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness",
     "Posterize", "Solarize", "AutoContrast", "Equalize", "Invert",
 ]  # fmt: skip
-PLAIN = {"AutoContrast", "Equalize", "Invert"}  # operations without a strength
+PLAIN = {"AutoContrast", "Equalize", "Invert"}  # operations without a magnitude
 ROUNDED = {"ShearX", "ShearY", "Rotate"}  # operations for which a tie between two pixels may be rounded either way
 
 
@@ -71,18 +71,18 @@ def test_draws_follow_the_policy() -> None:
     drawn = policy.draw(torch.rand(count, 5, generator=generator(0, "auto"), dtype=torch.float64))
     for number in range(2):
         probability = float(policy.probabilities[:, number].mean())
-        # One operation of the policy has strength 0, the identity: Color of level 0, probability 0.7.
+        # One operation of the policy has magnitude 0 and is the identity: Color at level 0, with probability 0.7.
         probability -= 0.7 / 25 if number else 0
         acts = (drawn[:, number] != policy.identity).any(1).double().mean()
         assert abs(float(acts) - probability) < 5 * (probability * (1 - probability) / count) ** 0.5
     turned = drawn[:, 0, list(auto.COLUMNS).index("d")]
     rotated = turned[(turned != 0) & (drawn[:, 0, list(auto.COLUMNS).index("b")] != 0)]
     assert len(rotated) == pytest.approx(count * 0.7 / 25, rel=0.1)
-    assert float((rotated > 0).double().mean()) == pytest.approx(0.5, abs=5 * 0.5 / len(rotated) ** 0.5), "signs"
+    assert float((rotated > 0).double().mean()) == pytest.approx(0.5, abs=5 * 0.5 / len(rotated) ** 0.5), "both signs"
 
 
 def test_distribution_equals_torchvision_s() -> None:
-    """Mean, std and fraction of black pixels of many outputs for one image, with independent random numbers."""
+    """Mean, standard deviation and fraction of zeros of 3000 outputs for one image, with independent random numbers."""
     image, count = pictures(8, 32, 32)[7], 3000
     policy = auto.AutoAugment(32, 32)
     rows = policy.draw(torch.rand(count, 5, generator=generator(0, "auto"), dtype=torch.float64))

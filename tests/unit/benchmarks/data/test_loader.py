@@ -1,4 +1,4 @@
-"""Drawing the images of an epoch, and building batches from them."""
+"""Drawing the images of an epoch and building batches from them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_crop_and_flip_equal_torchvision_image_by_image(padding: int, flip: bool
         whole = functional.hflip(whole) if mirrored else whole
         assert torch.equal(image, functional.crop(whole, row, column, 9, 9))
     distinct = parameters.unique(dim=0)
-    assert len(distinct) == (2 if flip else 1) * (2 * padding + 1) ** 2, "every shift and flip occurs, per image"
+    assert len(distinct) == (2 if flip else 1) * (2 * padding + 1) ** 2, "every combination of flip and shift occurs"
 
 
 def test_without_probabilities_every_image_comes_once() -> None:
@@ -117,7 +117,7 @@ def test_images_keep_their_labels() -> None:
 
 
 def test_class_aware_draws_cycle_through_classes_and_images() -> None:
-    """Groups of 4 images; a class or an image comes again only after all others of its kind."""
+    """Groups of 4 images of a class; a class recurs only after all others, an image after all others of its class."""
     split = split_of([50, 20, 5])
     index = draw(split, ClassAware(4), generator(0, "draw"), 240)
     groups = split.labels[index].view(-1, 4)
@@ -133,7 +133,7 @@ def test_class_aware_draws_cycle_through_classes_and_images() -> None:
 
 @pytest.mark.parametrize("per_class", [1, 3, 100])
 def test_class_aware_draws_any_number(per_class: int) -> None:
-    """A group may be cut short by the end, be larger than its class, and skip classes without images."""
+    """The last group may be incomplete, groups may be larger than their class, and empty classes are skipped."""
     split = split_of([50, 0, 20, 5])
     index = draw(split, ClassAware(per_class), generator(0, "draw"))
     assert len(index) == 75

@@ -39,7 +39,7 @@ def _batch() -> tuple[Tensor, Tensor, nn.Sequential]:
 
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the state of each process in each case."""
+    """Folder with a file for each case and process: its output, network state and gradients."""
     folder = tmp_path_factory.mktemp("ranks")
     torch.multiprocessing.spawn(_rank, (str(folder),), nprocs=2)
     return folder
@@ -47,10 +47,11 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("mode", "sync"), CASES)
 def test_two_processes(mode: Any, sync: bool, states: Path) -> None:
-    """DistributedDataParallel, where one rank has no noise rows.
+    """DistributedDataParallel with two ranks, one of them without noise rows.
 
-    With synchronisation, results equal those of one process with all rows, otherwise those of each half of the rows.
-    Each rank must keep its own mask although DistributedDataParallel broadcasts buffers.
+    With synchronisation, results equal those of one process with all rows. Without it, each rank has the results of its
+    half of the rows, and gradients are the mean of both. Each rank must keep its own mask although
+    DistributedDataParallel broadcasts buffers.
     """
     ranks = [torch.load(states / f"{mode}-{sync}-{rank}.pt") for rank in (0, 1)]
     gradients, exact = [], {"atol": 1e-12, "rtol": 1e-9}

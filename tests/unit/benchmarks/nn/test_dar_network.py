@@ -1,4 +1,4 @@
-"""DAR-BN in networks: autocast, several steps, compiled graphs."""
+"""DAR-BN with autocast, in several steps of a network, in compiled graphs and in frozen layers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_whole_network_equals_the_listing_over_four_steps(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_one_graph_serves_every_mask(mode: str) -> None:
-    """Forward, backward and running statistics as without compilation; fullgraph=True fails on a graph break."""
+    """Gradients and running statistics equal those without compilation; fullgraph=True fails on a graph break."""
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("aot_eager")
     layers = nn.Sequential(nn.Conv2d(3, 4, 3), DARBatchNorm2d(4), nn.ReLU(), DARBatchNorm2d(4))
@@ -95,7 +95,7 @@ def test_a_mask_that_is_not_of_booleans_is_refused(kind: torch.dtype) -> None:
 
 
 def test_frozen_layers() -> None:
-    """In evaluation mode during training, `batch` keeps infinite noise out of all gradients; `running` warns."""
+    """Layers in evaluation mode during training: `batch` keeps infinite noise out of all gradients, `running` warns."""
     x = X.clone()
     x[MASK] = float("inf")
     norm = DARBatchNorm2d(1, eval_noise="batch").double().eval()

@@ -1,4 +1,4 @@
-"""Names of timm models; a tag of pretrained weights must not be silently ignored."""
+"""Names of timm models: unknown names, and names with a tag of pretrained weights, are refused."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def committed(words: str = "drw/recipe.precision*seed0") -> Values:
 
 
 def refusal(values: Values, path: Path) -> str:
-    """Error message for an invalid record, after a check that it is a single line."""
+    """Error message for an invalid record, which is checked to be a single line."""
     path.write_text(json.dumps(values))
     with pytest.raises(UserError) as error:
         read_record(path)
@@ -36,7 +36,7 @@ def refusal(values: Values, path: Path) -> str:
 
 
 def with_id(values: Values, **changes: Any) -> Values:
-    """Change values of a record and recompute its id, so that only other checks can find an error."""
+    """Copy of a record with changed values and a recomputed id, so that only other checks can find an error."""
     new = copy.deepcopy(values) | changes
     return new | {"id": id_of(new)}
 

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 ROWS = 4
 
-# layer, shape of an input row, multiply-adds of the forward pass over one row
+# layer, shape of an input row, multiply-adds of the forward pass per row
 LAYERS = {
     "convolution": (nn.Conv2d(8, 16, 3, padding=1), (8, 10, 10), 10 * 10 * 16 * 8 * 9),
     "1x1": (nn.Conv2d(8, 16, 1, bias=False), (8, 10, 10), 10 * 10 * 16 * 8),
@@ -44,14 +44,14 @@ def test_arithmetic_of_a_layer(name: str, needs_input: bool) -> None:
             layer(images)
         with Tally() as step:
             layer(images).sum().backward()
-    first = once if name != "separable" else 6 * 6 * 8 * 9  # the layer whose input may need no gradient
+    first = once if name != "separable" else 6 * 6 * 8 * 9  # the first layer's; its input may need no gradient
     assert forward.flops == 2 * ROWS * once
     assert step.flops == 2 * ROWS * (3 * once - (0 if needs_input else first))
 
 
 @pytest.mark.parametrize(("name", "published"), [("resnext50_32x4d", 4.26e9), ("efficientnet_b0", 0.39e9)])
 def test_grouped_networks_of_timm(name: str, published: float) -> None:
-    """Multiply-adds per image equal those in the papers and in timm's table; training costs three times as much."""
+    """Multiply-adds per image agree with the papers and timm's table; training costs three times as much."""
     import timm
 
     model = timm.create_model(name)

@@ -86,7 +86,7 @@ def test_unknown_names_are_answered_with_the_nearest(
 
 @pytest.mark.slow
 def test_speed_command_writes_tables_and_all_rounds(cli: Callable[..., Answer]) -> None:
-    """`bench speed --quick` for three methods, beside the plain loop."""
+    """`bench speed --quick` for three methods, compared with a loop over torch's DataLoader."""
     words = (
         "speed",
         "--quick",
@@ -165,7 +165,7 @@ def test_a_step_that_reads_back_is_one_sentence(cli: Callable[..., Answer], comm
 @pytest.mark.slow
 @pytest.mark.parametrize("option", ["start_image=class", "instead=augment"])
 def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
-    """Options of BLT whose steps draw images of the training split."""
+    """Options of BLT with which a training step draws further images of the training split."""
     request = RunRequest(epochs="3", settings=["dataset.n_max=30", option], imbalance="5")
     (spec,) = make_plan(["blt"], ["digits-lt"], request)
     assert profiles(spec, CPU)[-1].whole > 0
@@ -173,7 +173,7 @@ def test_methods_that_draw_fresh_images_can_be_profiled(option: str) -> None:
 
 def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is CUDA")
+        pytest.skip("CUDA is available")
     answer = cli("profile", "-m", "erm", "-d", "digits-lt", "--device", "cuda")
     assert answer.code == 2
     assert "--device cpu" in answer.err
@@ -182,7 +182,7 @@ def test_no_cuda_is_a_sentence(cli: Callable[..., Answer]) -> None:
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
-    """A float32 sum rounded once agrees with PyTorch's own kernels up to the order of summation."""
+    """A float32 sum rounded once agrees with PyTorch's bfloat16 kernels up to the order of summation."""
     random = torch.Generator().manual_seed(0)
     images = torch.randn(4, 16, 8, 8, generator=random).bfloat16().requires_grad_()
     weights = torch.randn(8, 16, 3, 3, generator=random).bfloat16().requires_grad_()
@@ -197,7 +197,7 @@ def test_rounding_is_what_bfloat16_arithmetic_gives(stride: int) -> None:
     assert watched.products == {"convolution", "convolution_backward", "mm"}
     for ours, own in zip(rounded, results(), strict=True):
         assert ours.dtype == torch.bfloat16
-        assert (ours - own).norm() <= 2**-7 * own.norm(), "two roundings of 8 bits"
+        assert (ours - own).norm() <= 2**-7 * own.norm(), "two roundings to 8 bits"
     with Rounding(), torch.no_grad():
         ours = torch.nn.functional.conv2d(images, weights, padding=1)
     wide = torch.nn.functional.conv2d(images.double(), weights.double(), padding=1)

@@ -1,4 +1,4 @@
-"""Creation of engines by name, and their assignment of GPUs."""
+"""Engines: creation by name, the number of GPUs per task, and scripts that are only printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folder of the fork server's socket."""
+"""Temporary folder of the fork server's socket, whose path must be short."""
 
 from __future__ import annotations
 

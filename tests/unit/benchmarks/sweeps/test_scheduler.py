@@ -16,13 +16,13 @@ NETWORK = fake_snapshot("e", 10, own=False)
 
 
 def take(queue: Queue) -> str | None:
-    """Id of the next unit that can start; None if there is none."""
+    """Take the next unit that can start from the queue; return its id, or None if none can start."""
     unit = queue.take()
     return None if unit is None else unit.id
 
 
 def train(runs: Path, snapshot: SharedSnapshot) -> None:
-    """Pretend that a snapshot was trained, by creating an empty file at its path."""
+    """Create an empty file at the path of a snapshot, as if its epochs had been trained."""
     (runs / snapshot.path).parent.mkdir(exist_ok=True)
     (runs / snapshot.path).touch()
 
@@ -93,7 +93,7 @@ def test_what_another_process_is_running_is_left_alone(tmp_path: Path) -> None:
 
 
 class Notes(SweepListener):
-    """Listener that collects its notifications."""
+    """Listener that records how each unit ended."""
 
     def __init__(self) -> None:
         self.ends: list[tuple[str, str]] = []

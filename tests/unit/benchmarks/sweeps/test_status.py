@@ -1,4 +1,4 @@
-"""State of a run, as read from its folder."""
+"""Last line of a run's log, which `bench status` shows."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ltbench.benchmarks.sweeps.workers import cpu_slots, gpu_slots
 
 def test_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the user's setting wins
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the user's setting takes precedence
     assert [slot.environment["OMP_NUM_THREADS"] for slot in cpu_slots(3)] == ["1"] * 3
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert [slot.environment["OMP_NUM_THREADS"] for slot in cpu_slots(3)] == ["2"] * 3
@@ -33,7 +33,7 @@ import sys
 from ltbench.benchmarks.sweeps.engines import local
 from ltbench.benchmarks.sweeps.fork_server import start_fork_server
 
-assert "torch" not in sys.modules, "the server is to be started before this process imports torch"
+assert "torch" not in sys.modules, "the server must be started before this process imports torch"
 child = start_fork_server("1").Process(target=exec, args=({IN_CHILD!r},))
 child.start()
 child.join()
@@ -42,7 +42,7 @@ sys.exit(child.exitcode)
 
 
 def test_children_of_the_fork_server_have_all_it_preloads() -> None:
-    """The server silently ignores modules that it cannot import, which would delay every run by seconds."""
+    """The server silently ignores modules that it cannot import, and importing them would delay each run by seconds."""
     done = subprocess.run([sys.executable, "-c", IN_PARENT], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     modules = done.stdout.split()

@@ -1,4 +1,4 @@
-"""Checkpoints: atomic writing, validation when read, and refusal of those of other runs or versions."""
+"""Checkpoints: two slots, validation when read, and refusal of checkpoints of other runs or versions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[RunSpec, Path], None]:
-    """Function like `carry_out` that trains each run once and afterwards copies its files."""
+    """Function that copies the files of a trained run to a folder; each run is trained only once."""
     originals: dict[str, Path] = {}
 
     def copy_of(spec: RunSpec, runs: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def old_format(values: dict[str, Any]) -> None:
-    """Change the contents of a checkpoint to the format used before checkpoints were typed."""
+    """Convert the contents of a checkpoint to the format that was used before checkpoints had a typed class."""
     history = values.pop("history")
     values |= {"number": len(history["losses"]), "trail": {"losses": history["losses"]}}
     del values["format"], values["run"]

@@ -1,4 +1,4 @@
-"""The training loop with methods for tests: stages, frozen parts, attached modules, modified images."""
+"""The training loop with test methods that have stages, freeze parts, attach modules and modify images."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_frozen_parts_do_not_move_and_trained_ones_do(tmp_path: Path) -> None:
 
 @dataclass
 class FreezesItself(TwoStages):
-    """Freezes the stem in its first stage and never unfreezes it."""
+    """Freezes the stem at the beginning of each stage and never unfreezes it."""
 
     def begin_stage(self, stage: Stage, net: Classifier, train: Split) -> None:
         super().begin_stage(stage, net, train)
@@ -124,7 +124,7 @@ def test_a_stage_unfreezes_what_it_froze_and_nothing_else() -> None:
 
 
 def test_a_parameter_may_receive_its_first_gradient_late() -> None:
-    """Like the helper of TwoStages. Without a momentum buffer, torch's fused SGD would raise a TypeError."""
+    """TwoStages has such parameters. Without momentum buffers for them, torch's fused SGD would raise a TypeError."""
     net = build_network(tiny_run())
     net.helper = nn.Linear(10, 10)
     optimiser = make_optimiser(net, tiny_run().recipe, tiny_run().stages[0])

@@ -1,4 +1,4 @@
-"""Runs that share first epochs with methods other than ERM, or use networks of another seed."""
+"""Runs that share their first epochs with a method other than ERM, or use a network of another seed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Doubled(load("methods", "m-drw").cls):
 
 @pytest.fixture
 def doubled(tmp_path: Path) -> str:
-    """Path of a method file that shares its first epochs with m-drw."""
+    """Path of the file of a method that shares its first epochs with m-drw."""
     path = tmp_path / "doubled.py"
     path.write_text(FILE)
     return str(path)
@@ -79,7 +79,7 @@ def test_the_end_of_a_run_that_finish_changes_serves_others(tmp_path: Path) -> N
 
 @dataclass
 class BeginsAs(Method):
-    """Method that shares its first epochs with the method named in a field."""
+    """Method that shares its first `prefix` epochs with the method named `other`."""
 
     other: str = "erm"
     prefix: int = 1
@@ -90,7 +90,7 @@ class BeginsAs(Method):
 
 @pytest.mark.parametrize(("prefix", "first"), [(3, "erm"), (4, "erm"), (5, "drs")])
 def test_the_prefix_of_a_prefix_is_shared_with_the_first_method(prefix: int, first: str) -> None:
-    """drs shares four of five epochs with erm."""
+    """`drs` shares the first four of its five epochs with `erm`."""
     spec = dataclasses.replace(tiny_run(epochs=5), name="mine", method=BeginsAs("drs", prefix))
     (shared,) = shared_trainings(spec)
     assert (shared.spec.id, shared.epochs) == (tiny_run(first, epochs=5).id, prefix)

@@ -34,7 +34,7 @@ def test_one_erm_training_serves_all_methods(tmp_path: Path) -> None:
     plan = [tiny_run(name, epochs=5) for name in ("drs", "drw", "m2m", "open", "erm")]
     records, failed = run_missing(plan, CPU, tmp_path / "results", tmp_path / "runs", counter, lambda text: None)
     assert not failed
-    assert counter.epochs == {"erm": 5 + 5, "drs": 1, "drw": 1, "m2m": 1, "open": 1}, "m2m: another seed's network"
+    assert counter.epochs == {"erm": 5 + 5, "drs": 1, "drw": 1, "m2m": 1, "open": 1}, "m2m needs another ERM network"
     for record in records:
         ids = {"prefix": plan[4].id, "network": tiny_run("erm", seed=1, epochs=5).id}
         assert all(part.id == ids[part.use] for part in record.cost.prerequisites)
@@ -95,7 +95,7 @@ def test_an_interrupted_erm_run_further_on_keeps_its_progress(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("method", "prefix"), [("drs", 2), ("m2m", 5)])
 def test_an_erm_run_stopped_just_where_others_begin(method: str, prefix: int, tmp_path: Path) -> None:
-    """A checkpoint exists but no snapshot, as after a kill between the two, or with a changed `defer`."""
+    """There is a checkpoint but no snapshot, as after a kill between writing the two, or with a changed `defer`."""
     erm = tiny_run("erm", epochs=5)
     with pytest.raises(KeyboardInterrupt):
         execute(erm, CPU, tmp_path, StopAfter(prefix))
@@ -131,7 +131,8 @@ def test_an_erm_run_made_of_another_run_s_beginning_says_so(tmp_path: Path) -> N
     (part,) = record.cost.prerequisites
     assert (part.use, part.epochs, part.reused, part.device) == ("prefix", 4, True, "cpu")
     later = carry_out(tiny_run("blt", epochs=5, settings=("blt.confusion=train_soft", "blt.second=0.2")), tmp_path)
-    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]  # not those of ERM itself
+    # the prerequisites of the ERM run itself are not listed
+    assert [(part.use, part.epochs) for part in later.cost.prerequisites] == [("prefix", 5)]
 
 
 def test_a_prerequisite_in_other_hands_is_left_for_later(tmp_path: Path) -> None:

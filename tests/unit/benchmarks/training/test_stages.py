@@ -27,7 +27,7 @@ HEAD = ("head.",)
 
 @dataclass
 class Decoupled(Method):
-    """Trains all layers and then the head alone, as `second` says."""
+    """Trains all layers, then the head alone; `second` has further settings of the second stage."""
 
     second: dict[str, Any] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ def changed_in_second_stage(**second: Any) -> set[str]:
 
 
 def kinds(names: set[str]) -> set[str]:
-    """Kinds of tensors of the backbone: statistics and affine parameters of batch norms, and all others."""
+    """Kinds of the backbone's tensors among `names`: `statistics` or `affine` of batch norms, or `convolution`."""
     of_norms = {
         f"{name}." for name, module in build_network(tiny_run()).named_modules() if hasattr(module, "running_var")
     }
@@ -78,7 +78,7 @@ def test_frozen_parts_keep_their_values(mode: str, changed: set[str]) -> None:
 
 
 def test_frozen_norms_in_eval_mode_use_running_statistics() -> None:
-    """The features of an image then do not depend on the rest of the batch, also after an evaluation in between."""
+    """The features of an image do not depend on the other images of its batch."""
     active = second_stage(frozen_norms="eval")
     images = active.split.images[:8].float() / 255
     assert torch.allclose(active.net.features(images)[:2], active.net.features(images[:2]), atol=1e-5)
@@ -101,7 +101,7 @@ def test_norms_train_again_in_the_stage_after() -> None:
 
 
 class ThreeStages(Method):
-    """Frozen batch norms first, all layers in training mode afterwards."""
+    """A stage with frozen batch norms, an empty stage, and a stage that trains all layers."""
 
     def stages(self, epochs: int) -> list[Stage]:
         return [Stage("head", 1, trained=HEAD, frozen_norms="eval"), Stage("none", 0), Stage("all", 1)]
@@ -134,7 +134,7 @@ def test_optimiser_settings_of_a_stage_replace_those_of_the_recipe() -> None:
 
 @dataclass
 class TwoStreams(Method):
-    """Adds the loss of a class-aware stream and of another view; `unused` asks for the streams and ignores them."""
+    """Adds the losses on a class-aware stream and on a second view; with `unused`, both are drawn but ignored."""
 
     unused: bool = False
 
@@ -147,7 +147,7 @@ class TwoStreams(Method):
 
 
 class Interrupt(Callback):
-    """Interrupts a run at the first step after `epochs` epochs."""
+    """Interrupts a run at the first step after `epochs` complete epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs

@@ -1,4 +1,4 @@
-"""The record names the environment of each part of the training, also if several processes trained it."""
+"""The record contains the environment of each part of the training, even if several processes trained the run."""
 
 from __future__ import annotations
 

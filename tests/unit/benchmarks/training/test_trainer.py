@@ -88,7 +88,7 @@ def test_history_notes_losses_measures_and_evaluations() -> None:
     assert history.accuracies == [11 / 24, 13 / 24], "the mean over the classes, not over the images"
     assert history.best_epoch == 2
     history.evaluated(torch.tensor([[2, 1], [3, 1]]))
-    assert (history.correct[2], history.best_epoch) == ([2, 1], 0), "the later evaluation counts, the first best stays"
+    assert (history.correct[2], history.best_epoch) == ([2, 1], 0), "the later evaluation counts; a tie keeps the first"
     history.evaluated(torch.tensor([[3, 0], [4, 0]]))
     assert history.best_epoch == 2, "1/2 > 11/24; by images both epochs have 3 of 7"
     assert History.from_dict(history.to_dict()) == history
@@ -102,7 +102,7 @@ def test_history_notes_losses_measures_and_evaluations() -> None:
         ("ldam-drw", (), "defer = 0.8"),
         ("open", (), "start = 0.8"),
         ("rsg", ("rsg.base=ldam-drw", "rsg.start=0"), "base.defer = 0.8"),
-        ("ldam-drw", ("ldam-drw.defer=1",), ""),  # LDAM, on purpose
+        ("ldam-drw", ("ldam-drw.defer=1",), ""),  # LDAM alone, as intended
         ("drs", ("drs.defer=0.5",), ""),
         ("drs", ("drs.defer=1",), "those of erm"),
         ("erm", (), ""),

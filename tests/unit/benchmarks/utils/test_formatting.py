@@ -1,4 +1,4 @@
-"""Formatting of numbers."""
+"""Formatting of durations and numbers."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def rows(request: pytest.FixtureRequest) -> str:
 
 
 def example(memory: bool = False) -> Generator:
-    """The generator of the worked example: 3 classes, 2 channels, 2 centres per class."""
+    """The feature generator of the worked example: 3 classes, 2 channels, 2 centres per class."""
     method = Generator(3, 2, 2, 1, memory).double()
     with torch.no_grad():
         method.weight.copy_(torch.tensor([[[1, -1], [0.5, 0]], [[0, 1], [1, 0]], [[2, 0], [0, -1]]]))
@@ -55,8 +55,8 @@ def test_worked_centre_losses() -> None:
     torch.testing.assert_close(method.bias.grad, torch.tensor(biases, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-# Labels to generated labels, centre loss, and MV loss with the gradient of the transform's bias, first for vectors of
-# channels, then for vectors of consecutive numbers in memory.
+# Labels of a batch -> labels of the generated maps, centre loss, and two triples of the MV loss and its gradient with
+# respect to the transform's bias: for vectors over channels, and for vectors of consecutive numbers in memory.
 CASES = {
     (0, 2, 0, 1): ((2, 1), 6.512584, (7.003390, -2.049293, -1.342606), (8.164470, -3.059962, -0.331450)),
     (0, 0, 0, 1): ((1, 1, 1), 5.757503, (5.827260, -0.453040, -1.535723), (7.295909, -2.397745, 1.268520)),

@@ -1,4 +1,4 @@
-"""Mixing weight, partners and mixed batches."""
+"""Mixing weights, mixing partners and mixed batches."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_weights_have_the_beta_distribution(alpha: float) -> None:
     weights, beta = beta_variate(uniform[0], uniform[1], alpha).numpy(), stats.beta(alpha, alpha)
     points = np.linspace(0.001, 0.999, 999)  # closer to 1, float64 rounds many weights to 1 for small alpha
     steps = np.searchsorted(np.sort(weights), points, side="right") / len(weights)
-    assert abs(steps - beta.cdf(points)).max() < 1.63 / len(weights) ** 0.5, "Kolmogorov and Smirnov's bound of 1 %"
+    assert abs(steps - beta.cdf(points)).max() < 1.63 / len(weights) ** 0.5, "Kolmogorov-Smirnov test at 1 %"
     assert weights.mean() == pytest.approx(0.5, abs=4 * beta.std() / 100_000**0.5)
     assert weights.var() == pytest.approx(beta.var(), rel=0.02)
     fractions = [0.05, 0.25, 0.5, 0.75, 0.95]

@@ -107,7 +107,7 @@ def test_one_image_at_a_time_gives_what_the_batch_gives(accumulate: bool) -> Non
     observed: list[int] = []
     watched = lambda rows: (observed.append(len(rows)), net(rows))[1]  # noqa: E731
     method, steps = ascend(images, watched, target, threshold, Ascent(scale, 12, accumulate))
-    assert sum(observed) == (steps + 1).clamp(max=12).sum(), "an image that has arrived is left out"
+    assert sum(observed) == (steps + 1).clamp(max=12).sum(), "an image at its threshold is left out"
     taken = []
     for i in range(8):
         x, total, count = images[i : i + 1].clone(), torch.zeros(1, 3, 8, 8).double(), 0

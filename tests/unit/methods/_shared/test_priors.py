@@ -27,7 +27,7 @@ LOSSES = ["balanced-softmax", "logit-adjustment", "lade"]
 
 
 def begun(name: str, counts: Tensor, **fields: object) -> Method:
-    """A method whose first stage has begun on a split with these class sizes; its tensors are float64."""
+    """A method whose first stage has begun on a split with these class sizes; its log-prior is float64."""
     method: Any = configure(load("methods", name), fields)
     labels = torch.repeat_interleave(torch.arange(len(counts)), counts)
     split = Split(torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8), labels, len(counts))
@@ -42,7 +42,7 @@ def criterion(name: str, counts: Tensor = COUNTS, **fields: object) -> float:
 
 
 def some_batch(classes: int = 4) -> tuple[Tensor, Tensor]:
-    """Logits (12, C) and labels (12,), among which the last class is missing and two rows are ignored."""
+    """Logits (12, C) and labels (12,); the last class does not occur, and two rows have the ignored label -100."""
     random = torch.Generator().manual_seed(0)
     labels = torch.randint(classes - 1, (12,), generator=random)
     labels[[3, 7]] = -100

@@ -1,4 +1,4 @@
-"""Losses for class probabilities equal losses for labels, where every image has each label in proportion."""
+"""The loss for class probabilities equals the loss for images repeated with labels in these proportions."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def test_classes_count_alike_and_empty_ones_do_not_count() -> None:
 
 
 def test_the_best_value_is_the_first_of_the_highest_accuracy() -> None:
-    """Class 0 has the logit 1, class 1 the value: only above 1, its image is predicted, and the other three are not."""
+    """The image of class 1 has the logits (1, value), so it is classified correctly only if the value is above 1."""
     tried = []
 
     def logits(value: float) -> torch.Tensor:

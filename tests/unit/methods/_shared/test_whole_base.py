@@ -1,4 +1,4 @@
-"""Methods that run another method whole: every hook calls that of the base with the same arguments."""
+"""Methods that wrap a whole base method: every hook calls that of the base with the same arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOW, STAGE = Now("train", 0, 1, generator(0, "test")), Stage("train", 1)
 
 
 class Observed:
-    """Stands for a base; keeps the arguments of a call and returns an object of its own."""
+    """Stand-in for a base that records the calls of its hooks; each hook returns the same object."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
