@@ -82,6 +82,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: the file does not exist, cannot be read, is damaged, or contains no state dict.
     """
+    if path.exists() and not path.is_file():  # reading a named pipe would block forever
+        raise UserError(f"Cannot read the weights {path}: it is not a file.")
     try:
         with path.open("rb"):
             pass
@@ -90,15 +92,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"Cannot read the weights {path}: {error.strerror or error}.") from error
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _DAMAGED as error:
         text = f"Cannot read the weights {path}: the file is damaged, or contains more than tensors. Get it again."
         raise UserError(text) from error
     for key in _WRAPPERS:

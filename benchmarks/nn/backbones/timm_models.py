@@ -71,7 +71,7 @@ def check_model(name: str) -> None:
     """Check the name of a timm model.
 
     Raises:
-        UserError: there is no such model, or the name has a tag of pretrained weights, which belongs into `weights`.
+        UserError: there is no such model, or the name has a tag of pretrained weights, which belongs in `weights`.
     """
     import timm
 
@@ -101,6 +101,6 @@ def _returns(stages: dict[str, nn.Module], images: Tensor, features: Tensor) -> 
     try:
         for stage in stages.values():
             maps = stage(maps)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError):
+    except (RuntimeError, TypeError, ValueError):
         return False  # the children are not a plain sequence
     return torch.equal(maps, features)
