@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import cast
 
@@ -113,8 +114,34 @@ class Frozen(nn.Module):
         return logits
 
 
+class FrozenBackbone(nn.Sequential):
+    """Backbone that is never trained: always in evaluation mode, no gradients for its parameters.
+
+    Args:
+        stages: stages of a backbone, by name.
+    """
+
+    def __init__(self, stages: OrderedDict[str, nn.Module]) -> None:
+        super().__init__(stages)
+        self.requires_grad_(False)
+        super().train(False)
+
+    @classmethod
+    def of(cls, backbone: nn.Sequential) -> FrozenBackbone:
+        """Freeze a backbone; its stages and its attribute `width` are taken over."""
+        frozen = cls(OrderedDict(backbone.named_children()))
+        frozen.width = backbone.width
+        return frozen
+
+    def train(self, mode: bool = True) -> FrozenBackbone:
+        """Ignore the mode; all stages stay in evaluation mode."""
+        return self
+
+
 class Classifier(nn.Module):
     """Network that consists of a normalisation, a backbone that can be sliced at any stage, and a head.
+
+    Its input are images or, for a frozen backbone, features that it has computed before.
 
     Args:
         backbone: sequence of named stages, the last of which pools to (N, width); has the attribute `width`.
@@ -129,17 +156,29 @@ class Classifier(nn.Module):
         self.head = head(cast(int, backbone.width), num_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Map pixels (N, 3, H, W) in [0, 1] to float32 features (N, width)."""
+        """Map pixels (N, 3, H, W) in [0, 1] to float32 features (N, width); return features (N, width) unchanged."""
+        if images.dim() == 2:
+            return images
         features: Tensor = self.backbone(self.normalise(images)).float()
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map pixels (N, 3, H, W) in [0, 1] to float32 logits (N, C).
+        """Map pixels (N, 3, H, W) in [0, 1], or features (N, width), to float32 logits (N, C).
 
         The head runs in float32: near 0.7, the spacing of bfloat16 is 0.004, which a cosine head's scale of 30 would
         turn into 0.12 in the logits.
         """
         return self.classify(self.features(images))
+
+    @property
+    def constants(self) -> set[str]:
+        """Names in the state dict that training never changes: those of a frozen backbone."""
+        return {name for name in self.state_dict() if name.startswith("backbone.") and self.frozen}
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the backbone is never trained."""
+        return isinstance(self.backbone, FrozenBackbone)
 
     def classify(self, features: Tensor) -> Tensor:
         """Map float32 features (N, width) to float32 logits (N, C)."""

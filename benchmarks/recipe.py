@@ -72,6 +72,8 @@ class Recipe(BaseModel):
         weights_sha256: digest of the weights' file. It is set when the file is read; if you set it, it is compared.
         size: height and width, in pixels, to which the network resizes images; 0 keeps those of the dataset.
         interpolation: kind of resizing; both filter before they reduce a size (antialiasing).
+        frozen: keep the backbone as it is: its weights are not trained and its batch norms use their running statistics.
+        cache: compute the features of a frozen backbone once, store them in the runs folder, and train on them.
         epochs: number of training epochs.
         batch_size: number of images per step.
         drop_last: leave out a last batch that is smaller than the others.
@@ -112,6 +114,8 @@ class Recipe(BaseModel):
     weights_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$"), LATER] = ""
     size: Annotated[int, Field(ge=0, le=2048), LATER] = 0
     interpolation: Annotated[Literal["bicubic", "bilinear"], LATER] = "bicubic"
+    frozen: Annotated[bool, LATER] = False
+    cache: Annotated[bool, LATER] = False
     epochs: PositiveInt
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = 128
     drop_last: bool = False
@@ -152,7 +156,19 @@ class Recipe(BaseModel):
             raise ValueError("plain needs precision = fp32 and channels_last = false, as --plain sets them")
         if self.weights_sha256 and not self.weights:
             raise ValueError("weights_sha256 needs weights")
+        if self.frozen and not self.weights:
+            raise ValueError("frozen needs weights, since a frozen backbone with random weights learns nothing")
+        if self.cache and not self.frozen:
+            raise ValueError("cache needs frozen = true, since features change while the backbone is trained")
+        if self.cache and self.augments:
+            raise ValueError("cache needs images that are not augmented: crop_padding = 0, flip = false, cutout = 0 and "
+                             "augment = basic")
         return self
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are augmented."""
+        return bool(self.crop_padding or self.flip or self.cutout or self.augment != "basic")
 
     def steps_per_epoch(self, images: int) -> int:
         """Number of batches in an epoch of `images` images, at least 1.

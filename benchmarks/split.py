@@ -23,10 +23,10 @@ from .profiles import long_tail_counts as long_tail_counts
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels, resident in memory.
+    """Images and labels, resident in memory; or, for a frozen backbone, features that were computed once.
 
     Attributes:
-        images: uint8 (N, 3, H, W).
+        images: uint8 (N, 3, H, W); or features, float32 (N, width).
         labels: int64 (N,), in [0, num_classes).
         num_classes: number of classes, C; classes may be empty.
         validation: images held out of the training split for methods that need them; never test images.
@@ -38,7 +38,8 @@ class Split:
     validation: Split | None = None
 
     def __post_init__(self) -> None:
-        assert self.images.dtype == torch.uint8, "images are uint8 (N, 3, H, W)"
+        kind = (self.images.dtype, self.images.dim())
+        assert kind in ((torch.uint8, 4), (torch.float32, 2)), "uint8 (N, 3, H, W) or float32 (N, width)"
         assert self.labels.shape == (len(self.images),), "one label per image"
 
     def __len__(self) -> int:
@@ -51,9 +52,21 @@ class Split:
             0, self.labels, torch.ones_like(self.labels)
         )
 
+    @cached_property
+    def checksum(self) -> str:
+        """sha256 over shape and values of the images, 64 hexadecimal digits."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
     def pixels(self, index: Tensor) -> Tensor:
-        """Images at the positions `index` (B,): uint8 (B, 3, H, W)."""
+        """Images at the positions `index` (B,): uint8 (B, 3, H, W), or features (B, width)."""
         return self.images[index]
+
+    def floats(self, index: Tensor) -> Tensor:
+        """Images at the positions `index` (B,) as a network receives them: in [0, 1], or features (B, width)."""
+        values = self.pixels(index)
+        return values if values.is_floating_point() else values.float() / 255
 
     def to(self, device: torch.device) -> Split:
         """Copy the split to another device."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -148,6 +148,8 @@ class BBN(Method):
         horizon: length of the shift as a multiple of the number of epochs; the reference code uses 100 / 90 for
             iNaturalist.
     """
+
+    trains_backbone: ClassVar[bool] = True
 
     horizon: Positive = 1.0
 

@@ -191,7 +191,7 @@ class BLT(Method):
         logits, device = self.view_.freeze(net), train.labels.device
         sums = torch.zeros(train.num_classes, train.num_classes, device=device)
         for index in torch.arange(len(split), device=device).split(500):
-            images = split.pixels(index).float() / 255
+            images = split.floats(index)
             sums.index_add_(0, split.labels[index], logits(images).softmax(1))
         return sums
 

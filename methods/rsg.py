@@ -19,7 +19,7 @@ ratio 50 48.5, ratio 100 44.6 (Table 6; epoch not stated, the code keeps the bes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
@@ -68,6 +68,8 @@ class RSG(OnBase):
         cesc_reduction: `position_mean` divides the centre loss by the number of positions; use it if centres diverge.
         detach_rare: stop the gradient from generated maps to the layers below the generator (reference code).
     """
+
+    needs_images: ClassVar[bool] = True  # the generator lies inside the backbone
 
     base: str = "ldam-drw"
     preset: Literal["suite", "reference"] = "suite"

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from ..benchmarks.method import Method, Needs, NonNegative, Split, Stage
 from ..benchmarks.network import Classifier, LinearHead
@@ -38,6 +39,8 @@ class SSP(WholeBase):
         base: name of the method that follows.
         length: epochs of the pre-training, as a multiple of the epochs of the recipe.
     """
+
+    trains_backbone: ClassVar[bool] = True
 
     base: str = "ldam-drw"
     length: NonNegative = 1.0

@@ -81,7 +81,7 @@ def _prerequisites(setting: Setting) -> list[str]:
     for row in setting.rows:
         shared = {(part.method, part.use) for run in row.runs for part in run.cost.prerequisites}
         for method, use in sorted(shared):
-            if method != row.method:
+            if method != row.method and use in words:
                 users.setdefault(method, {}).setdefault(words[use], []).append(row.label)
     sentences = []
     for method, by_use in users.items():

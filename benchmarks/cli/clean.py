@@ -19,11 +19,11 @@ from ..utils.options import DATA_OPTIONS, RESULTS, RUNS, add_options, option
 @RUNS
 @add_options(DATA_OPTIONS)
 def clean(suite: str | None, yes: bool, results: Path, runs: Path, **data: Any) -> None:
-    """List temporary files of killed writes and, for a finished suite, its snapshots; --yes deletes them.
+    """List temporary files of killed writes and, for a finished suite, its snapshots and features; --yes deletes them.
 
     \b
     bench clean                  # temporary files at least an hour old
-    bench clean digits --yes     # the shared trainings of a finished suite, too
+    bench clean digits --yes     # the shared trainings and features of a finished suite, too
     """
     from ..sweeps.leftovers import spare_snapshots, temporary_files
 
@@ -35,7 +35,7 @@ def clean(suite: str | None, yes: bool, results: Path, runs: Path, **data: Any) 
 
         units = make_units(read_suite(suite), **data)
         if unfinished := missing(units, results):
-            print(f"{suite} has {counted(len(unfinished), 'missing run')}; its snapshots are kept.")
+            print(f"{suite} has {counted(len(unfinished), 'missing run')}; its snapshots and features are kept.")
         paths += spare_snapshots(units, results, runs)
     sizes = {path: path.stat().st_size for path in paths}
     for path, size in sizes.items():

@@ -33,6 +33,7 @@ class ProgressLine(Callback):
 
     def __init__(self, console: Console) -> None:
         self.run: RunSpec | None = None
+        self.counted: int | None = None  # images whose features have been computed; None during training
         self.console = console
         self.training = self.stopping = False
         self.live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._line)
@@ -57,9 +58,21 @@ class ProgressLine(Callback):
         self.stopping = True
         self.say("Stopping after this epoch. Ctrl-C again stops at once and loses the epoch.")
 
+    def features(self, spec: RunSpec, done: int, total: int) -> None:
+        """Show the progress of the computation of features."""
+        if self.counted is None or done <= self.counted:  # another split
+            self.begun = self.printed = time.perf_counter()
+            self.first = done  # the first batch includes the time to start
+        self.run, self.counted, self.count = spec, done, total
+        if not self.console.is_terminal and (time.perf_counter() - self.printed > INTERVAL):
+            self.printed = time.perf_counter()
+            self.say(self._line().plain)
+        if done == total:
+            self.say(f"{self._label()} | features of {total:,} images")
+
     def start(self, spec: RunSpec, epochs: int, done: int) -> None:
         """Start the line for a run of `epochs` epochs, `done` of which have already been trained."""
-        self.run, self.epochs, self.done = spec, epochs, done
+        self.run, self.epochs, self.done, self.counted = spec, epochs, done, None
         self.training = True
         self.images, self.loss = 0, float("nan")
         self.begun = self.printed = time.perf_counter()
@@ -102,6 +115,8 @@ class ProgressLine(Callback):
         if self.run is None:
             return Text("loading")
         elapsed = max(time.perf_counter() - self.begun, 1e-9)
+        if self.counted is not None:
+            return self._features_line(self.counted, elapsed)
         left = len(self.run.dataset.train) * (self.epochs - self.done)
         words = [
             f"epoch {min(self.done + 1, self.epochs)}/{self.epochs}",
@@ -111,6 +126,14 @@ class ProgressLine(Callback):
         if self.images:
             words.append(f"{duration(left * elapsed / self.images)} left")
         words.insert(0 if self.console.width >= 90 else len(words), self._label())  # a narrow terminal cuts off the end
+        return Text(" | ".join(words), no_wrap=True, overflow="ellipsis")
+
+
+    def _features_line(self, done: int, elapsed: float) -> Text:
+        """Progress of the computation of features, `elapsed` seconds after its first batch."""
+        words = [self._label(), f"features of {done:,}/{self.count:,} images"]
+        if done > self.first:
+            words.append(f"{duration((self.count - done) * elapsed / (done - self.first))} left")
         return Text(" | ".join(words), no_wrap=True, overflow="ellipsis")
 
 

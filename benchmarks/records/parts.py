@@ -78,14 +78,18 @@ class TrainedEpochs(Part):
 
 
 class Prerequisite(Part):
-    """A training that the run builds on and shares with other runs; see `shared_trainings`."""
+    """A training that the run builds on and shares with other runs; or the computation of a frozen backbone's features.
 
-    method: str
-    id: str = Field(description="id of the run that was trained, completely or in part")
+    See `shared_trainings` and `feature_store`.
+    """
+
+    method: str = Field(description="method that was trained; for features, the name of the pretrained weights")
+    id: str = Field(description="id of the run that was trained, completely or in part; for features, their folder")
     seed: Seed | None = Field(default=None, description="seed of that run; null in old records: the same as this run's")
-    use: Literal["prefix", "network"] = Field(
+    use: Literal["prefix", "network", "features"] = Field(
         description="prefix: this run continues from these epochs, and its cost includes them; network: this run uses "
-        "the finished network, and its cost excludes these epochs, even if its own first epochs are the same"
+        "the finished network, and its cost excludes these epochs, even if its own first epochs are the same; "
+        "features: this run trains on features that were computed once, and its cost excludes that time"
     )
     epochs: Count = Field(description="number of epochs trained, over all stages")
     seconds: Seconds = Field(description="wall time of these epochs, evaluation and checkpoints included")

@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ from ..data.loader import Picked
 from ..errors import UserError
 from ..method import Batch, Now
 from ..training.active_stage import ActiveStage, begin_stages, find_epoch
+from ..training.feature_store import stand_in
 from ..training.loop import step
 from ..training.optimiser import make_optimiser
 from ..training.run_spec import RunSpec, build_network
@@ -65,7 +66,9 @@ def bring_to(spec: RunSpec, progress: float, device: torch.device) -> tuple[Acti
     net = build_network(spec)
     attach_source(spec, net)
     number, epoch = find_epoch(spec, progress)
-    active = begin_stages(spec, net.to(device), spec.dataset.train.to(device), number)
+    train = spec.dataset.train.to(device)
+    train = stand_in(train, cast(int, net.backbone.width)) if spec.recipe.cache else train
+    active = begin_stages(spec, net.to(device), train, number)
     return active, active.begin_epoch(epoch)
 
 
@@ -81,13 +84,14 @@ def count_step(spec: RunSpec, progress: float) -> Counts:
         UserError: the step reads a value back from the device or has data-dependent shapes.
     """
     active, now = bring_to(spec, progress, torch.device("cpu"))
-    picked, shape = first_picked(active, now), spec.dataset.train.images.shape[1:]
+    picked, shape = first_picked(active, now), active.split.images.shape[1:]
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(mode):
         net, plain = copy.deepcopy(active.net), copy.deepcopy(build_network(spec))
     with mode:
         optimiser = make_optimiser(net, spec.recipe, active.stage)
-        layout = torch.channels_last if spec.recipe.channels_last else torch.contiguous_format
+        channels_last = spec.recipe.channels_last and not spec.recipe.cache
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         batch = _empty_batch(picked, shape, layout)
         with Tally() as forward, torch.no_grad():
             plain(batch.images)
@@ -102,7 +106,7 @@ def _empty_batch(picked: Picked, shape: torch.Size, layout: torch.memory_format)
 
     Args:
         picked: images of the batch, whose number is used but not their pixels.
-        shape: shape of an image, (3, H, W).
+        shape: shape of an image, (3, H, W), or of its features, (width,).
         layout: memory format.
     """
     size = len(picked.index)

@@ -1,4 +1,4 @@
-"""Files that are no longer needed: those of interrupted writes, and the snapshots of a finished sweep."""
+"""Files that are no longer needed: those of interrupted writes, and the snapshots and features of a finished sweep."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ..training.feature_store import FILE
 from .status import finished, locked
 from .units import Unit
 
@@ -20,7 +21,7 @@ def temporary_files(*folders: Path) -> list[Path]:
 
 
 def spare_snapshots(units: Sequence[Unit], results: Path, runs: Path) -> list[Path]:
-    """Snapshots of the runs that a sweep's units need, except runs in progress; none unless all units have records.
+    """Snapshots and features that a sweep's units need, except those in use; none unless all units have records.
 
     Raises:
         UserError: a record is damaged or belongs to another run.
@@ -34,3 +35,4 @@ def _snapshots(units: Sequence[Unit], runs: Path) -> Iterator[Path]:
     for folder in {runs / shared.run_id for unit in units for shared in unit.shared}:
         if folder.is_dir() and not locked(folder):
             yield from folder.glob("epoch-*.pt")
+            yield from folder.glob(FILE)

@@ -12,6 +12,7 @@ from ..errors import printable
 from ..records.suites import Block, Suite
 from ..registry import names
 from ..training.checkpoint import snapshot_path
+from ..training.feature_store import FILE, feature_folders
 from ..training.plan import RunRequest, make_plan
 from ..training.run_spec import RunSpec
 from ..training.shared_start import SharedTraining, shared_trainings
@@ -21,12 +22,12 @@ from ..utils.options import escape_name
 
 @dataclass(frozen=True)
 class SharedSnapshot:
-    """A snapshot of another run that a unit needs; it is trained once for all units that need it.
+    """A snapshot of another run, or features of a frozen backbone: made once for all units that need it.
 
     Attributes:
-        run_id: id of the run that the snapshot belongs to.
-        method: name of that run's method.
-        epochs: number of epochs after which the snapshot is saved.
+        run_id: id of the run that the snapshot belongs to; for features, the name of their folder.
+        method: name of that run's method; for features, "features".
+        epochs: number of epochs after which the snapshot is saved; 0 for features.
         own: true if the unit continues from these epochs; false if it uses this network in addition to its own.
         path: path of the file, relative to the runs folder.
     """
@@ -38,7 +39,7 @@ class SharedSnapshot:
     path: Path
 
     def exists(self, runs: Path) -> bool:
-        """Whether the snapshot has been trained."""
+        """Whether the file exists."""
         return (runs / self.path).exists()
 
 
@@ -54,7 +55,7 @@ class Unit:
         label: text with dataset, recipe, method and seed, shown to the user.
         record: path of the record, relative to the results folder.
         arguments: arguments of `bench`, without folders and device.
-        shared: snapshots of other runs that the run needs.
+        shared: snapshots of other runs and features that the run needs.
         epochs: total number of epochs of all stages.
         images: number of training images.
     """
@@ -148,7 +149,7 @@ def _unit(run: RunSpec, words: Sequence[str]) -> Unit:
         label=printable(f"{run.facts.dataset.label} {run.recipe.name} | {method} | seed {run.seed}"),
         record=run.path(Path()),
         arguments=tuple(words),
-        shared=tuple(map(_snapshot, shared_trainings(run))),
+        shared=(*map(_snapshot, shared_trainings(run)), *map(_features, feature_folders(run))),
         epochs=run.epochs,
         images=len(run.dataset.train),
     )
@@ -158,3 +159,7 @@ def _snapshot(training: SharedTraining) -> SharedSnapshot:
     run_id = training.spec.id
     path = snapshot_path(Path(run_id), training.epochs)
     return SharedSnapshot(run_id, training.spec.name, training.epochs, training.use == "prefix", path)
+
+
+def _features(folder: str) -> SharedSnapshot:
+    return SharedSnapshot(folder, "features", 0, False, Path(folder, FILE))

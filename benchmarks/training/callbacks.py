@@ -9,6 +9,15 @@ from .run_spec import RunSpec
 class Callback:
     """Callback of a training run; the methods do nothing by default. `ProgressLine` is one implementation."""
 
+    def features(self, spec: RunSpec, done: int, total: int) -> None:
+        """Called before training while the features of a frozen backbone are computed, after each batch.
+
+        Args:
+            spec: specification of the run.
+            done: number of images whose features have been computed.
+            total: number of images of the split.
+        """
+
     def start(self, spec: RunSpec, epochs: int, done: int) -> None:
         """Called before training starts or resumes.
 

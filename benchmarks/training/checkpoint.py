@@ -40,7 +40,8 @@ class Checkpoint:
         run: id of the run.
         stage: index of the stage, from 0.
         epoch: number of the epoch that has just ended, from 0, within the stage.
-        net: state dict of the network, which contains everything trained except the optimiser's state.
+        net: state dict of the network without a frozen backbone; it contains everything trained except the optimiser's
+            state.
         optimiser: state dict of the optimiser.
         parameters: names of the parameters, in the optimiser's order.
         history: training history of the run so far.
@@ -73,8 +74,8 @@ class Checkpoint:
             history: training history, this epoch included.
         """
         names = parameter_names(active.net, active.optimiser)
-        net, optimiser = active.net.state_dict(), active.optimiser.state_dict()
-        return cls(active.spec.id, active.number, epoch, net, optimiser, names, history)
+        net = {name: value for name, value in active.net.state_dict().items() if name not in active.net.constants}
+        return cls(active.spec.id, active.number, epoch, net, active.optimiser.state_dict(), names, history)
 
     def restore(self, active: ActiveStage) -> None:
         """Restore the network and optimiser of a stage from this checkpoint.
@@ -130,7 +131,7 @@ class Checkpoint:
 
     def _misfit(self, spec: RunSpec, net: Classifier) -> str:
         before = sum(stage.epochs for stage in spec.stages[: self.stage])
-        lacking = ", ".join(sorted(net.state_dict().keys() - self.net.keys()))
+        lacking = ", ".join(sorted(net.state_dict().keys() - self.net.keys() - net.constants))
         if not 0 <= self.stage < len(spec.stages) or not 0 <= self.epoch < spec.stages[self.stage].epochs:
             return f"epoch {self.epoch} of stage {self.stage} does not exist"
         if self.number != before + self.epoch + 1:

@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ..errors import UserError
-from ..network import Normalise
-from ..nn.backbones import build_backbone, check_backbone
-from ..nn.weights import Weights, find_weights
 from ..recipe import Recipe, load_recipe
 from ..registry import BASE, Plugin, changed, configure, has_base, load
-from ..split import DataRoot, Dataset, Source
+from ..split import DataRoot, Source
+from .compatibility import check_fit, check_frozen, find_pretrained
 from .run_spec import RunSpec
 
 MOST_SEEDS = 10_000
@@ -76,6 +72,9 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
     for plugin in plugins:
         configure(plugin, scopes[plugin.name])
     configured = [configure(plugin, path | scopes["dataset"]) for plugin, path in sources]
+    for source in configured:
+        for plugin in plugins:
+            check_frozen(plugin, load_recipe(request.recipe or source.recipe, scopes["recipe"])[0])
     recipes = [  # before reading the data, which takes longer
         find_pretrained(*load_recipe(request.recipe or source.recipe, scopes["recipe"])) for source in configured
     ]
@@ -234,49 +233,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"] if text.startswith("[") else text
     except tomllib.TOMLDecodeError:
         return text
-
-
-def find_pretrained(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any], Weights | None]:
-    """Check a recipe's backbone and read its pretrained weights.
-
-    Args:
-        recipe: the recipe.
-        changes: its values that the user has set, by field name.
-
-    Returns:
-        The recipe and the changes with the weights' name and digest for the record; the weights, or None.
-
-    Raises:
-        UserError: the backbone is unknown, or the weights cannot be read or do not have the digest that is given.
-    """
-    check_backbone(recipe.backbone)
-    if not recipe.weights:
-        return recipe, changes, None
-    weights = find_weights(recipe.weights, recipe.backbone)
-    if recipe.weights_sha256 not in ("", weights.sha256):
-        raise UserError(
-            f"The weights {recipe.weights} have sha256 {weights.sha256}, and not weights_sha256 = "
-            f"{recipe.weights_sha256}: it is another file."
-        )
-    values = {"weights": weights.name, "weights_sha256": weights.sha256}
-    return recipe.model_copy(update=values), {name: values.get(name, changes[name]) for name in changes}, weights
-
-
-def check_fit(dataset: Dataset, recipe: Recipe, weights: Weights | None = None) -> None:
-    """Check that the weights fit the backbone and that it accepts the dataset's images, by running it on one of them.
-
-    Raises:
-        UserError: the weights do not fit, or the backbone does not accept images of this size.
-    """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        backbone = build_backbone(recipe.backbone, weights=weights).eval()
-        resize = Normalise(recipe.size, recipe.interpolation)
-        try:
-            backbone(resize(dataset.test.pixels(torch.tensor([0])).float() / 255))
-        except (AssertionError, RuntimeError, ValueError) as error:
-            height, width = [recipe.size] * 2 if recipe.size else dataset.test.images.shape[2:]
-            reason = str(error).rstrip(".")
-            raise UserError(
-                f"Backbone {recipe.backbone} does not accept {height}x{width} images of {dataset.name}: {reason}. "
-                "Set another size by recipe.size."
-            ) from error

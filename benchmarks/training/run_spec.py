@@ -15,7 +15,7 @@ from torch import nn
 from ..data.loader import derive
 from ..fields import moments, recorded
 from ..method import Method, Needs, Stage, epochs_before
-from ..network import Classifier, Head, LinearHead
+from ..network import Classifier, FrozenBackbone, Head, LinearHead
 from ..nn.backbones import build_backbone
 from ..nn.weights import Weights
 from ..recipe import Recipe
@@ -138,15 +138,20 @@ def build_network(spec: RunSpec) -> Classifier:
 
     def backbone(norm: Callable[[int], nn.Module] = nn.BatchNorm2d) -> nn.Sequential:
         with _seeded(derive(spec.seed, "backbone")):
-            return build_backbone(spec.recipe.backbone, norm, spec.weights)
+            layers = build_backbone(spec.recipe.backbone, norm, spec.weights)
+        return FrozenBackbone.of(layers) if spec.recipe.frozen else layers
 
     with _seeded(derive(spec.seed, "head")):
         net = spec.method.network(backbone, len(spec.dataset.class_names), _head_of(spec))
     check_network(net, spec.method, "network")
-    mean, std = (spec.weights and spec.weights.mean_and_std) or (spec.dataset.mean, spec.dataset.std)
-    net.normalise.set(mean, std)
+    net.normalise.set(*normalisation(spec))
     net.normalise.size, net.normalise.interpolation = spec.recipe.size, spec.recipe.interpolation
     return net.to(memory_format=torch.channels_last) if spec.recipe.channels_last else net
+
+
+def normalisation(spec: RunSpec) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel: those of the pretrained weights, else those of the dataset."""
+    return (spec.weights and spec.weights.mean_and_std) or (spec.dataset.mean, spec.dataset.std)
 
 
 def new_head(spec: RunSpec, net: Classifier) -> nn.Module:

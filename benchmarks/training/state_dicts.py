@@ -8,11 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..network import Classifier
+
 NAMED = ("factor", "weight_decay", "momentum", "betas")  # options of a parameter group set by recipe and stage
 
 
-def load_network(net: nn.Module, state: Mapping[str, Tensor], lacks: bool = False, surplus: bool = False) -> str:
+def load_network(net: Classifier, state: Mapping[str, Tensor], lacks: bool = False, surplus: bool = False) -> str:
     """Load a state dict into a network; if anything does not fit, change nothing.
+
+    The tensors of a frozen backbone may be missing.
 
     Args:
         net: network, changed in place.
@@ -24,7 +28,7 @@ def load_network(net: nn.Module, state: Mapping[str, Tensor], lacks: bool = Fals
         "" if the state was loaded; else a description of all mismatches, such as "head.bias is missing".
     """
     own = net.state_dict()
-    problems = [] if lacks else [f"{name} is missing" for name in own if name not in state]
+    problems = [] if lacks else [f"{name} is missing" for name in own if name not in {*state, *net.constants}]
     problems += [] if surplus else [f"{name} is unknown" for name in state if name not in own]
     problems += [
         f"{name} is {_kind(state[name])} instead of {_kind(own[name])}"

@@ -4,51 +4,30 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from torch import Tensor
 
 from ..data.loader import derive
 from ..method import Method
 from ..network import Classifier
 from ..records import parts, schema
-from ..records.environment import environment, peak_of_process, threads
-from ..split import Split
+from ..records.environment import peak_of_process, threads
 from ..utils.atomic_write import write_atomically
+from ..utils.locks import find_or_lock
 from . import checkpoint
 from .callbacks import Callback
 from .checkpoint import Checkpoint
+from .context import Context, make_context
 from .evaluate import confusion_of, logits_of
 from .history import History
 from .hook_checks import check_network, checked_final_measures
 from .loop import train
 from .run_spec import RunSpec, build_network
 from .shared_start import SharedTraining, attach_source, branch_points, prerequisite, shared_trainings
-
-
-@dataclass(frozen=True)
-class Context:
-    """Data and options shared by a run and its prerequisite trainings.
-
-    Attributes:
-        split: training split, on the device.
-        test: test split, on the device.
-        runs: folder that contains one folder per run.
-        callback: notified of the progress of training.
-        wait: whether to wait for another process that trains a prerequisite; if not, `Timeout` is raised.
-        environment: software versions, hardware and state of the checkout.
-    """
-
-    split: Split
-    test: Split
-    runs: Path
-    callback: Callback
-    wait: bool
-    environment: parts.Environment
 
 
 def execute(
@@ -74,23 +53,22 @@ def execute(
     with threads(spec.recipe.threads):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        split, test = spec.dataset.train.to(device), spec.dataset.test.to(device)
-        context = Context(split, test, runs, callback or Callback(), wait, environment(device))
+        context = make_context(spec, device, runs, callback or Callback(), wait)
         net = build_network(spec)
         start, history = find_start(spec, net, context)
         net = net.to(device)
         started, seconds_before = time.perf_counter(), history.seconds
         logits = train_epochs(spec, net, start, history, context)
         torch.manual_seed(derive(spec.seed, "global", "finish"))
-        net = spec.method.finish(net, split)
+        net = spec.method.finish(net, context.split)
         check_network(net, spec.method, "finish")
         history.finished(checked_final_measures(spec.method, net))
         if logits is None or type(spec.method).finish is not Method.finish:
-            logits = logits_of(net, test, spec.recipe)
-        confusion = confusion_of(logits, test.labels)
+            logits = logits_of(net, context.test, spec.recipe)
+        confusion = confusion_of(logits, context.test.labels)
         history.evaluated(confusion)
         history.seconds = seconds_before + time.perf_counter() - started
-        keep(runs / spec.id, net, logits, test.labels)
+        keep(runs / spec.id, net, logits, context.test.labels)
         return make_record(spec, history, confusion, net, context)
 
 
@@ -154,12 +132,7 @@ def snapshot_of(shared: SharedTraining, context: Context) -> tuple[Checkpoint, b
     folder.mkdir(parents=True, exist_ok=True)
     net, lock = build_network(spec), FileLock(folder / "run.lock")
     try:
-        while (snapshot := checkpoint.load_snapshot(folder, shared.epochs)) is None and not lock.is_locked:
-            try:
-                lock.acquire(timeout=1 if context.wait else 0)
-            except Timeout:
-                if not context.wait:
-                    raise
+        snapshot = find_or_lock(lambda: checkpoint.load_snapshot(folder, shared.epochs), lock, context.wait)
         if snapshot is not None:
             snapshot.check(spec, net)
             return snapshot, True
@@ -282,7 +255,7 @@ def make_record(spec: RunSpec, history: History, confusion: Tensor, net: Classif
             parameters=sum(parameter.numel() for parameter in net.parameters()),
             epochs_per_stage={stage.name: stage.epochs for stage in spec.stages},
             resumed=history.resumed,
-            prerequisites=history.prerequisites,
+            prerequisites=[*history.prerequisites, *context.features],
         ),
         environment=context.environment,
         inactive=spec.inactive,

@@ -24,5 +24,5 @@ def features_of(net: Classifier, split: Split) -> tuple[Tensor, Tensor]:
     """
     positions = torch.arange(len(split), device=split.labels.device)
     with evaluation_mode(net):
-        parts = [net.features(split.pixels(index).float() / 255) for index in positions.split(BATCH)]
+        parts = [net.features(split.floats(index)) for index in positions.split(BATCH)]
     return torch.cat(parts), split.labels

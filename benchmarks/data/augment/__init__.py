@@ -7,12 +7,18 @@ from torch import Tensor
 from ...recipe import Recipe
 from .chain import Augment, Parameters, as_floats
 from .crop import CropFlip
+from .features import FeatureRows
 
 __all__ = ["Augment", "CropFlip", "Parameters", "as_floats", "make_augment"]
 
 
 def make_augment(images: Tensor, recipe: Recipe) -> Augment:
-    """The augmentation of a recipe for uint8 images (N, 3, H, W); image by image if the recipe is plain."""
+    """The augmentation of a recipe for uint8 images (N, 3, H, W); image by image if the recipe is plain.
+
+    Features (N, width) in place of images are not augmented.
+    """
+    if images.dim() == 2:
+        return FeatureRows(images, recipe)
     if recipe.plain:
         from .plain import PlainAugment  # importing torchvision's transforms takes a second
 

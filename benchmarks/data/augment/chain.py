@@ -107,7 +107,12 @@ class Augment:
 
 
 def as_floats(images: Tensor, recipe: Recipe) -> Tensor:
-    """Convert images (N, 3, H, W), bytes or floats in [0, 1], to floats in [0, 1] in the recipe's memory format."""
+    """Convert images (N, 3, H, W), bytes or floats in [0, 1], to floats in [0, 1] in the recipe's memory format.
+
+    Features (N, width) are returned unchanged.
+    """
+    if images.dim() == 2:
+        return images
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     floats = images.to(torch.float32, memory_format=layout)
     return floats if images.is_floating_point() else floats.div_(255)

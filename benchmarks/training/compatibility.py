@@ -1,0 +1,82 @@
+"""Checks that method, recipe, pretrained weights and images of a run fit one another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..errors import UserError
+from ..method import Method, overridden_hooks
+from ..network import Normalise
+from ..nn.backbones import build_backbone, check_backbone
+from ..nn.weights import Weights, find_weights
+from ..recipe import Recipe
+from ..registry import Plugin
+from ..split import Dataset
+
+
+def find_pretrained(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any], Weights | None]:
+    """Check a recipe's backbone and read its pretrained weights.
+
+    Args:
+        recipe: the recipe.
+        changes: its values that the user has set, by field name.
+
+    Returns:
+        The recipe and the changes with the weights' name and digest for the record; the weights, or None.
+
+    Raises:
+        UserError: the backbone is unknown, or the weights cannot be read or do not have the digest that is given.
+    """
+    check_backbone(recipe.backbone)
+    if not recipe.weights:
+        return recipe, changes, None
+    weights = find_weights(recipe.weights, recipe.backbone)
+    if recipe.weights_sha256 not in ("", weights.sha256):
+        raise UserError(
+            f"The weights {recipe.weights} have sha256 {weights.sha256}, and not weights_sha256 = "
+            f"{recipe.weights_sha256}: it is another file."
+        )
+    values = {"weights": weights.name, "weights_sha256": weights.sha256}
+    return recipe.model_copy(update=values), {name: values.get(name, changes[name]) for name in changes}, weights
+
+
+def check_frozen(plugin: Plugin, recipe: Recipe) -> None:
+    """Check that a method works with a frozen backbone, and with features instead of images, if the recipe has them.
+
+    Raises:
+        UserError: it does not.
+    """
+    cls: type[Method] = plugin.cls
+    if recipe.frozen and cls.trains_backbone:
+        raise UserError(
+            f"{plugin.name} trains layers of the backbone, but recipe '{recipe.name}' has a frozen backbone. Leave it "
+            "out, or choose another recipe, such as finetune."
+        )
+    if recipe.cache and (cls.needs_images or "transform" in overridden_hooks(cls)):
+        raise UserError(
+            f"{plugin.name} needs the images in every step, but recipe '{recipe.name}' computes their features once. "
+            "Add --set recipe.cache=false to pass the images through the frozen backbone in every step, which takes "
+            "longer, or leave it out."
+        )
+
+
+def check_fit(dataset: Dataset, recipe: Recipe, weights: Weights | None = None) -> None:
+    """Check that the weights fit the backbone and that it accepts the dataset's images, by running it on one of them.
+
+    Raises:
+        UserError: the weights do not fit, or the backbone does not accept images of this size.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        backbone = build_backbone(recipe.backbone, weights=weights).eval()
+        resize = Normalise(recipe.size, recipe.interpolation)
+        try:
+            backbone(resize(dataset.test.floats(torch.tensor([0]))))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            height, width = [recipe.size] * 2 if recipe.size else dataset.test.images.shape[2:]
+            reason = str(error).rstrip(".")
+            raise UserError(
+                f"Backbone {recipe.backbone} does not accept {height}x{width} images of {dataset.name}: {reason}. "
+                "Set another size by recipe.size."
+            ) from error
