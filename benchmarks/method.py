@@ -173,7 +173,7 @@ class Method:
 
     Attributes:
         continued: whether other methods start from snapshots of this method's runs, which then always save them.
-        trains_backbone: whether the method makes no sense with a frozen backbone, since it trains or replaces its layers.
+        trains_backbone: whether the method makes no sense with a frozen backbone, since it trains its layers.
         needs_images: whether a step needs images, so that features that were computed once cannot replace them. Methods
             that override `transform` need them in any case.
     """

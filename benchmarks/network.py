@@ -170,15 +170,10 @@ class Classifier(nn.Module):
         """
         return self.classify(self.features(images))
 
-    @property
-    def constants(self) -> set[str]:
-        """Names in the state dict that training never changes: those of a frozen backbone."""
-        return {name for name in self.state_dict() if name.startswith("backbone.") and self.frozen}
-
-    @property
-    def frozen(self) -> bool:
-        """Whether the backbone is never trained."""
-        return isinstance(self.backbone, FrozenBackbone)
+    def trained_state(self) -> dict[str, Tensor]:
+        """The state dict without a frozen backbone, whose tensors are always those of the pretrained weights."""
+        constant = isinstance(self.backbone, FrozenBackbone)
+        return {k: value for k, value in self.state_dict().items() if not (constant and k.startswith("backbone."))}
 
     def classify(self, features: Tensor) -> Tensor:
         """Map float32 features (N, width) to float32 logits (N, C)."""

@@ -72,7 +72,7 @@ class Recipe(BaseModel):
         weights_sha256: digest of the weights' file. It is set when the file is read; if you set it, it is compared.
         size: height and width, in pixels, to which the network resizes images; 0 keeps those of the dataset.
         interpolation: kind of resizing; both filter before they reduce a size (antialiasing).
-        frozen: keep the backbone as it is: its weights are not trained and its batch norms use their running statistics.
+        frozen: keep the backbone in evaluation mode and do not train its weights.
         cache: compute the features of a frozen backbone once, store them in the runs folder, and train on them.
         epochs: number of training epochs.
         batch_size: number of images per step.
@@ -161,8 +161,10 @@ class Recipe(BaseModel):
         if self.cache and not self.frozen:
             raise ValueError("cache needs frozen = true, since features change while the backbone is trained")
         if self.cache and self.augments:
-            raise ValueError("cache needs images that are not augmented: crop_padding = 0, flip = false, cutout = 0 and "
-                             "augment = basic")
+            raise ValueError(
+                "cache needs images that are not augmented: crop_padding = 0, flip = false, cutout = 0 and "
+                "augment = basic"
+            )
         return self
 
     @property

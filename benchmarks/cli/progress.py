@@ -128,7 +128,6 @@ class ProgressLine(Callback):
         words.insert(0 if self.console.width >= 90 else len(words), self._label())  # a narrow terminal cuts off the end
         return Text(" | ".join(words), no_wrap=True, overflow="ellipsis")
 
-
     def _features_line(self, done: int, elapsed: float) -> Text:
         """Progress of the computation of features, `elapsed` seconds after its first batch."""
         words = [self._label(), f"features of {done:,}/{self.count:,} images"]

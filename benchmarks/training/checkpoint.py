@@ -74,8 +74,8 @@ class Checkpoint:
             history: training history, this epoch included.
         """
         names = parameter_names(active.net, active.optimiser)
-        net = {name: value for name, value in active.net.state_dict().items() if name not in active.net.constants}
-        return cls(active.spec.id, active.number, epoch, net, active.optimiser.state_dict(), names, history)
+        net, optimiser = active.net.trained_state(), active.optimiser.state_dict()
+        return cls(active.spec.id, active.number, epoch, net, optimiser, names, history)
 
     def restore(self, active: ActiveStage) -> None:
         """Restore the network and optimiser of a stage from this checkpoint.
@@ -131,7 +131,7 @@ class Checkpoint:
 
     def _misfit(self, spec: RunSpec, net: Classifier) -> str:
         before = sum(stage.epochs for stage in spec.stages[: self.stage])
-        lacking = ", ".join(sorted(net.state_dict().keys() - self.net.keys() - net.constants))
+        lacking = ", ".join(sorted(net.trained_state().keys() - self.net.keys()))
         if not 0 <= self.stage < len(spec.stages) or not 0 <= self.epoch < spec.stages[self.stage].epochs:
             return f"epoch {self.epoch} of stage {self.stage} does not exist"
         if self.number != before + self.epoch + 1:

@@ -125,7 +125,7 @@ class FeatureStore:
         return Features(values, time.perf_counter() - started, environment(self.device), reused=False)
 
     def _described(self, name: str, features: Features) -> Prerequisite:
-        made = features.environment
+        origin = features.environment
         return Prerequisite(
             method=self.spec.recipe.weights,
             id=name,
@@ -133,10 +133,10 @@ class FeatureStore:
             epochs=0,
             seconds=round(features.seconds, 3),
             reused=features.reused,
-            commit=made.commit,
-            dirty=made.dirty,
-            torch=made.torch,
-            device=made.device,
+            commit=origin.commit,
+            dirty=origin.dirty,
+            torch=origin.torch,
+            device=origin.device,
         )
 
 

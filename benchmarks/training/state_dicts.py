@@ -28,7 +28,7 @@ def load_network(net: Classifier, state: Mapping[str, Tensor], lacks: bool = Fal
         "" if the state was loaded; else a description of all mismatches, such as "head.bias is missing".
     """
     own = net.state_dict()
-    problems = [] if lacks else [f"{name} is missing" for name in own if name not in {*state, *net.constants}]
+    problems = [] if lacks else [f"{name} is missing" for name in net.trained_state() if name not in state]
     problems += [] if surplus else [f"{name} is unknown" for name in state if name not in own]
     problems += [
         f"{name} is {_kind(state[name])} instead of {_kind(own[name])}"

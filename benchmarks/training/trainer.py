@@ -199,6 +199,8 @@ def train_epochs(
 def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
     """Write the final network (`network.pt`), its test logits in float16 and the labels (`logits.npz`).
 
+    The tensors of a frozen backbone are left out.
+
     Args:
         folder: folder of the run.
         net: final network.
@@ -206,7 +208,7 @@ def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
         labels: test labels, int64 (N,).
     """
     buffer = io.BytesIO()
-    torch.save(net.state_dict(), buffer)
+    torch.save(net.trained_state(), buffer)
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
     buffer = io.BytesIO()
     np.savez(buffer, logits=logits.half().cpu().numpy(), labels=labels.cpu().numpy())

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from ...recipe import Recipe
-from .chain import Augment, Parameters
+from .chain import Augment
+from .crop import CropFlip
+
+
+class Rows(CropFlip):
+    """Takes the place of crops of images: rows of a table, without parameters.
+
+    Args:
+        features: float32 (N, width), on the device of the batches.
+    """
+
+    def __init__(self, features: Tensor) -> None:
+        self.features = features
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Empty parameters, int64 (count, 0)."""
+        return torch.zeros(count, 0, dtype=torch.int64)
+
+    def __call__(self, index: Tensor, parameters: Tensor) -> Tensor:
+        """Features (B, width) at the positions `index` (B,)."""
+        return self.features[index]
 
 
 class FeatureRows(Augment):
-    """Reads features at given positions; its parameters are empty.
+    """Augmentation that leaves features unchanged, of a recipe without augmentation.
 
     Args:
         features: float32 (N, width), on the device of the batches.
@@ -20,17 +38,4 @@ class FeatureRows(Augment):
     """
 
     def __init__(self, features: Tensor, recipe: Recipe) -> None:
-        self.recipe, self.features = recipe, features
-
-    def draw(self, count: int, random: Callable[[str], torch.Generator]) -> Parameters:
-        """Empty parameters for `count` rows."""
-        none = torch.zeros(count, 0)
-        return Parameters(none.long(), none.long(), none, none, none, none)
-
-    def __call__(self, index: Tensor, parameters: Parameters) -> Tensor:
-        """Features (B, width) at the positions `index` (B,)."""
-        return self.features[index]
-
-    def crop(self, index: Tensor, parameters: Tensor) -> Tensor:
-        """Features (B, width) at the positions `index` (B,)."""
-        return self.features[index]
+        self.recipe, self.crop, self.cutout, self.auto = recipe, Rows(features), 0, None

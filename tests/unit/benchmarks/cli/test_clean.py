@@ -65,7 +65,7 @@ def test_snapshots_go_when_their_suite_is_finished(cli: Cli) -> None:
     (snapshot,) = Path("runs").glob("*/epoch-*.pt")
     record = next(Path("results").rglob("*.json"))
     record.rename("away")
-    assert "mine.toml has 1 missing run; its snapshots are kept." in cli("clean", "mine.toml", "--yes").out
+    assert "mine.toml has 1 missing run; its snapshots and features are kept." in cli("clean", "mine.toml", "--yes").out
     assert snapshot.exists()
     Path("away").rename(record)
     with FileLock(snapshot.parent / "run.lock"):

@@ -23,7 +23,7 @@ def within(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Function that sets the environment of the runs that follow."""
 
     def set_to(where: Environment) -> None:
-        monkeypatch.setattr("ltbench.benchmarks.training.trainer.environment", lambda device: where)
+        monkeypatch.setattr("ltbench.benchmarks.training.context.environment", lambda device: where)
 
     return set_to
 
