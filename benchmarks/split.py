@@ -187,6 +187,7 @@ class Source:
 
     recipe: ClassVar[str] = "cifar-short"  # the default recipe
     paths: ClassVar[tuple[str, ...]] = ()  # fields that are local paths; left out of records
+    decodes: ClassVar[bool] = False  # whether a field `size` sets the size of images, by default the recipe's
 
     holdout: bool = field(default=False, kw_only=True)
 

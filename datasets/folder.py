@@ -48,11 +48,12 @@ class Folder(Source):
         profile: `natural` uses all images, `exp` and `step` subsample the training set.
         imbalance: size ratio of the largest to the smallest class, for `exp` and `step`; 100 by default.
         selection: choice of the training images for `exp` and `step`: `shuffled`, `first` or `seed:<n>`.
-        size: height and width of all images after resizing.
+        size: height and width of all images after resizing; if the recipe sets a size, that size is the default.
     """
 
     paths: ClassVar[tuple[str, ...]] = ("path",)
     recipe: ClassVar[str] = "folder"
+    decodes: ClassVar[bool] = True
 
     path: str = ""
     profile: Literal["natural", "exp", "step"] = "natural"

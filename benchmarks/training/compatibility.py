@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..errors import UserError
 from ..method import Method, overridden_hooks
@@ -66,17 +67,32 @@ def check_fit(dataset: Dataset, recipe: Recipe, weights: Weights | None = None) 
     """Check that the weights fit the backbone and that it accepts the dataset's images, by running it on one of them.
 
     Raises:
-        UserError: the weights do not fit, or the backbone does not accept images of this size.
+        UserError: the weights do not fit, the backbone does not accept images of this size, or pretrained weights would
+            see images smaller than one cell of their feature maps.
     """
+    height, width = [recipe.size] * 2 if recipe.size else dataset.test.images.shape[2:]
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         backbone = build_backbone(recipe.backbone, weights=weights).eval()
         resize = Normalise(recipe.size, recipe.interpolation)
         try:
             backbone(resize(dataset.test.floats(torch.tensor([0]))))
         except (AssertionError, RuntimeError, ValueError) as error:
-            height, width = [recipe.size] * 2 if recipe.size else dataset.test.images.shape[2:]
             reason = str(error).rstrip(".")
             raise UserError(
                 f"Backbone {recipe.backbone} does not accept {height}x{width} images of {dataset.name}: {reason}. "
                 "Set another size by recipe.size."
             ) from error
+        if weights is not None and min(height, width) < (least := reduction(backbone)):
+            raise UserError(
+                f"{height}x{width} images of {dataset.name} are too small for the weights {weights.name}: a cell of the "
+                f"last feature map covers {least}x{least} pixels. Set recipe.size to {least} or more."
+            )
+
+
+def reduction(backbone: nn.Sequential, size: int = 256) -> int:
+    """Ratio of the height of an image, `size` pixels, to that of the last feature map; 1 without feature maps."""
+    maps, height = torch.zeros(1, 3, size, size), size
+    for stage in backbone:
+        maps = stage(maps)
+        height = maps.shape[2] if maps.dim() == 4 and maps.shape[2] > 1 else height
+    return size // height

@@ -82,6 +82,8 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
     _warn_of_two_tables([plugin for plugin in plugins if _holds_out(plugin, scopes)], plugins, configured)
     plan = []
     for source, (recipe, recipe_changes, weights) in zip(configured, recipes, strict=True):
+        if source.decodes and recipe.size and "size" not in scopes["dataset"]:
+            source = dataclasses.replace(source, size=recipe.size)
         whole = source.load(root)
         check_fit(whole, recipe, weights)
         part = None
