@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SUBJECTS = [  # modules with commands in COMMANDS
     "ltbench.benchmarks.cli.run",
     "ltbench.benchmarks.cli.sweep",
+    "ltbench.benchmarks.cli.advise",
     "ltbench.benchmarks.cli.data",
     "ltbench.benchmarks.cli.inspect",
     "ltbench.benchmarks.cli.preview",

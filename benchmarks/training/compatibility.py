@@ -84,8 +84,8 @@ def check_fit(dataset: Dataset, recipe: Recipe, weights: Weights | None = None) 
             ) from error
         if weights is not None and min(height, width) < (least := reduction(backbone)):
             raise UserError(
-                f"{height}x{width} images of {dataset.name} are too small for the weights {weights.name}: a cell of the "
-                f"last feature map covers {least}x{least} pixels. Set recipe.size to {least} or more."
+                f"{height}x{width} images of {dataset.name} are too small for the weights {weights.name}: a cell of "
+                f"the last feature map covers {least}x{least} pixels. Set recipe.size to {least} or more."
             )
 
 

@@ -46,7 +46,7 @@ def make_context(spec: RunSpec, device: torch.device, runs: Path, callback: Call
     If the recipe says so, the splits contain features of the frozen backbone, which are computed if they are missing.
     """
     train, test = spec.dataset.train, spec.dataset.test
-    if not spec.recipe.cache:
+    if not spec.recipe.cache or train.images.dim() == 2:
         return Context(train.to(device), test.to(device), runs, callback, wait, environment(device))
     store = FeatureStore(spec, device, runs, partial(callback.features, spec), wait)
     return Context(store.split(train), store.split(test), runs, callback, wait, environment(device), store.used)

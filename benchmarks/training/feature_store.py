@@ -66,7 +66,7 @@ def feature_folder(split: Split, spec: RunSpec) -> str:
 
 def feature_folders(spec: RunSpec) -> list[str]:
     """Names of the folders of all features that a run trains and is evaluated on; none if it uses images."""
-    if not spec.recipe.cache:
+    if not spec.recipe.cache or spec.dataset.train.images.dim() == 2:
         return []
     splits = (spec.dataset.train, spec.dataset.train.validation, spec.dataset.test)
     names = [feature_folder(split, spec) for split in splits if split is not None]

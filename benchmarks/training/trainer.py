@@ -197,7 +197,7 @@ def train_epochs(
 
 
 def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
-    """Write the final network (`network.pt`), its test logits in float16 and the labels (`logits.npz`).
+    """Write the final network (`network.pt`), its test logits in float16, predictions and labels (`logits.npz`).
 
     The tensors of a frozen backbone are left out.
 
@@ -211,7 +211,9 @@ def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
     torch.save(net.trained_state(), buffer)
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
     buffer = io.BytesIO()
-    np.savez(buffer, logits=logits.half().cpu().numpy(), labels=labels.cpu().numpy())
+    predictions = logits.argmax(1).int()  # float16 cannot always tell the two largest logits apart
+    arrays = {"logits": logits.half(), "labels": labels, "predictions": predictions}
+    np.savez(buffer, **{name: values.cpu().numpy() for name, values in arrays.items()})
     write_atomically(folder / "logits.npz", buffer.getvalue(), durable=False)
 
 

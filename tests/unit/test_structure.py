@@ -26,6 +26,7 @@ LAYERS = (
     ("training",),
     ("speed",),
     ("sweeps",),
+    ("advice",),
     ("cli",),
 )  # folders above the flat files, lowest layer first
 PLUGIN_VIEW = {"method", "network", "nn", "precision", "errors"}
@@ -38,7 +39,7 @@ EXCEPTIONS = {"methods/_shared/base.py": {"benchmarks.registry"}}  # looks up th
 STANDARD = set(sys.stdlib_module_names) | {"__future__"}
 LIBRARIES = {
     "benchmarks": {"torch", "torchvision", "timm", "numpy", "pydantic", "annotated_types", "filelock", "rich",
-                   "rich_click", "ray", "PIL", "safetensors", "huggingface_hub"},
+                   "rich_click", "ray", "PIL", "safetensors", "huggingface_hub", "scipy"},
     "datasets": {"torch", "torchvision", "numpy", "sklearn", "PIL", "annotated_types"},
     "methods": {"torch"},
     "report": {"pandas", "matplotlib", "numpy", "scipy", "scikit_posthocs", "pydantic", "rich", "rich_click", "jinja2",
