@@ -1,4 +1,4 @@
-"""Cross-validation on the training images of a dataset, with features of a frozen backbone; test images are not used."""
+"""Cross-validation on the training images of a dataset, on features of a frozen backbone; test images are not used."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from rich.status import Status
 
 from ...report.groups import shot_groups
 from ...report.outputs.terminal import literal, table_with_notes
-from ...report.tables.table import Column, Table
+from ...report.tables.table import Table
 from ..advice.comparison import Difference, Recommendation, class_mean, difference
 from ..errors import printable
 from ..utils.formatting import counted, duration
@@ -71,24 +71,19 @@ def print_counts(dataset: Dataset, console: Console) -> None:
         console: console to print on.
     """
     counts = dataset.train.counts.tolist()
-    sizes = f"{counted(len(dataset.train), 'training image')} in {counted(len(counts), 'class')}".replace(
-        "classs", "classes"
-    )
+    sizes = f"{counted(len(dataset.train), 'training image')} in {len(counts)} classes"
     console.print(literal(f"{dataset.name}: {sizes}, {max(counts)} to {min(counts)} per class", "bold"), soft_wrap=True)
     grouping = shot_groups(counts)
     for group in grouping.groups:
         if group.classes:
             of_group = [counts[k] for k in group.classes]
             names = _listed([dataset.class_names[k] for k in group.classes])
-            span = (
-                f"{max(of_group)} to {min(of_group)} images"
-                if max(of_group) > min(of_group)
-                else f"{of_group[0]} images"
-            )
-            console.print(literal(f"{group.name}: {names} ({span})"))
+            largest, smallest = max(of_group), min(of_group)
+            span = f"{largest} to {smallest}" if largest > smallest else str(largest)
+            console.print(literal(f"{group.name}: {names} ({span} images)"))
     small = [name for name, count in zip(dataset.class_names, counts, strict=True) if count < FEW]
     if small:
-        text = f"Fewer than {FEW} images, too few to judge alone: {_listed(small)}. They count in the mean over all classes."
+        text = f"Fewer than {FEW} images, too few to judge alone: {_listed(small)}. They count in the mean."
         console.print(literal(text, "yellow"))
     console.print()
 
@@ -125,10 +120,8 @@ def print_comparison(hits: Mapping[str, np.ndarray], dataset: Dataset, baseline:
         f"Intervals hold together for all {pairs} pairs of methods with probability 95 % (Bonferroni). They cover the "
         "choice of the images, but not how much a method depends on the images that it is trained on.",
     ]
-    columns = {f"minus {baseline}": Column("numbers")}
-    for part in table_with_notes(
-        "Five-fold cross-validation on the training images", Table("advice", "", lines, brief=notes, columns=columns)
-    ):
+    table = Table("advice", "", lines, brief=notes)
+    for part in table_with_notes("Five-fold cross-validation on the training images", table):
         console.print(part)
     console.print()
 
@@ -157,8 +150,8 @@ def print_recommendation(result: Recommendation, dataset: Dataset, baseline: str
     else:
         assert result.gain is not None
         text = (
-            f"Nothing is clearly better than {baseline}: the best method, {result.best}, differs from it by "
-            f"{_points(result.gain)} points, which {len(dataset.train):,} images cannot tell from chance. Use {baseline}, or "
-            "collect more images of the small classes and ask again."
+            f"No method is clearly better than {baseline}. {result.best} has the highest accuracy, by "
+            f"{_points(result.gain)} points, which {len(dataset.train):,} images cannot tell from chance. {baseline} is "
+            "the simplest choice; more images of the small classes would decide."
         )
     console.print(literal(text, "bold"))

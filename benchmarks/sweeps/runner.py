@@ -26,6 +26,8 @@ from .scheduler import Outcome, Queue
 from .status import STATES, missing, states
 from .units import Unit
 
+INTERVAL = 1.0  # seconds between checkpoints; on stored features, writing one takes longer than an epoch
+
 
 def run_missing(
     plan: Sequence[RunSpec],
@@ -112,7 +114,7 @@ class _Job:
             if path.exists():  # finished by the other process in the meantime
                 return _read(run, path)
             try:
-                record = execute(run, self.device, self.runs, self.callback, wait=wait)
+                record = execute(run, self.device, self.runs, self.callback, wait=wait, interval=INTERVAL)
             except Timeout:
                 self.say(f"another process is training its prerequisite; postponed: {path}")
                 return None

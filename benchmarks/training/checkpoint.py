@@ -144,7 +144,7 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Overwrite the older of the two checkpoints in a run's folder.
+    """Overwrite the older of the two checkpoints in a run's folder, so that damage to one costs only a few epochs.
 
     The file consists of a sha256 digest and the output of `torch.save`. It is not synced to disk: a killed process
     loses nothing, and after a power failure the digest shows whether the newer file is complete.
@@ -152,7 +152,12 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         UserError: the folder is not writable or the disk is full.
     """
-    _write(folder / SLOTS[checkpoint.number % 2], checkpoint)
+    _write(min((folder / name for name in SLOTS), key=_written), checkpoint)
+
+
+def _written(path: Path) -> int:
+    """Time of the last write of a file in nanoseconds; 0 if it does not exist."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def save_snapshot(folder: Path, checkpoint: Checkpoint) -> None:

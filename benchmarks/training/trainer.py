@@ -21,7 +21,7 @@ from ..utils.locks import find_or_lock
 from . import checkpoint
 from .callbacks import Callback
 from .checkpoint import Checkpoint
-from .context import Context, make_context
+from .context import Context, Options, make_context
 from .evaluate import confusion_of, logits_of
 from .history import History
 from .hook_checks import check_network, checked_final_measures
@@ -31,7 +31,12 @@ from .shared_start import SharedTraining, attach_source, branch_points, prerequi
 
 
 def execute(
-    spec: RunSpec, device: torch.device, runs: Path, callback: Callback | None = None, wait: bool = True
+    spec: RunSpec,
+    device: torch.device,
+    runs: Path,
+    callback: Callback | None = None,
+    wait: bool = True,
+    interval: float = 0,
 ) -> schema.Record:
     """Train and evaluate a run and return its record; resume from a checkpoint in `runs/<id>` if there is one.
 
@@ -44,6 +49,7 @@ def execute(
         runs: folder that contains one folder per run.
         callback: notified of the progress of training.
         wait: whether to wait for another process that trains a prerequisite.
+        interval: seconds between checkpoints at least, since epochs may take milliseconds; 0 for one after each epoch.
 
     Raises:
         UserError: the loss is not finite, a hook returned an invalid value, a checkpoint does not fit, or a file cannot
@@ -53,7 +59,7 @@ def execute(
     with threads(spec.recipe.threads):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-        context = make_context(spec, device, runs, callback or Callback(), wait)
+        context = make_context(spec, device, Options(runs, callback or Callback(), wait, interval))
         net = build_network(spec)
         start, history = find_start(spec, net, context)
         net = net.to(device)
@@ -170,6 +176,7 @@ def train_epochs(
     """
     folder = context.runs / spec.id
     started, seconds_before = time.perf_counter(), history.seconds
+    saved = started
     points = branch_points(spec) | ({until} if until else set())
     newest = checkpoint.load(folder, snapshots=False) if until else None
     further = newest is not None and newest.number > (until or 0)  # then the run's newer checkpoints must be kept
@@ -186,9 +193,16 @@ def train_epochs(
         state = Checkpoint.after(end.active, end.now.epoch, history)
         if done in points:  # before the checkpoint: a process killed in between then saves the snapshot again
             checkpoint.save_snapshot(folder, state)
-        if not further:
+        due = not further and time.perf_counter() - saved >= context.interval
+        if due:
             checkpoint.save(folder, state)
-        context.callback.epoch(history)
+            saved = time.perf_counter()
+        try:
+            context.callback.epoch(history)
+        except BaseException:  # the user has asked to stop after this epoch
+            if not (due or further):
+                checkpoint.save(folder, state)
+            raise
         if done == until:
             break
     if until and not further:
@@ -212,8 +226,8 @@ def keep(folder: Path, net: Classifier, logits: Tensor, labels: Tensor) -> None:
     write_atomically(folder / "network.pt", buffer.getvalue(), durable=False)
     buffer = io.BytesIO()
     predictions = logits.argmax(1).int()  # float16 cannot always tell the two largest logits apart
-    arrays = {"logits": logits.half(), "labels": labels, "predictions": predictions}
-    np.savez(buffer, **{name: values.cpu().numpy() for name, values in arrays.items()})
+    arrays = [values.cpu().numpy() for values in (logits.half(), labels, predictions)]
+    np.savez(buffer, logits=arrays[0], labels=arrays[1], predictions=arrays[2])
     write_atomically(folder / "logits.npz", buffer.getvalue(), durable=False)
 
 
