@@ -151,7 +151,7 @@ def print_recommendation(result: Recommendation, dataset: Dataset, baseline: str
         assert result.gain is not None
         text = (
             f"No method is clearly better than {baseline}. {result.best} has the highest accuracy, by "
-            f"{_points(result.gain)} points, which {len(dataset.train):,} images cannot tell from chance. {baseline} is "
-            "the simplest choice; more images of the small classes would decide."
+            f"{_points(result.gain)} points, which {len(dataset.train):,} images cannot tell from chance. {baseline} "
+            "is the simplest choice; more images of the small classes would decide."
         )
     console.print(literal(text, "bold"))

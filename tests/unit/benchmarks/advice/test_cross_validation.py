@@ -98,14 +98,8 @@ def test_what_cannot_be_advised_on(
     counts: dict[str, int], words: tuple[str, ...], message: str, cli: Cli, recipe: str
 ) -> None:
     folder = photographs(Path("photos"), counts)
-    answer = cli(
-        "advise",
-        f"folder:{folder}",
-        "--set",
-        "dataset.size=8",
-        *(() if "--recipe" in words else ("--recipe", recipe)),
-        *words,
-    )
+    words = words if "--recipe" in words else (*words, "--recipe", recipe)
+    answer = cli("advise", f"folder:{folder}", "--set", "dataset.size=8", *words)
     assert answer.code == 2
     assert message in answer.err
     assert len(answer.err.strip().splitlines()) == 1
