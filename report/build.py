@@ -21,6 +21,9 @@ from .outputs import OUTPUTS
 from .published import read_published
 from .sources import Evidence, Sources, read_records
 from .statistics import Options, Setting, settings
+from .tracks import FINE_TUNED, FROZEN, SCRATCH, TRACKS
+
+STEMS = {SCRATCH: "ranks", FROZEN: "ranks-frozen", FINE_TUNED: "ranks-fine-tuned"}  # file names of the rank diagrams
 
 
 def build(
@@ -58,10 +61,10 @@ def build(
     jobs = [Job(setting, _of(setting, evidence), tuple(formats), out / "figures") for setting in all_settings]
     names = draw_all(jobs, say) if formats else [[] for _ in jobs]
     sections = [_section(job, of_job, evidence) for job, of_job in zip(jobs, names, strict=True)]
-    sentences, diagram, diagram_files = _over_datasets(all_settings, formats)
+    sentences, diagrams, diagram_files = _over_datasets(all_settings, formats)
     methods = {record.method for record in records}
     cards = {name: card for name, card in sources.cards.items() if name in methods}
-    document = Document(sections, sentences, diagram, cards)
+    document = Document(sections, sentences, diagrams, cards)
 
     rendered = {name: render(document) for name, render in OUTPUTS.items()}
     files: dict[str, bytes | str] = {name: text for name, text in rendered.items() if isinstance(text, str)}
@@ -99,27 +102,35 @@ def figure_formats(text: str) -> list[str]:
 
 
 def _check_baseline(all_settings: list[Setting], options: Options) -> None:
-    """Check that the baseline has a row, unless it is the default.
+    """Check that a baseline that was asked for has a row.
 
     Raises:
         UserError: no row has the label that was requested as baseline.
     """
     labels = {row.label for setting in all_settings for row in setting.rows}
-    if options.baseline not in labels and options.baseline != Options.baseline:
+    if options.baseline and options.baseline not in labels:
         raise unknown("baseline (method with its changed settings)", options.baseline, labels)
 
 
 def _over_datasets(
     all_settings: list[Setting], formats: Sequence[str]
-) -> tuple[list[str], Picture | None, dict[str, bytes]]:
-    """Sentences on the ranks, or the reason why there are none; the rank diagram or None; its files by name."""
-    try:
-        over = ranks.ranks(all_settings)
-    except UserError as error:
-        return [str(error)], None, {}
-    if not formats:
-        return ranks.notes(over), None, {}
-    figure = rank_diagram(over)
-    files = {f"ranks.{suffix}": save(figure, suffix) for suffix in formats}
-    picture = Picture("Average ranks", {suffix: f"ranks.{suffix}" for suffix in formats}, light(figure))
-    return ranks.notes(over), picture, files
+) -> tuple[list[str], list[Picture], dict[str, bytes]]:
+    """Sentences on the ranks of each track, or the reason why there are none; rank diagrams; their files by name."""
+    sentences: list[str] = []
+    diagrams: list[Picture] = []
+    files: dict[str, bytes] = {}
+    present = [track for track in TRACKS if any(setting.track == track for setting in all_settings)]
+    for track in present:
+        before = f"{track.capitalize()}: " if len(present) > 1 else ""
+        try:
+            over = ranks.ranks(setting for setting in all_settings if setting.track == track)
+        except UserError as error:
+            sentences.append(f"{before}{error}")
+            continue
+        sentences += [f"{before}{sentence}" for sentence in ranks.notes(over)]
+        if formats:
+            figure, name = rank_diagram(over), STEMS[track]
+            of_track = {suffix: f"{name}.{suffix}" for suffix in formats}
+            files |= {f"{name}.{suffix}": save(figure, suffix) for suffix in formats}
+            diagrams.append(Picture(f"{before}average ranks" if before else "Average ranks", of_track, light(figure)))
+    return sentences, diagrams, files

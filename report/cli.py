@@ -34,7 +34,7 @@ READING = [
 @option("--out", default="runs/report", type=PATH, help="Output folder for leaderboards, HTML page and figures.")
 @DATASETS
 @add_options(READING)
-@option("--baseline", default="erm", metavar="ROW", help="Row to compare all others with: a method or a row label.")
+@option("--baseline", metavar="ROW", help="Row to compare with; default: erm, or ncm with a frozen backbone.")
 @option("--published", is_flag=True, help="Show published numbers beside ours.")
 @option("--optimism", is_flag=True, help="Show the gain from choosing the best epoch on the test split.")
 @option("--figures", default="png,svg,pdf", metavar="FORMATS", help="png, svg, pdf, comma-separated; or none.")
@@ -47,7 +47,7 @@ def report(results: Path, runs: Path, out: Path, datasets: list[str], figures: s
 
     formats = figure_formats(figures)
     sources = Sources(results, runs, cards=method_cards())
-    built = build(sources, out, datasets, Options(**choices), formats, _say)
+    built = build(sources, out, datasets, Options(**choices | {"baseline": choices["baseline"] or ""}), formats, _say)
     Console().print(built.printed)
     _warn(built.warnings)
     written = [path for path in built.paths if path.parent == out] + [out / "figures"] * bool(formats)

@@ -18,6 +18,7 @@ from .sources import Sources, read_records
 from .statistics import label_of, mean_accuracy, spread
 from .tables.table import WORDS, Table
 from .text import in_points, percent
+from .tracks import track
 
 Pairs = list[tuple[Record, Record]]
 
@@ -103,20 +104,21 @@ def _normalised(text: str) -> str:
 
 def _rest(record: Record, field: str) -> str:
     """JSON of everything that a result depends on, except the seed and one field of the recipe."""
+    left_out = {field, "weights_sha256"} if field == "weights" else {field}
     facts = {
         "dataset": record.dataset.model_dump(include={"name", "profile", "imbalance", "checksum", "options"}),
-        "recipe": {key: value for key, value in recipe_facts(record.recipe).items() if key != field},
+        "recipe": {key: value for key, value in recipe_facts(record.recipe).items() if key not in left_out},
         "method": [record.method, record.source, record.hyperparameters],
     }
     return json.dumps(facts, sort_keys=True)
 
 
 def _means_over_methods(groups: Sequence[Pairs]) -> list[float]:
-    """Differences averaged over methods, one for each dataset and seed."""
-    differences: dict[tuple[str, int], list[float]] = defaultdict(list)
+    """Differences averaged over methods, one for each dataset, track and seed."""
+    differences: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     for pairs in groups:
         for x, y in pairs:
-            differences[x.dataset.label, x.seed].append(mean_accuracy(x) - mean_accuracy(y))
+            differences[x.dataset.label, track(x.recipe), x.seed].append(mean_accuracy(x) - mean_accuracy(y))
     return [sum(values) / len(values) for values in differences.values()]
 
 

@@ -67,13 +67,13 @@ class Document:
     Attributes:
         sections: one section per setting, in the order of the report.
         ranks: sentences on the ranks over several datasets.
-        diagram: rank diagram; None if there are no ranks or no figures.
+        diagrams: rank diagram of each track that has ranks; empty without figures.
         cards: documentation cards by method, for the methods that have a row.
     """
 
     sections: Sequence[Section]
     ranks: Sequence[str] = ()
-    diagram: Picture | None = None
+    diagrams: Sequence[Picture] = ()
     cards: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ from ..benchmarks.records.schema import Record, recipe_facts
 from ..benchmarks.utils.formatting import counted
 from .origins import distinct, facts, mixed
 from .statistics import Row, Setting
+from .tracks import caution
 
 _SHOWN = {"backbone": "backbone", "epochs": "epochs", "batch_size": "batch", "precision": "precision"}
 _SHOWN_IF_CHANGED = {"augment": "augmentation", "cutout": "Cutout", "optimiser": "optimiser"}
@@ -17,8 +18,8 @@ def notes(setting: Setting) -> list[str]:
 
 
 def warnings(setting: Setting) -> list[str]:
-    """Warnings about files, number of seeds, inactive methods, uncommitted changes, environments and duplicates."""
-    sentences = []
+    """Warnings about weights, files, number of seeds, inactive methods, uncommitted changes, environments, repeats."""
+    sentences = caution(setting.recipe)
     if setting.dataset.verified is False:
         sentences.append("Verified: no. The dataset's files do not match the published checksums.")
     most = max(row.overall.n for row in setting.rows)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from ..benchmarks.errors import UserError
 from .statistics import Setting, Spread, changes
+from .tracks import SCRATCH
 
 FILE = Path(__file__).parent.parent / "results" / "published.toml"
 NOT_STATED = "not stated"
@@ -130,8 +131,13 @@ class Match:
 
 
 def matches(setting: Setting, tables: Sequence[PublishedTable]) -> list[Match]:
-    """Published numbers for the rows of a setting: same dataset, profile and imbalance, same row label."""
+    """Published numbers for the rows of a setting: same dataset, profile and imbalance, same row label.
+
+    They are all of training from scratch, so a setting with pretrained weights has none.
+    """
     data, pairs = setting.dataset, []
+    if setting.track != SCRATCH:
+        return []
     split = data.profile if data.profile == "natural" else f"{data.profile}{data.imbalance:g}"
     for row in setting.rows:
         for table in tables:

@@ -14,7 +14,9 @@ import numpy as np
 
 from ..benchmarks.records.schema import DatasetFacts, Record, recipe_facts
 from ..benchmarks.utils.docstrings import OTHER, method_families
+from . import tracks
 from .groups import ALL, GROUPINGS, Group, Grouping
+from .tracks import TRACKS
 
 FEWER_SEEDS = "fewer seeds"
 INACTIVE = "inactive"  # training was too short for what the method adds to its base
@@ -27,14 +29,15 @@ class Options:
     Attributes:
         rule: definition of many-, medium- and few-shot classes, A, B or C; see `shot_groups`.
         groups: grouping of classes in the tables, such as `shots` or `five`, or `both` for all.
-        baseline: label of the row to compare the others with; for default hyper-parameters, the name of the method.
+        baseline: label of the row to compare the others with; for default hyper-parameters, the name of the method. A
+            setting replaces "" by the default of its track.
         optimism: show the gain from choosing the best epoch on the test split.
         published: show published numbers beside ours.
     """
 
     rule: str = "A"
     groups: str = "both"
-    baseline: str = "erm"
+    baseline: str = ""
     optimism: bool = False
     published: bool = False
 
@@ -132,6 +135,11 @@ class Setting:
         return next((row for row in self.rows if row.label == self.options.baseline), None)
 
     @property
+    def track(self) -> str:
+        """The track of the setting, one of `TRACKS`."""
+        return tracks.track(self.recipe)
+
+    @property
     def apart(self) -> dict[str, str]:
         """Reason by label, for the rows that are not ranked with the others."""
         return {row.label: row.apart for row in self.rows if row.apart}
@@ -164,7 +172,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def settings(records: Iterable[Record], options: Options | None = None) -> list[Setting]:
-    """Group records into settings, sorted by title.
+    """Group records into settings, sorted by track and title.
 
     Two records share a setting if dataset, profile, imbalance, options, checksum, verification and recipe are equal.
     Rows of different settings must not be ranked against each other.
@@ -174,10 +182,10 @@ def settings(records: Iterable[Record], options: Options | None = None) -> list[
         buckets[_setting_id(record)].append(record)
     titles = _distinct([(_title(bucket[0]), key) for key, bucket in buckets.items()])
     unsorted = [_setting(key, titles[key], bucket, options or Options()) for key, bucket in buckets.items()]
-    in_order = sorted(unsorted, key=lambda setting: setting.title)
+    in_order = sorted(unsorted, key=lambda setting: (TRACKS.index(setting.track), setting.title))
     largest_first = sorted(in_order, key=lambda setting: -len(setting.rows))
     methods = {row.method: row.family for setting in largest_first for row in setting.rows}
-    methods.pop((options or Options()).baseline, None)
+    methods.pop((options or Options()).baseline or tracks.BASELINE, None)
     return [replace(setting, methods=methods) for setting in in_order]
 
 
@@ -196,7 +204,8 @@ def _setting(key: str, title: str, records: list[Record], options: Options) -> S
         buckets[r.facts.setting_id].append(r)
     labels = _distinct([(label_of(bucket[0]), name) for name, bucket in buckets.items()])
     rows = [_row(labels[name], bucket, groups) for name, bucket in buckets.items()]
-    return Setting(key, title, data, recipe, groupings, _ordered(rows), options)
+    base = options.baseline or tracks.baseline(recipe, labels.values())
+    return Setting(key, title, data, recipe, groupings, _ordered(rows), replace(options, baseline=base))
 
 
 def _ordered(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -250,7 +259,8 @@ def _title(record: Record) -> str:
     prefix = "recipe."
     changed = {k.removeprefix(prefix): v for k, v in record.changed.items() if k.startswith(prefix)}
     recipe = f"{record.recipe['name']} ({changes(changed)})" if changed else str(record.recipe["name"])
-    return f"{record.dataset.label}, recipe {recipe}"
+    pretrained = tracks.title(record.recipe)
+    return f"{record.dataset.label}, recipe {recipe}" + (f", {pretrained}" if pretrained else "")
 
 
 def _distinct(pairs: list[tuple[str, str]]) -> dict[str, str]:

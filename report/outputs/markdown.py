@@ -24,8 +24,7 @@ def markdown(document: Document) -> str:
         parts.append(section_markdown(section))
         parts += [_figure(f"{picture.caption}: {section.title}", picture) for picture in section.pictures]
     parts.append("## Over several datasets\n")
-    if document.diagram and document.diagram.files:
-        parts.append(_figure(document.diagram.caption, document.diagram))
+    parts += [_figure(diagram.caption, diagram) for diagram in document.diagrams if diagram.files]
     parts.append(_list(document.ranks))
     return "\n".join(parts)
 

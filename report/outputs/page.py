@@ -35,7 +35,7 @@ def page(document: Document) -> str:
         datasets=sorted({section.dataset for section in document.sections}),
         records=sum(len(detail.runs) for section in document.sections for detail in section.details),
         over=document.ranks,
-        diagram=_address(document.diagram.svg) if document.diagram else None,
+        diagrams=[(picture.caption, _address(picture.svg)) for picture in document.diagrams],
         hues=HUES,
         cards={name: _paragraphs(card) for name, card in sorted(document.cards.items())},
     )

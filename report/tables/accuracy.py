@@ -72,6 +72,7 @@ def _circumstances(setting: Setting, row: Row) -> dict[str, Any]:
         "imbalance": data.imbalance,
         "checksum": data.checksum,
         "verified": data.verified,
+        "track": setting.track,
         "recipe": setting.recipe["name"],
         "backbone": setting.recipe.get("backbone"),
         "epochs": runs[0].final.epoch + 1,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..logits import BINS, TAUS, Correction, corrections
 from ..paired_tests import verdict
 from ..sources import Evidence
 from ..statistics import Setting
 from ..text import in_points, percent
+from ..tracks import BASELINE, NEAREST_MEAN
 from ..variants import main_rows
 from .table import Column, Table
 
@@ -20,7 +23,12 @@ _NOTE = (
 
 
 def adjusted(setting: Setting, evidence: Evidence) -> Table:
-    """Table of the main rows with logits: accuracies, ECE, and difference from the baseline with adjusted logits."""
+    """Table of the main rows with logits: accuracies, ECE, and difference from the baseline with adjusted logits.
+
+    Scores of nearest class means are no log-probabilities and cannot be adjusted; ERM then takes their place.
+    """
+    if setting.options.baseline == NEAREST_MEAN:
+        setting = replace(setting, options=replace(setting.options, baseline=BASELINE))
     rows, main = corrections(setting, evidence.scores), {row.label for row in main_rows(setting).rows}
     numbers = {row.label: {"adjusted": None, "ece": None} for row in setting.rows}
     notes, name = [_NOTE], setting.options.baseline
