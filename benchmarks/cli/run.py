@@ -33,11 +33,14 @@ def run(
     """
     from ..sweeps.runner import run_missing
     from ..training.plan import RunRequest, make_plan
+    from ..training.transfer_hint import transfer_hint
     from .progress import ProgressLine
 
     torch_device = find_device(device)
     plan = make_plan(methods, datasets, RunRequest(seeds=",".join(options.pop("seeds")), **options))
     with ProgressLine(Console(stderr=True)) as line:
+        if hint := transfer_hint(plan, options["recipe"], torch_device):
+            line.say(hint)
         records, failures = run_missing(plan, torch_device, results, runs, line, line.say)
     if not quiet:
         from ...report.document import run_document

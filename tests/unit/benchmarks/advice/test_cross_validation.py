@@ -109,3 +109,14 @@ def test_a_missing_folder(cli: Cli) -> None:
     answer = cli("advise", "folder:nowhere")
     assert answer.code == 2
     assert "There is no folder nowhere" in answer.err
+
+
+def test_a_folder_that_is_trained_from_scratch_gets_a_hint(cli: Cli) -> None:
+    """It names the time of the features, only if no recipe was chosen; other datasets get none."""
+    folder = photographs(Path("photos"), {"dark": 9, "light": 4})
+    words = ("run", "-m", "erm", "-d", f"folder:{folder}", "--epochs", "1", "--quiet")
+    error = cli(*words).err
+    assert "With --recipe transfer, a pretrained one stays frozen: the features of 17 images take about" in error
+    assert "'bench advise' compares methods that way." in error
+    assert "--recipe transfer" not in cli(*words, "--recipe", "folder").err
+    assert "--recipe transfer" not in cli("run", "-m", "erm", "-d", "digits-lt", "--epochs", "1", "--quiet").err
