@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import UserError, unknown
-from .fields import LATER, Fraction, NonNegative, Positive, PositiveInt, from_text
+from .fields import LATER, BelowOne, Fraction, NonNegative, Positive, PositiveInt, from_text
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -82,8 +82,15 @@ class Recipe(BaseModel):
         lr: learning rate after the warm-up, before the first drop.
         momentum: momentum of SGD, or beta1 of Adam.
         weight_decay: coefficient of the L2 penalty, for all trained parameters.
+        layer_decay: factor of the learning rate from the head to the last stage of the backbone, from there to the one
+            before it, and so on; 1 for the same rate everywhere.
+        label_smoothing: part s of each label that is spread evenly over all classes: (1 - s) onehot + s / C (Szegedy et
+            al. 2016).
+        average: decay of the exponential moving average of the weights, which is evaluated and recorded; 0 for none.
         clip_norm: largest norm of the gradient of all trained parameters, which is scaled down to it; 0 for no limit.
         crop_padding: black pixels added on each side before the random crop; 0 for no crop.
+        crop_scale: smallest area of a random crop as a fraction of the image, to whose size it is resized; its width is
+            3/4 to 4/3 of its height. 0 for no such crop, which replaces the padded one.
         flip: mirror each image horizontally with probability 0.5.
         augment: "basic" adds nothing to crop, flip and Cutout; "simclr" adds the colour operations of SimCLR,
             "autoaugment" the CIFAR-10 policy, which was learnt on the whole balanced dataset.
@@ -123,12 +130,16 @@ class Recipe(BaseModel):
     lr: Annotated[float, Field(gt=0, le=1e30)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 2e-4
+    layer_decay: Annotated[float, Field(gt=0, le=1), LATER] = 1.0
+    label_smoothing: Annotated[BelowOne, LATER] = 0.0
+    average: Annotated[BelowOne, LATER] = 0.0
     clip_norm: Annotated[NonNegative, LATER] = 0.0
     warmup: Annotated[int, Field(ge=0, le=10**9)] = 0
     warmup_from: Annotated[Fraction, LATER] = 0.0
     schedule: Annotated[Literal["steps", "cosine"], LATER] = "steps"
     drops: tuple[tuple[Fraction, Positive], ...] = ()
     crop_padding: Annotated[int, Field(ge=0, le=1024)] = 4
+    crop_scale: Annotated[Fraction, LATER] = 0.0
     flip: bool = True
     augment: Literal["basic", "simclr", "autoaugment"] = "basic"
     cutout: Annotated[int, Field(ge=0, le=4096)] = 0
@@ -156,21 +167,23 @@ class Recipe(BaseModel):
             raise ValueError("plain needs precision = fp32 and channels_last = false, as --plain sets them")
         if self.weights_sha256 and not self.weights:
             raise ValueError("weights_sha256 needs weights")
+        if self.crop_scale and (self.crop_padding or self.augment != "basic"):
+            raise ValueError("crop_scale replaces other crops and colours; set crop_padding = 0 and augment = basic")
         if self.frozen and not self.weights:
             raise ValueError("frozen needs weights, since a frozen backbone with random weights learns nothing")
         if self.cache and not self.frozen:
             raise ValueError("cache needs frozen = true, since features change while the backbone is trained")
         if self.cache and self.augments:
             raise ValueError(
-                "cache needs images that are not augmented: crop_padding = 0, flip = false, cutout = 0 and "
-                "augment = basic"
+                "cache needs images that are not augmented: crop_padding = 0, crop_scale = 0, flip = false, cutout = 0 "
+                "and augment = basic"
             )
         return self
 
     @property
     def augments(self) -> bool:
         """Whether training images are augmented."""
-        return bool(self.crop_padding or self.flip or self.cutout or self.augment != "basic")
+        return bool(self.crop_padding or self.crop_scale or self.flip or self.cutout or self.augment != "basic")
 
     def steps_per_epoch(self, images: int) -> int:
         """Number of batches in an epoch of `images` images, at least 1.

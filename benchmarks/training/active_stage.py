@@ -18,6 +18,7 @@ from ..data.augment import Augment, make_augment
 from ..data.loader import Drawn, Picked, batch_of, derive, draw_epoch, epoch_generators, generator
 from ..method import Batch, Now, Stage
 from ..network import Classifier
+from ..nn.average import attach_average, take_average
 from ..split import Split
 from .hook_checks import check_draws, check_groups, check_sampling, check_streams, checked_stage
 from .optimiser import make_optimiser, set_learning_rate
@@ -107,6 +108,7 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
         stage = checked_stage(spec.method, stage, net, split)
         net.to(split.labels.device)
         frozen, evaluated = freeze(net, stage)
+        attach_average(net, ("backbone.",) if spec.recipe.frozen else (), spec.recipe.average)
         optimiser = make_optimiser(net, spec.recipe, stage)
         checks, random = StepChecks(spec.method, len(split.counts)), torch.Generator(split.labels.device)
         yield ActiveStage(spec, net, split, number, stage, augment, optimiser, random, checks)
@@ -114,6 +116,7 @@ def active_stages(spec: RunSpec, net: Classifier, split: Split) -> Iterator[Acti
             parameter.requires_grad_(True)
         for norm in evaluated:
             norm.train()
+        take_average(net)
 
 
 def freeze(net: Classifier, stage: Stage) -> tuple[list[nn.Parameter], list[_BatchNorm]]:

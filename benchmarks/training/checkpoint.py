@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import RunFailed
 from ..network import Classifier
+from ..nn.average import finished_state
 from ..utils.atomic_write import write_atomically
 from .active_stage import ActiveStage
 from .history import History
@@ -113,7 +114,7 @@ class Checkpoint:
         Raises:
             RunFailed: the weights do not fit.
         """
-        if problem := load_network(net, self.net):
+        if problem := load_network(net, finished_state(self.net)):
             raise _other_method(self.path, problem)
 
     def check(self, spec: RunSpec, net: Classifier) -> None:

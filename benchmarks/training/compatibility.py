@@ -43,8 +43,8 @@ def find_pretrained(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, di
     return recipe.model_copy(update=values), {name: values.get(name, changes[name]) for name in changes}, weights
 
 
-def check_frozen(plugin: Plugin, recipe: Recipe) -> None:
-    """Check that a method works with a frozen backbone, and with features instead of images, if the recipe has them.
+def check_recipe(plugin: Plugin, recipe: Recipe) -> None:
+    """Check that a method works with what a recipe asks for: a frozen backbone, stored features, smoothed labels.
 
     Raises:
         UserError: it does not.
@@ -60,6 +60,11 @@ def check_frozen(plugin: Plugin, recipe: Recipe) -> None:
             f"{plugin.name} needs the images in every step, but recipe '{recipe.name}' computes their features once. "
             "Add --set recipe.cache=false to pass the images through the frozen backbone in every step, which takes "
             "longer, or leave it out."
+        )
+    if recipe.label_smoothing and {"loss", "transform"} & set(overridden_hooks(cls)):
+        raise UserError(
+            f"{plugin.name} does not compute its loss from the labels of a batch alone, so that recipe '{recipe.name}' "
+            "cannot smooth them as for other methods. Add --set recipe.label_smoothing=0, or leave it out."
         )
 
 

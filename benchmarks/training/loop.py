@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import RunFailed
 from ..method import Batch, Now
 from ..network import Classifier
+from ..nn.average import average_of
 from ..precision import autocast, rounding
 from ..split import Split
 from .active_stage import ActiveStage, active_stages
@@ -104,6 +106,7 @@ def step(active: ActiveStage, batch: Batch, now: Now) -> Tensor:
     method, net, optimiser, precision = active.spec.method, active.net, active.optimiser, active.spec.recipe.precision
     drawn, batch = batch, method.transform(batch, net, now)
     active.checks.batch(batch, drawn)
+    batch = smoothed(batch, active.spec.recipe.label_smoothing, active.split.num_classes)
     with rounding(precision, batch.images):
         with autocast(precision, batch.images.device):
             loss = method.loss(net, batch, now)
@@ -113,4 +116,14 @@ def step(active: ActiveStage, batch: Batch, now: Now) -> Tensor:
     clip_gradient(optimiser, active.spec.recipe.clip_norm)
     optimiser.step()
     method.after_step(net, now)
+    if average := average_of(net):
+        average.update()
     return loss.detach()
+
+
+def smoothed(batch: Batch, smoothing: float, classes: int) -> Batch:
+    """The batch with labels (N, C) of which the part `smoothing` is spread evenly over all classes; 0 for no change."""
+    if not smoothing:
+        return batch
+    labels = F.one_hot(batch.labels, classes) * (1 - smoothing) + smoothing / classes
+    return batch._replace(labels=labels)

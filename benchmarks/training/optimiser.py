@@ -21,14 +21,16 @@ def make_optimiser(net: Classifier, recipe: Recipe, stage: Stage) -> torch.optim
 
     Args:
         net: network whose parameters are trained.
-        recipe: provides optimiser, learning rate, momentum and weight decay.
+        recipe: provides optimiser, learning rate, momentum, weight decay and the factors of the backbone's stages.
         stage: may replace the recipe's weight decay, and multiply the learning rate of some parameters by a factor,
             which their parameter group stores under the key `factor`.
     """
+    layers = layer_factors(net, recipe.layer_decay)
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
             factor = next((factor for prefix, factor in stage.factors if name.startswith(prefix)), 1.0)
+            factor *= next((each for prefix, each in layers.items() if name.startswith(prefix)), 1.0)
             groups.setdefault(factor, []).append(parameter)
     parameters = [{"params": members, "factor": factor} for factor, members in groups.items()]
     decay = recipe.weight_decay if stage.weight_decay is None else stage.weight_decay
@@ -41,6 +43,22 @@ def make_optimiser(net: Classifier, recipe: Recipe, stage: Stage) -> torch.optim
         for parameter in chain(*groups.values()):
             optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
+
+
+def layer_factors(net: Classifier, decay: float) -> dict[str, float]:
+    """Factor of the learning rate of each stage of the backbone that has parameters, by the prefix of their names.
+
+    The last one has the factor `decay`, the one before it `decay`^2, and so on: layers further from the head, which
+    are more general, change less (Howard & Ruder 2018).
+
+    Args:
+        net: network.
+        decay: factor from one stage to the one before it, in (0, 1].
+    """
+    stages = [
+        f"backbone.{name}." for name, stage in net.backbone.named_children() if any(True for _ in stage.parameters())
+    ]
+    return {prefix: decay**number for number, prefix in enumerate(reversed(stages), 1)} if decay < 1 else {}
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..recipe import Recipe, load_recipe
 from ..registry import BASE, Plugin, changed, configure, has_base, load
 from ..split import DataRoot, Source
-from .compatibility import check_fit, check_frozen, find_pretrained
+from .compatibility import check_fit, check_recipe, find_pretrained
 from .run_spec import RunSpec
 
 MOST_SEEDS = 10_000
@@ -74,7 +74,7 @@ def make_plan(methods: Sequence[str], datasets: Sequence[str], request: RunReque
     configured = [configure(plugin, path | scopes["dataset"]) for plugin, path in sources]
     for source in configured:
         for plugin in plugins:
-            check_frozen(plugin, load_recipe(request.recipe or source.recipe, scopes["recipe"])[0])
+            check_recipe(plugin, load_recipe(request.recipe or source.recipe, scopes["recipe"])[0])
     recipes = [  # before reading the data, which takes longer
         find_pretrained(*load_recipe(request.recipe or source.recipe, scopes["recipe"])) for source in configured
     ]

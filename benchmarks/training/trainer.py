@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data.loader import derive
 from ..method import Method
 from ..network import Classifier
+from ..nn.average import averaged
 from ..records import parts, schema
 from ..records.environment import peak_of_process, threads
 from ..utils.atomic_write import write_atomically
@@ -187,7 +188,8 @@ def train_epochs(
         history.trained_under(context.environment)
         done, logits = history.epochs, None
         if spec.recipe.evaluates(end.now.epoch, end.now.epochs) and (done < spec.epochs or done in points):
-            logits = logits_of(net, context.test, spec.recipe)
+            with averaged(net):
+                logits = logits_of(net, context.test, spec.recipe)
             history.evaluated(confusion_of(logits, context.test.labels))
         history.seconds = seconds_before + time.perf_counter() - started
         state = Checkpoint.after(end.active, end.now.epoch, history)

@@ -14,13 +14,15 @@ from .auto import AutoAugment, auto_augment
 from .colour import UNIFORM as COLOUR_UNIFORM
 from .colour import cutout, draw_colour, recolour
 from .crop import CropFlip
+from .resized_crop import ResizedCrop
 
 
 class Parameters(NamedTuple):
     """Augmentation parameters of N images; parts that the recipe does not use have shape (N, 0).
 
     Attributes:
-        crop: mirrored (0 or 1), row and column of the crop, int64 (N, 3); see `CropFlip`.
+        crop: mirrored (0 or 1), row and column of the crop, int64 (N, 3); see `CropFlip`. For resized crops also
+            their height and width, int64 (N, 5); see `ResizedCrop`.
         hole: row and column of the centre of Cutout's square, int64 (N, 2); see `cutout`.
         blends: weights of jitter and greyscale, float (N, 7, 3); see `recolour`.
         hue: hue rotation in turns, float (N,); see `recolour`.
@@ -53,13 +55,16 @@ class Augment:
 
     Args:
         images: uint8 (N, 3, H, W), on the device of the batches.
-        recipe: provides `augment`, `cutout`, `cutout_position`, `keep_base`, `crop_padding`, `flip`, `channels_last`.
+        recipe: provides `augment`, `cutout`, `cutout_position`, `keep_base`, `crop_padding`, `crop_scale`, `flip`,
+            `channels_last`.
     """
 
     def __init__(self, images: Tensor, recipe: Recipe) -> None:
         self.recipe = recipe
         has_base = recipe.augment != "autoaugment" or recipe.keep_base
         self.crop = CropFlip(images, recipe.crop_padding, recipe.flip) if has_base else CropFlip(images, 0, False)
+        if recipe.crop_scale:
+            self.crop = ResizedCrop(images, recipe.crop_scale, recipe.flip)
         self.cutout = recipe.cutout if has_base else 0
         self.size = torch.tensor(images.shape[2:])
         self.auto = AutoAugment(*images.shape[2:]) if recipe.augment == "autoaugment" else None

@@ -40,7 +40,8 @@ class PlainAugment(Augment):
         return as_floats(torch.stack(images), self.recipe)
 
     def _augmented(self, position: int, own: Parameters) -> Tensor:
-        image = self._cropped(self.images[position], *own.crop.tolist())
+        cropped = self._resized if self.recipe.crop_scale else self._cropped
+        image = cropped(self.images[position], *own.crop.tolist())
         before = self.recipe.cutout_position == "before"
         if self.cutout and before:
             image = cut_out(image, own.hole.tolist(), self.cutout)
@@ -60,6 +61,12 @@ class PlainAugment(Augment):
         image = F.pad(image, ((self.crop.shifts - 1) // 2,) * 4)
         image = functional.hflip(image) if mirrored else image
         return image[:, row : row + height, column : column + width]
+
+    def _resized(self, image: Tensor, mirrored: int, top: int, left: int, height: int, width: int) -> Tensor:
+        """Crop, resize to the original size and mirror; float (3, H, W) in [0, 1]."""
+        size = list(image.shape[1:])
+        image = functional.resized_crop(image.float() / 255, top, left, height, width, size, antialias=True)
+        return functional.hflip(image) if mirrored else image
 
     @cached_property
     def _steps(self) -> dict[tuple[float, ...], Step]:
