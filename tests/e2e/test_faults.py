@@ -19,7 +19,10 @@ from ltbench.benchmarks.sweeps.runner import run_missing
 from ltbench.benchmarks.training.callbacks import Callback
 from ltbench.benchmarks.training.plan import RunRequest, make_plan
 
-RUN = [sys.executable, "-m", "ltbench.bench", "run", "--dataset", "digits-lt", "--imbalance", "10"]
+CHECKPOINT_EACH_EPOCH = (
+    "from ltbench.benchmarks.sweeps import runner; runner.INTERVAL = 0; from ltbench.bench import main; main()"
+)
+RUN = [sys.executable, "-c", CHECKPOINT_EACH_EPOCH, "run", "--dataset", "digits-lt", "--imbalance", "10"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
